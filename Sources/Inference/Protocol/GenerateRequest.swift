@@ -1,0 +1,67 @@
+/// One prompt to continue: tokens in, tokens out.
+public struct GenerateRequest: Sendable, Equatable, Codable {
+  /// Unique among live requests.
+  public var id: String
+  public var tokens: [Int]
+  public var sampling: SamplingParameters
+  public var returnLogProbs: Bool
+  /// First prompt position whose log-probability is wanted; nil: none of the prompt's.
+  public var logProbStart: Int?
+  /// How many of the most likely tokens to report at each position.
+  public var topLogProbs: Int
+  /// Token ids whose log-probabilities to report at each position.
+  public var tokenIDsLogProb: [Int]
+
+  public init(
+    id: String, tokens: [Int], sampling: SamplingParameters = SamplingParameters(), returnLogProbs: Bool = false,
+    logProbStart: Int? = nil, topLogProbs: Int = 0, tokenIDsLogProb: [Int] = []
+  ) {
+    (self.id, self.tokens, self.sampling) = (id, tokens, sampling)
+    (self.returnLogProbs, self.logProbStart) = (returnLogProbs, logProbStart)
+    (self.topLogProbs, self.tokenIDsLogProb) = (topLogProbs, tokenIDsLogProb)
+  }
+}
+
+/// A token with its natural log-probability: log-softmax of logits / temperature, before any top-k, top-p or min-p
+/// truncation (SGLang's definition; at temperature 0 the temperature counts as 1).
+public struct TokenLogProb: Sendable, Equatable, Codable {
+  public var token: Int
+  /// nil for the first token of a prompt, which nothing precedes.
+  public var logProb: Float?
+
+  public init(token: Int, logProb: Float?) { (self.token, self.logProb) = (token, logProb) }
+}
+
+public enum FinishReason: Sendable, Equatable, Codable {
+  case length(Int)
+  case stopToken(Int)
+  case stopString(String)
+  case abort(String)
+}
+
+/// What a request has produced so far; the last update of a request carries its `finishReason`.
+public struct GenerateOutput: Sendable, Equatable, Codable {
+  public var id: String
+  public var outputTokens: [Int] = []
+  /// The text of `outputTokens`, with stop strings trimmed unless `noStopTrim`.
+  public var text = ""
+  public var outputLogProbs: [TokenLogProb] = []
+  /// From `logProbStart` on.
+  public var inputLogProbs: [TokenLogProb] = []
+  public var outputTopLogProbs: [[TokenLogProb]] = []
+  public var inputTopLogProbs: [[TokenLogProb]] = []
+  public var outputTokenIDsLogProbs: [[TokenLogProb]] = []
+  public var inputTokenIDsLogProbs: [[TokenLogProb]] = []
+  public var finishReason: FinishReason?
+  public var promptTokens = 0
+  public var cachedTokens = 0
+  /// How often its pages were taken back and computed again.
+  public var retractions = 0
+  /// The version of the weights that sampled the last token.
+  public var weightVersion = "default"
+  /// Seconds from arrival to the first token and to the end.
+  public var firstTokenLatency = 0.0
+  public var endToEndLatency = 0.0
+
+  public init(id: String) { self.id = id }
+}

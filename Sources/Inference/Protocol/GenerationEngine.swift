@@ -1,0 +1,49 @@
+/// What a rollout, an HTTP server or a command needs of an engine, wherever it runs.
+public protocol GenerationEngine: Sendable {
+  /// Cumulative updates of one request; the last has a `finishReason`. Ending the iteration early aborts the request.
+  /// - Throws: `InvalidRequest` before the first update when the request cannot be served.
+  func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error>
+
+  /// Aborts the request with this id (all requests when nil); each ends with `FinishReason.abort` and its partial output.
+  func abort(_ id: String?) async
+
+  /// Forgets all cached prefixes. False when requests are running.
+  func flushCache() async -> Bool
+
+  func status() async throws -> EngineStatus
+}
+
+extension GenerationEngine {
+  /// The finished output of one request.
+  public func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
+    var last: GenerateOutput?
+    for try await output in stream(request) { last = output }
+    guard let last, last.finishReason != nil else { throw CancellationError() }
+    return last
+  }
+}
+
+/// A request that cannot be served, in one sentence for its sender (HTTP 400).
+public struct InvalidRequest: Error, Equatable, CustomStringConvertible {
+  public var description: String
+  public init(_ description: String) { self.description = description }
+}
+
+public struct EngineStatus: Sendable, Equatable, Codable {
+  public var modelPath = ""
+  public var modelType = ""
+  public var architectures: [String] = []
+  public var weightVersion = "default"
+  public var vocabularySize = 0
+  public var contextLength = 0
+  public var maxRunningRequests = 0
+  public var runningRequests = 0
+  public var waitingRequests = 0
+  public var pageSize = 0
+  public var totalPages = 0
+  /// Pages not held by any request.
+  public var freePages = 0
+  public var generatedTokens = 0
+
+  public init() {}
+}
