@@ -10,6 +10,9 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
+// c10d's Gloo header needs a few declarations that the torch wheel does not carry.
+let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
+
 /// The rooms, from the ground up. A module imports only modules above its own line.
 let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("JSON", []),
@@ -61,7 +64,7 @@ let package = Package(
       name: "CTorch",
       cxxSettings: [
         .unsafeFlags([
-          "-I\(torch)/include", "-I\(torch)/include/torch/csrc/api/include", "-I\(cuda)/include",
+          "-I\(gloo)", "-I\(torch)/include", "-I\(torch)/include/torch/csrc/api/include", "-I\(cuda)/include",
           "-Wno-everything", "-DUSE_C10D_GLOO", "-DUSE_DISTRIBUTED", "-fvisibility=hidden",
         ])
       ],

@@ -1,0 +1,75 @@
+// The process: threads, random generators, CUDA when it is opened.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+#include <torch/version.h>
+
+#include "internal.h"
+
+using namespace ctorch;
+
+const char* ct_version(void) { return TORCH_VERSION; }
+void ct_set_num_threads(int32_t threads) {
+  guarded([&] { at::set_num_threads(threads); });
+}
+int32_t ct_num_threads(void) { return at::get_num_threads(); }
+bool ct_has_cuda(void) {
+  return guarded<>(false, [&] { return at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0; });
+}
+
+bool ct_load_library(const char* path) {
+  if (dlopen(path, RTLD_NOW | RTLD_GLOBAL)) return true;
+  set_error(dlerror());
+  return false;
+}
+
+int32_t ct_cuda_device_count(void) {
+  return guarded<>(int32_t{0}, [&] { return static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount()); });
+}
+
+void ct_cuda_synchronize(int32_t device_index) {
+  guarded([&] { at::detail::getCUDAHooks().deviceSynchronize(static_cast<at::DeviceIndex>(device_index)); });
+}
+
+void ct_cuda_set_device(int32_t device_index) {
+  guarded([&] {
+    c10::impl::VirtualGuardImpl(at::kCUDA).setDevice({at::kCUDA, static_cast<at::DeviceIndex>(device_index)});
+  });
+}
+
+void ct_set_deterministic(bool deterministic) {
+  guarded([&] { at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/false); });
+}
+
+ct_generator ct_generator_new(int32_t device_type, int32_t device_index, uint64_t seed) {
+  return guarded<>(ct_generator{}, [&] {
+    auto type = static_cast<at::DeviceType>(device_type);
+    auto generator =
+        type == at::kCPU
+            ? at::make_generator<at::CPUGeneratorImpl>(seed)
+            : at::globalContext().getAcceleratorHooksInterface(type).getNewGenerator(
+                  static_cast<at::DeviceIndex>(device_index));
+    generator.set_current_seed(seed);
+    return reinterpret_cast<ct_generator>(generator.unsafeReleaseGeneratorImpl());
+  });
+}
+
+void ct_generator_release(ct_generator generator) {
+  c10::intrusive_ptr<c10::GeneratorImpl>::reclaim(reinterpret_cast<c10::GeneratorImpl*>(generator));
+}
+
+ct_tensor ct_generator_state(ct_generator generator) {
+  return guarded<>(ct_tensor{}, [&] { return give(borrow(generator).get_state()); });
+}
+
+void ct_generator_set_state(ct_generator generator, ct_tensor state) {
+  guarded([&] { borrow(generator).set_state(borrow(state)); });
+}
+
+const char* ct_library_path(void) {
+  Dl_info info;
+  return dladdr(reinterpret_cast<const void*>(&at::get_num_threads), &info) ? info.dli_fname : nullptr;
+}

@@ -1,0 +1,45 @@
+/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019) on fp32 tensors, one fused kernel for all.
+///
+/// The arithmetic is that of `torch.optim.AdamW`.
+public final class AdamW {
+  public struct Options: Sendable, Equatable, Codable {
+    public var beta1 = 0.9
+    public var beta2 = 0.999
+    public var epsilon = 1e-8
+    public var weightDecay = 0.0
+
+    public init(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8, weightDecay: Double = 0) {
+      (self.beta1, self.beta2, self.epsilon, self.weightDecay) = (beta1, beta2, epsilon, weightDecay)
+    }
+  }
+
+  public let options: Options
+  public let parameters: [Tensor]
+  /// First and second moments and the number of steps, one a parameter.
+  public let firstMoments: [Tensor]
+  public let secondMoments: [Tensor]
+  public let steps: [Tensor]
+
+  public init(_ parameters: [Tensor], options: Options) {
+    self.options = options
+    self.parameters = parameters
+    firstMoments = parameters.map { $0.detached().zerosLike() }
+    secondMoments = parameters.map { $0.detached().zerosLike() }
+    steps = parameters.map { Tensor.zeros([], device: $0.device) }
+  }
+
+  /// One step with the parameters' `.grad`; those without a gradient stay as they are.
+  public func step(learningRate: Double) {
+    let live = parameters.indices.filter { parameters[$0].grad != nil }
+    guard !live.isEmpty else { return }
+    withoutGradients {
+      let steps = live.map { self.steps[$0] }
+      Tensor.foreachAdd_(steps, scalar: 1)
+      Tensor.fusedAdamw_(
+        live.map { parameters[$0] }, grads: live.map { parameters[$0].grad! }, expAvgs: live.map { firstMoments[$0] },
+        expAvgSqs: live.map { secondMoments[$0] }, maxExpAvgSqs: [], stateSteps: steps, lr: learningRate,
+        beta1: options.beta1, beta2: options.beta2, weightDecay: options.weightDecay, eps: options.epsilon,
+        amsgrad: false, maximize: false)
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import CTorch
+import Foundation
+
+/// The libtorch of this process.
+public enum Runtime {
+  public static var version: String { String(cString: ct_version()) }
+
+  /// Threads one operator may use.
+  public static var threadCount: Int {
+    get { Int(ct_num_threads()) }
+    set { ct_set_num_threads(Int32(newValue)) }
+  }
+
+  /// Opens libtorch_cuda (and our own CUDA library, where it exists) for the whole process, before the first CUDA tensor.
+  ///
+  /// The library is looked for beside the libtorch_cpu that is linked, then by the loader's own rules.
+  /// - Throws: `TorchError` when there is no CUDA library or no GPU.
+  public static func openCUDA() throws {
+    if ct_has_cuda() { return }
+    let beside = URL(fileURLWithPath: libraryFolder()).appendingPathComponent("libtorch_cuda.so").path
+    let name = FileManager.default.fileExists(atPath: beside) ? beside : "libtorch_cuda.so"
+    guard ct_load_library(name) else {
+      throw TorchError("--device cuda needs libtorch_cuda.so: \(takeTorchError()?.description ?? "it could not be opened")")
+    }
+    guard ct_has_cuda() else {
+      throw TorchError("--device cuda was asked for, but this machine has no usable NVIDIA GPU; use --device cpu")
+    }
+  }
+
+  public static var cudaDeviceCount: Int { Int(ct_cuda_device_count()) }
+
+  /// Waits until everything queued on the device is done.
+  public static func synchronize(_ device: Device) {
+    guard device.kind == .cuda else { return }
+    ct_cuda_synchronize(Int32(device.index))
+    checkTorchError()
+  }
+
+  /// Makes `device` the calling thread's current CUDA device.
+  public static func setCurrent(_ device: Device) {
+    guard device.kind == .cuda else { return }
+    ct_cuda_set_device(Int32(device.index))
+    checkTorchError()
+  }
+
+  /// Operators without a deterministic implementation fail instead of running.
+  public static func setDeterministic(_ on: Bool) { ct_set_deterministic(on) }
+
+  /// The folder of the linked libtorch.
+  private static func libraryFolder() -> String {
+    guard let path = ct_library_path() else { return "" }
+    return URL(fileURLWithPath: String(cString: path)).deletingLastPathComponent().path
+  }
+}

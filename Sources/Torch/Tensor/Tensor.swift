@@ -1,0 +1,104 @@
+import CTorch
+import Foundation
+
+/// One reference to an ATen tensor.
+///
+/// Copying the reference shares the tensor, as in PyTorch; views share memory. A tensor belongs to one thread at a time:
+/// it is handed over with `sending`, never shared.
+public final class Tensor {
+  package let handle: ct_tensor
+
+  /// Takes over one reference; nil stands for a failed operation and becomes the undefined tensor.
+  @inline(__always)
+  package init(owned handle: ct_tensor?) {
+    if let handle {
+      self.handle = handle
+    } else {
+      stopOutsideScope()
+      self.handle = ct_undefined()
+    }
+  }
+
+  deinit { ct_release(handle) }
+
+  /// Takes over an array made by the C side.
+  static func list(owned array: ct_tensor_array) -> [Tensor] {
+    checkTorchError()
+    defer { ct_free_array(array.data) }
+    return (0..<array.count).map { Tensor(owned: array.data[$0]) }
+  }
+
+  static func optionalList(owned array: ct_tensor_array) -> [Tensor?] {
+    checkTorchError()
+    defer { ct_free_array(array.data) }
+    return (0..<array.count).map { i in array.data[i].map { Tensor(owned: $0) } }
+  }
+
+  // MARK: Properties
+
+  /// False for the result of an operation that failed.
+  public var isDefined: Bool { withExtendedLifetime(self) { ct_is_defined(handle) } }
+
+  /// Sizes of all dimensions.
+  public var shape: [Int] {
+    withExtendedLifetime(self) {
+      [Int](unsafeUninitializedCapacity: dimensionCount) { buffer, count in
+        buffer.withMemoryRebound(to: Int64.self) { ct_sizes(handle, $0.baseAddress) }
+        count = dimensionCount
+      }
+    }
+  }
+
+  /// Elements to step over for one step in each dimension.
+  public var strides: [Int] {
+    withExtendedLifetime(self) {
+      [Int](unsafeUninitializedCapacity: dimensionCount) { buffer, count in
+        buffer.withMemoryRebound(to: Int64.self) { ct_strides(handle, $0.baseAddress) }
+        count = dimensionCount
+      }
+    }
+  }
+
+  public var dimensionCount: Int { withExtendedLifetime(self) { Int(ct_dim(handle)) } }
+
+  /// The size of one dimension; negative ones count from the end.
+  public func size(_ dimension: Int) -> Int {
+    withExtendedLifetime(self) { checked(Int(ct_size(handle, Int64(dimension)))) }
+  }
+
+  /// How many elements there are.
+  public var count: Int { withExtendedLifetime(self) { Int(ct_numel(handle)) } }
+  public var byteCount: Int { count * dtype.size }
+
+  public var dtype: DType {
+    withExtendedLifetime(self) {
+      let code = ct_dtype(handle)
+      guard let dtype = DType(rawValue: code) else { fatalError("a tensor of libtorch's scalar type \(code)") }
+      return dtype
+    }
+  }
+
+  public var device: Device {
+    withExtendedLifetime(self) {
+      let kind = ct_device_type(handle)
+      guard let known = Device.Kind(rawValue: kind) else { fatalError("a tensor on libtorch's device type \(kind)") }
+      return Device(kind: known, index: Int(ct_device_index(handle)))
+    }
+  }
+
+  public var isContiguous: Bool { withExtendedLifetime(self) { ct_is_contiguous(handle) } }
+
+  public func sharesStorage(with other: Tensor) -> Bool {
+    withExtendedLifetime((self, other)) { ct_shares_storage(handle, other.handle) }
+  }
+}
+
+extension Tensor: CustomStringConvertible {
+  public var description: String {
+    withExtendedLifetime(self) {
+      guard let text = ct_description(handle) else { return "undefined tensor" }
+      defer { free(text) }
+      return String(cString: text)
+    }
+  }
+}
