@@ -22,11 +22,11 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Algorithms", ["Torch"]),
   ("Parallelism", ["Torch"]),
   ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
-  ("Training", ["Torch", "Algorithms", "Checkpoints", "Models", "Parallelism"]),
+  ("Training", ["JSON", "Torch", "Algorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Checkpoints", "Parallelism", "Models"]),
   ("Serving", ["JSON", "Tokenization", "Inference", hummingbird]),
   ("WeightSync", ["Torch", "Training", "Inference"]),
-  ("Rollout", ["JSON", "Tokenization", "Inference"]),
+  ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   ("Orchestration", ["JSON", "Observability", "Training", "Inference", "WeightSync", "Rollout"]),
 ]
