@@ -58,11 +58,20 @@ public final class HuggingFaceWriter {
 
   /// Writes a tensor's bytes, row-major and little-endian.
   public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
+    let writer = try writer(of: name)
+    try writer.write(name, bytes)
+    if writer.isComplete { try writer.finish() }
+  }
+
+  private func writer(of name: String) throws -> SafetensorsWriter {
     guard let shard = shardOfTensor[name] else {
       throw CheckpointError(folder.destination, "tensor '\(name)' was not announced")
     }
-    try writers[shard].write(name, bytes)
-    if writers[shard].isComplete { try writers[shard].finish() }
+    return writers[shard]
+  }
+
+  func specification(of name: String) throws -> TensorSpecification {
+    try writer(of: name).description(of: name).specification
   }
 
   /// Brings everything to the disk and gives the folder its name. Throws while a tensor is missing.

@@ -9,7 +9,8 @@ public final class SafetensorsWriter {
   /// The order in which the bytes lie in the file, and so the best order to write in.
   public let tensors: [TensorDescription]
   private let file: OutputFile
-  private var missing: [String: TensorDescription]
+  private let announced: [String: TensorDescription]
+  private var missing: Set<String>
   public private(set) var isFinished = false
 
   /// - Parameter metadata: `format: pt` tells `transformers` that these are weights in PyTorch's layout.
@@ -17,7 +18,8 @@ public final class SafetensorsWriter {
     let layout = try SafetensorsHeader.layOut(tensors, metadata: metadata, of: url)
     self.url = url
     self.tensors = layout.tensors
-    missing = Dictionary(uniqueKeysWithValues: layout.tensors.map { ($0.name, $0) })
+    announced = Dictionary(uniqueKeysWithValues: layout.tensors.map { ($0.name, $0) })
+    missing = Set(announced.keys)
     let byteCount = layout.tensors.last?.byteRange.upperBound ?? layout.header.count
     file = try OutputFile(creating: url.appendingPathExtension("partial"), byteCount: byteCount)
     try layout.header.withUnsafeBytes { try file.write($0, at: 0) }
@@ -29,23 +31,27 @@ public final class SafetensorsWriter {
 
   /// Writes a tensor's bytes, row-major and little-endian, in their place.
   public func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws {
-    guard let tensor = missing[name] else {
-      throw CheckpointError(url, "tensor '\(name)' was written already, or was not announced")
-    }
+    let tensor = try description(of: name)
+    guard missing.contains(name) else { throw CheckpointError(url, "tensor '\(name)' was written already") }
     guard bytes.count == tensor.byteRange.count else {
       throw CheckpointError(
         url, "tensor '\(name)' with shape \(tensor.shape) and dtype \(tensor.dtype.rawValue) has "
           + "\(tensor.byteRange.count) bytes, got \(bytes.count)")
     }
     try file.write(bytes, at: tensor.byteRange.lowerBound)
-    missing[name] = nil
+    missing.remove(name)
+  }
+
+  func description(of name: String) throws -> TensorDescription {
+    guard let tensor = announced[name] else { throw CheckpointError(url, "tensor '\(name)' was not announced") }
+    return tensor
   }
 
   public var isComplete: Bool { missing.isEmpty }
 
   /// Brings the file to the disk and gives it its name. Throws while a tensor is missing.
   public func finish() throws {
-    if let name = missing.keys.min() {
+    if let name = missing.min() {
       throw CheckpointError(url, "\(missing.count) tensors were announced but not written, '\(name)' among them")
     }
     try file.syncAndClose()
