@@ -1,0 +1,57 @@
+import Parallelism
+import Torch
+
+/// Grouped-query self-attention with rotary positions; biases and head norms as the configuration says.
+public struct Attention {
+  let queryKeyValue: ColumnParallelLinear
+  let output: RowParallelLinear
+  let queryNorm: RMSNorm?
+  let keyNorm: RMSNorm?
+  let layer: Int
+  let headDimension: Int
+  /// Heads on this rank.
+  let headCount: Int
+  let keyValueHeadCount: Int
+
+  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, group: ProcessGroup) {
+    self.layer = layer
+    headDimension = configuration.headDimension
+    headCount = configuration.headCount / group.size
+    // Fewer key-value heads than ranks: several ranks hold the same one.
+    let keyValueSlices = min(configuration.keyValueHeadCount, group.size)
+    keyValueHeadCount = configuration.keyValueHeadCount / keyValueSlices
+    let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
+    let querySize = configuration.headCount * headDimension
+    let keyValueSize = configuration.keyValueHeadCount * headDimension
+    queryKeyValue = ColumnParallelLinear(
+      scope, "qkv_proj",
+      parts: [
+        .init("q_proj", outputSize: querySize, sliceCount: group.size),
+        .init("k_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
+        .init("v_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
+      ],
+      inputSize: configuration.hiddenSize, bias: configuration.queryKeyValueBias, initializer: initializer, group: group)
+    output = RowParallelLinear(
+      scope("o_proj"), inputSize: querySize, outputSize: configuration.hiddenSize, bias: configuration.outputBias,
+      initializer: initializer, group: group)
+    func norm(_ name: String) -> RMSNorm? {
+      guard configuration.queryKeyNorm else { return nil }
+      return RMSNorm(scope(name), size: configuration.headDimension, epsilon: configuration.normEpsilon)
+    }
+    (queryNorm, keyNorm) = (norm("q_norm"), norm("k_norm"))
+  }
+
+  /// `[T, hiddenSize]` → `[T, hiddenSize]`
+  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+    let tokens = input.size(0)
+    let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
+    let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
+    var query = parts[0].view([tokens, headCount, headDimension])
+    var key = parts[1].view([tokens, keyValueHeadCount, headDimension])
+    let value = parts[2].view([tokens, keyValueHeadCount, headDimension])
+    if let queryNorm, let keyNorm { (query, key) = (queryNorm(query), keyNorm(key)) }
+    let attended = context.attention.attend(
+      query: rotary.rotate(query), key: rotary.rotate(key), value: value, layer: layer)
+    return output(attended.reshape([tokens, queries]))
+  }
+}

@@ -1,0 +1,25 @@
+import Parallelism
+import Torch
+
+/// Pre-norm transformer layer: x + attention(norm x), then x + feedForward(norm x).
+public struct DecoderLayer {
+  let inputNorm: RMSNorm
+  let attention: Attention
+  let postAttentionNorm: RMSNorm
+  let feedForward: GatedFeedForward
+
+  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, group: ProcessGroup) {
+    func norm(_ name: String) -> RMSNorm {
+      RMSNorm(scope(name), size: configuration.hiddenSize, epsilon: configuration.normEpsilon)
+    }
+    inputNorm = norm("input_layernorm")
+    attention = Attention(scope("self_attn"), configuration, layer: layer, group: group)
+    postAttentionNorm = norm("post_attention_layernorm")
+    feedForward = GatedFeedForward(scope("mlp"), configuration, group: group)
+  }
+
+  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+    let middle = input + attention(inputNorm(input), rotary: rotary, context: context)
+    return middle + feedForward(postAttentionNorm(middle))
+  }
+}

@@ -1,0 +1,71 @@
+import Parallelism
+import Torch
+
+/// y = x Wᵀ + b with the outputs split over the tensor-parallel ranks; one or several checkpoint matrices side by side
+/// (q|k|v, gate|up), each split by itself.
+public struct ColumnParallelLinear {
+  /// One matrix of the checkpoint.
+  public struct Part {
+    let name: String
+    let outputSize: Int
+    /// Equal slices it is cut into over the ranks; fewer than ranks when heads are shared by several.
+    let sliceCount: Int
+
+    public init(_ name: String, outputSize: Int, sliceCount: Int) {
+      (self.name, self.outputSize, self.sliceCount) = (name, outputSize, sliceCount)
+    }
+  }
+
+  public let weight: Parameter
+  public let bias: Parameter?
+  let group: ProcessGroup
+
+  /// - Parameters:
+  ///   - scope: where the parts stand in the checkpoint, e.g. `….self_attn`.
+  ///   - name: what the fused layer is called here, e.g. `qkv_proj`.
+  public init(
+    _ scope: ParameterScope, _ name: String, parts: [Part], inputSize: Int, bias hasBias: Bool, initializer: Initializer,
+    group: ProcessGroup
+  ) {
+    func pieces(_ leaf: String, _ shape: (Part) -> [Int]) -> [ParameterPiece] {
+      parts.map { part in
+        let index = group.rank * part.sliceCount / group.size
+        let slice = part.sliceCount > 1 ? ParameterPiece.Slice(dimension: 0, index: index, count: part.sliceCount) : nil
+        return ParameterPiece(scope(part.name).name(leaf), shape: shape(part), slice: slice)
+      }
+    }
+    weight = scope(name).parameter(
+      "weight", pieces: pieces("weight") { [$0.outputSize, inputSize] }, initializer: initializer)
+    bias = hasBias ? scope(name).parameter("bias", pieces: pieces("bias") { [$0.outputSize] }, initializer: .constant(0)) : nil
+    self.group = group
+  }
+
+  /// `[T, inputSize]` → `[T, this rank's outputs]`
+  public func callAsFunction(_ input: Tensor) -> Tensor {
+    input.enteringTensorParallel(group).linear(weight.tensor, bias: bias?.tensor)
+  }
+}
+
+/// y = x Wᵀ + b with the inputs split over the tensor-parallel ranks, whose partial results are summed.
+public struct RowParallelLinear {
+  public let weight: Parameter
+  public let bias: Parameter?
+  let group: ProcessGroup
+
+  public init(
+    _ scope: ParameterScope, inputSize: Int, outputSize: Int, bias hasBias: Bool, initializer: Initializer,
+    group: ProcessGroup
+  ) {
+    let slice = group.size > 1 ? ParameterPiece.Slice(dimension: 1, index: group.rank, count: group.size) : nil
+    weight = scope.parameter("weight", shape: [outputSize, inputSize], slice: slice, initializer: initializer)
+    bias = hasBias ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0)) : nil
+    self.group = group
+  }
+
+  /// `[T, this rank's inputs]` → `[T, outputSize]`
+  public func callAsFunction(_ input: Tensor) -> Tensor {
+    guard group.size > 1 else { return input.linear(weight.tensor, bias: bias?.tensor) }
+    let sum = input.linear(weight.tensor).summedOverTensorParallel(group)
+    return bias.map { sum + $0.tensor } ?? sum
+  }
+}

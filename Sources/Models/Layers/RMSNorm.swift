@@ -1,0 +1,17 @@
+import Torch
+
+/// Root-mean-square norm over the last dimension (Zhang & Sennrich, 2019), computed in fp32, scaled in the input's type
+/// as `transformers` does for Llama and Qwen.
+public struct RMSNorm {
+  public let weight: Parameter
+  let epsilon: Double
+
+  public init(_ scope: ParameterScope, size: Int, epsilon: Double) {
+    weight = scope.parameter("weight", shape: [size], initializer: .constant(1))
+    self.epsilon = epsilon
+  }
+
+  public func callAsFunction(_ input: Tensor) -> Tensor {
+    input.rmsNorm(weight.shape, weight: weight.tensor, eps: epsilon)
+  }
+}

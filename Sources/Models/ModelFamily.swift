@@ -1,0 +1,31 @@
+import Checkpoints
+import JSON
+
+/// What is special about a family of models: how its config.json becomes a configuration.
+protocol ModelFamily: Sendable {
+  /// The values of `model_type` that it answers to.
+  static var modelTypes: [String] { get }
+  static func configuration(_ config: ConfigReader, modelType: String) throws -> ModelConfiguration
+}
+
+public enum ModelRegistry {
+  private static let families: [any ModelFamily.Type] = [Llama.self, Qwen2.self, Qwen3.self]
+
+  public static var modelTypes: [String] { families.flatMap { $0.modelTypes } }
+
+  /// Reads a folder's config.json.
+  /// - Throws: `ModelError` when the family is unknown or the configuration asks for what is not supported.
+  public static func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
+    try configuration(folder.config, source: folder.configFile.path)
+  }
+
+  public static func configuration(_ json: JSONValue, source: String) throws -> ModelConfiguration {
+    let config = ConfigReader(json, source: source)
+    let modelType = try config.text("model_type")
+    guard let family = families.first(where: { $0.modelTypes.contains(modelType) }) else {
+      throw ModelError(
+        "\(source) has model_type '\(modelType)', which is not supported; supported are \(modelTypes.joined(separator: ", "))")
+    }
+    return try family.configuration(config, modelType: modelType)
+  }
+}

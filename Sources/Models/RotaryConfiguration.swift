@@ -1,0 +1,113 @@
+import Foundation
+import JSON
+
+/// The frequencies of rotary position embedding (Su et al., "RoFormer", 2021) and their scalings.
+public struct RotaryConfiguration: Sendable, Equatable {
+  public enum Scaling: Sendable, Equatable {
+    case none
+    /// Positions are divided by `factor`.
+    case linear(factor: Double)
+    /// Llama 3.1: long wavelengths are divided by `factor`, short ones kept, those between interpolated.
+    case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, originalContext: Double)
+    /// YaRN (Peng et al., 2023).
+    case yarn(Yarn)
+  }
+
+  public struct Yarn: Sendable, Equatable {
+    public var factor: Double
+    public var originalContext: Double
+    public var betaFast: Double
+    public var betaSlow: Double
+    /// What cosines and sines are multiplied by.
+    public var attentionFactor: Double
+    /// Whether the bounds of the ramp are rounded to whole dimensions.
+    public var truncates: Bool
+  }
+
+  public var base: Double
+  public var scaling: Scaling
+
+  public init(base: Double, scaling: Scaling = .none) { (self.base, self.scaling) = (base, scaling) }
+
+  /// Reads `rope_theta` and `rope_scaling`, or transformers 5's `rope_parameters`.
+  init(_ config: ConfigReader, contextLength: Int) throws {
+    let parameters = config.value("rope_parameters") ?? config.value("rope_scaling") ?? [:]
+    let rope = ConfigReader(parameters, source: "the rotary scaling of \(config.source)")
+    base = try rope.number("rope_theta", default: config.number("rope_theta", default: 10_000))
+    let kind = try rope.text("rope_type", default: rope.text("type", default: "default"))
+    switch kind {
+    case "default":
+      scaling = .none
+    case "linear":
+      scaling = .linear(factor: try rope.number("factor"))
+    case "llama3":
+      scaling = .llama3(
+        factor: try rope.number("factor"), lowFrequency: try rope.number("low_freq_factor"),
+        highFrequency: try rope.number("high_freq_factor"),
+        originalContext: try rope.number("original_max_position_embeddings"))
+    case "yarn":
+      scaling = .yarn(try Yarn(rope, contextLength: contextLength))
+    default:
+      throw ModelError(
+        "\(config.source) asks for rotary scaling '\(kind)'; supported are default, linear, llama3 and yarn")
+    }
+  }
+
+  /// Angle per position of each pair of dimensions. `[headDimension / 2]`
+  public func inverseFrequencies(headDimension: Int) -> [Double] {
+    let plain = (0..<headDimension / 2).map { 1 / pow(base, Double(2 * $0) / Double(headDimension)) }
+    switch scaling {
+    case .none: return plain
+    case .linear(let factor): return plain.map { $0 / factor }
+    case .llama3(let factor, let low, let high, let original):
+      return plain.map { frequency in
+        let wavelength = 2 * Double.pi / frequency
+        if wavelength < original / high { return frequency }
+        if wavelength > original / low { return frequency / factor }
+        let smooth = (original / wavelength - low) / (high - low)
+        return (1 - smooth) * frequency / factor + smooth * frequency
+      }
+    case .yarn(let yarn):
+      return yarn.frequencies(plain, base: base, headDimension: headDimension)
+    }
+  }
+
+  /// What cosines and sines are multiplied by.
+  public var magnitude: Double {
+    if case .yarn(let yarn) = scaling { yarn.attentionFactor } else { 1 }
+  }
+}
+
+extension RotaryConfiguration.Yarn {
+  init(_ rope: ConfigReader, contextLength: Int) throws {
+    factor = try rope.number("factor")
+    originalContext = try rope.number("original_max_position_embeddings", default: Double(contextLength))
+    betaFast = try rope.number("beta_fast", default: 32)
+    betaSlow = try rope.number("beta_slow", default: 1)
+    truncates = try rope.flag("truncate", default: true)
+    func magnitude(_ scale: Double) -> Double { factor <= 1 ? 1 : 0.1 * scale * log(factor) + 1 }
+    let derived: Double
+    if let m = rope.value("mscale")?.double, let all = rope.value("mscale_all_dim")?.double, m != 0, all != 0 {
+      derived = magnitude(m) / magnitude(all)
+    } else {
+      derived = magnitude(1)
+    }
+    attentionFactor = try rope.number("attention_factor", default: derived)
+  }
+
+  /// Dimensions that turn often within the original context keep their frequency, those that turn rarely are
+  /// interpolated, with a linear ramp between.
+  func frequencies(_ plain: [Double], base: Double, headDimension: Int) -> [Double] {
+    func dimension(rotations: Double) -> Double {
+      Double(headDimension) * log(originalContext / (rotations * 2 * .pi)) / (2 * log(base))
+    }
+    var (low, high) = (dimension(rotations: betaFast), dimension(rotations: betaSlow))
+    if truncates { (low, high) = (low.rounded(.down), high.rounded(.up)) }
+    (low, high) = (max(low, 0), min(high, Double(headDimension - 1)))
+    if low == high { high += 0.001 }
+    return plain.enumerated().map { i, frequency in
+      let ramp = min(max((Double(i) - low) / (high - low), 0), 1)
+      return frequency / factor * ramp + frequency * (1 - ramp)
+    }
+  }
+}

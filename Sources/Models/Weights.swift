@@ -1,0 +1,73 @@
+import Checkpoints
+import Torch
+
+/// Loading of parameters from checkpoint files, by their declarations.
+public struct WeightLoader {
+  private let files: WeightFiles
+  private let folder: String
+
+  /// Checks names in both directions and all shapes before anything is read.
+  /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
+  public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
+    files = try folder.weights()
+    self.folder = folder.url.path
+    var wanted = Set<String>()
+    for piece in model.table.parameters.flatMap(\.pieces) {
+      wanted.insert(piece.checkpointName)
+      try files.check(piece.checkpointName, shape: piece.shape)
+    }
+    // A tied head may be stored all the same; old Llama files carry their rotary frequencies.
+    let harmless = { (name: String) in
+      name.hasSuffix("rotary_emb.inv_freq") || (model.configuration.tiesEmbeddings && name == "lm_head.weight")
+    }
+    if let extra = files.names.first(where: { !wanted.contains($0) && !harmless($0) }) {
+      throw ModelError(
+        "\(self.folder) holds tensor '\(extra)', which a model of type \(model.configuration.modelType) with this config.json does not have")
+    }
+  }
+
+  /// This rank's part of a parameter, in the checkpoint's type or `dtype`, on the CPU.
+  public func tensor(_ parameter: Parameter, dtype: DType? = nil) throws -> Tensor {
+    try withoutGradients {
+      let parts = try parameter.pieces.map { piece in
+        let whole = try files.tensor(piece.checkpointName)
+        guard let slice = piece.slice else { return whole }
+        let length = piece.shape[slice.dimension] / slice.count
+        return whole.narrow(slice.dimension, start: slice.index * length, length: length)
+      }
+      let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
+      return joined.to(dtype: dtype)
+    }
+  }
+}
+
+extension CausalLM {
+  /// Gives every parameter memory on `device` and the checkpoint's values.
+  public func load(_ folder: HuggingFaceFolder, dtype: DType, device: Device) throws {
+    let loader = try WeightLoader(folder, for: self)
+    for parameter in table.parameters {
+      parameter.tensor = try loader.tensor(parameter, dtype: dtype).to(device: device, copy: true).contiguous()
+    }
+  }
+
+  /// Gives every parameter memory on the CPU and fresh values; equal seeds give equal models.
+  public func initialize(seed: UInt64) {
+    let generator = Generator(seed: seed)
+    for parameter in table.parameters { parameter.tensor = parameter.initializer.tensor(parameter.shape, generator) }
+  }
+}
+
+extension Initializer {
+  /// A fresh fp32 tensor on the CPU.
+  public func tensor(_ shape: [Int], _ generator: Generator) -> Tensor {
+    switch self {
+    case .constant(let value): .full(shape, value)
+    case .normal(let deviation): Tensor.randn(shape, generator: generator).mul_(deviation)
+    }
+  }
+}
+
+/// Cuts a parameter's whole value into the checkpoint tensors it is made of, as views.
+public func checkpointTensors(_ parameter: Parameter, _ value: Tensor) -> [(name: String, tensor: Tensor)] {
+  parameter.rows.map { ($0.piece.checkpointName, value[$0.rows]) }
+}
