@@ -80,7 +80,8 @@ public struct RotaryConfiguration: Sendable, Equatable {
 
 extension RotaryConfiguration.Yarn {
   init(_ rope: ConfigReader, contextLength: Int) throws {
-    factor = try rope.number("factor")
+    let factor = try rope.number("factor")
+    self.factor = factor
     originalContext = try rope.number("original_max_position_embeddings", default: Double(contextLength))
     betaFast = try rope.number("beta_fast", default: 32)
     betaSlow = try rope.number("beta_slow", default: 1)
