@@ -23,6 +23,9 @@ public final class ShardedUnit {
     shard.requiresGrad = true
   }
 
+  /// Which slice this rank holds.
+  public var rank: Int { group.rank }
+
   /// This rank's slice of the flat vector.
   private var ownRange: Range<Int> {
     let length = paddedCount / group.size
