@@ -67,7 +67,11 @@ let package = Package(
         ])
       ],
       linkerSettings: [
-        .unsafeFlags(["-L\(torch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(torch)/lib"]),
+        // First relative to .build/<triple>/release, so that a folder that was moved or copied still runs.
+        .unsafeFlags([
+          "-L\(torch)/lib", "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN/../../../.deps/torch/lib",
+          "-Xlinker", "-rpath", "-Xlinker", "\(torch)/lib",
+        ]),
         .linkedLibrary("torch_cpu"), .linkedLibrary("c10"), .linkedLibrary("stdc++"), .linkedLibrary("dl"),
       ]),
     .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration"])),
