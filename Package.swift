@@ -6,7 +6,6 @@ import PackageDescription
 let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
-let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
@@ -46,7 +45,7 @@ func present(_ dependencies: [Target.Dependency]) -> [Target.Dependency] {
 }
 
 let roomTargets: [Target] = rooms.map { .target(name: $0.name, dependencies: present($0.dependencies)) }
-let testTargets: [Target] = rooms.map {
+let testTargets: [Target] = (rooms + [("SlimeCLI", ["Orchestration"])]).map {
   .testTarget(name: $0.name + "Tests", dependencies: present([.byName(name: $0.name)] + $0.dependencies + ["TestSupport"]))
 }
 
@@ -55,7 +54,6 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: exists("Sources/SlimeCLI") ? [.executable(name: "slime", targets: ["SlimeCLI"])] : [],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
   ],
@@ -69,10 +67,14 @@ let package = Package(
         ])
       ],
       linkerSettings: [
-        .unsafeFlags(["-L\(torch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(torch)/lib"]),
+        // First relative to .build/<triple>/release, so that a folder that was moved or copied still runs.
+        .unsafeFlags([
+          "-L\(torch)/lib", "-Xlinker", "-rpath", "-Xlinker", "$ORIGIN/../../../.deps/torch/lib",
+          "-Xlinker", "-rpath", "-Xlinker", "\(torch)/lib",
+        ]),
         .linkedLibrary("torch_cpu"), .linkedLibrary("c10"), .linkedLibrary("stdc++"), .linkedLibrary("dl"),
       ]),
-    .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration", argumentParser])),
+    .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration"])),
     .target(name: "TestSupport", path: "Tests/TestSupport"),
   ].filter { exists($0) || $0.name == "TestSupport" } + roomTargets.filter(exists) + testTargets.filter(exists),
   swiftLanguageModes: [.v6],

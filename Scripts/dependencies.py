@@ -81,8 +81,10 @@ def continue_download(source, part):
         print(file=sys.stderr)
 
 
-def download(requirement, wheel):
+def download(requirement, wheel, digest):
     part = DOWNLOADS / (wheel + ".part")
+    if part.exists() and sha256(part) == digest:
+        return part
     source = url(requirement)
     try:
         if source:
@@ -107,7 +109,7 @@ def fetch(requirement, wheel, digest):
     if pip("--version", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
         fail(f"pip, which downloads {requirement}, is missing: apt-get install -y python3-pip")
     print(f"slime: downloading {requirement}", file=sys.stderr)
-    part = download(requirement, wheel)
+    part = download(requirement, wheel, digest)
     if sha256(part) != digest:
         part.unlink()
         fail(f"the download of {requirement} has not the pinned SHA-256 {digest}; it was deleted: run ./slime again")

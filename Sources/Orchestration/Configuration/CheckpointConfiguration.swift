@@ -1,0 +1,16 @@
+/// Where weights come from and where they go.
+public struct CheckpointConfiguration: Sendable, Equatable, Codable {
+  /// A Hugging Face folder: config.json, tokenizer, and the weights to start from. Required.
+  public var hfCheckpoint = ""
+  /// The reference policy; nil: `hfCheckpoint`.
+  public var referenceLoad: String?
+  /// Continues from the last checkpoint in this folder, if it holds one.
+  public var load: String?
+  public var save: String?
+  /// Rollouts between two checkpoints; nil: only the last.
+  public var saveInterval: Int?
+  /// A Hugging Face folder beside each checkpoint; `{rollout_id}` is replaced.
+  public var saveHF: String?
+
+  public init() {}
+}

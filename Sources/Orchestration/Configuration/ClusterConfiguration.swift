@@ -1,0 +1,25 @@
+/// How many devices the trainer and the engines get. On `--device cpu` a device is a worker process.
+public struct ClusterConfiguration: Sendable, Equatable, Codable {
+  public var actorNodes = 1
+  /// slime's default is 8; here it is what every machine has.
+  public var actorGPUsPerNode = 1
+  /// nil: the trainer's devices when colocated, otherwise one engine's.
+  public var rolloutGPUs: Int?
+  public var rolloutGPUsPerEngine = 1
+  /// Trainer and engines share their devices.
+  public var colocate = false
+  /// nil: NCCL on CUDA, Gloo on CPU.
+  public var distributedBackend: DistributedBackend?
+  /// How long a collective may wait for a rank before it fails.
+  public var distributedTimeoutMinutes = 10
+
+  public init() {}
+
+  public var trainerRanks: Int { actorNodes * actorGPUsPerNode }
+  public var engineGPUs: Int { rolloutGPUs ?? (colocate ? trainerRanks : rolloutGPUsPerEngine) }
+  public var engineCount: Int { engineGPUs / rolloutGPUsPerEngine }
+}
+
+public enum DistributedBackend: String, Sendable, Codable, CaseIterable {
+  case nccl, gloo
+}

@@ -1,0 +1,91 @@
+/// `slime serve`: an engine behind SGLang's HTTP API.
+public struct ServeConfiguration: Sendable, Equatable, Codable {
+  public var modelPath = ""
+  /// nil: `modelPath`.
+  public var tokenizerPath: String?
+  /// What `/v1/models` calls it; nil: `modelPath`.
+  public var servedModelName: String?
+  public var host = "127.0.0.1"
+  public var port = 30000
+  /// Requests must carry it as a bearer token; nil: anyone may ask.
+  public var apiKey: String?
+  public var device = ComputeDevice.cpu
+  /// nil: float32 on CPU, bfloat16 on CUDA.
+  public var dtype: ComputeDType?
+  public var engine = EngineConfiguration()
+  public var randomSeed = 42
+  public var logLevel = LogLevel.info
+
+  public init() {}
+
+  public var resolvedDType: ComputeDType { dtype ?? (device == .cuda ? .bfloat16 : .float32) }
+}
+
+public enum LogLevel: String, Sendable, Codable, CaseIterable {
+  case debug, info, warning, error
+}
+
+/// `slime generate`: one prompt, one response.
+public struct GenerateConfiguration: Sendable, Equatable, Codable {
+  public var hfCheckpoint = ""
+  public var prompt = ""
+  /// The prompt is a user's message, put into the chat template.
+  public var chat = false
+  /// Print what `/generate` would answer.
+  public var json = false
+  public var maxNewTokens = 128
+  public var temperature = 1.0
+  public var topP = 1.0
+  public var topK = -1
+  public var seed: Int?
+  public var device = ComputeDevice.cpu
+  /// nil: float32 on CPU, bfloat16 on CUDA.
+  public var dtype: ComputeDType?
+
+  public init() {}
+
+  public var resolvedDType: ComputeDType { dtype ?? (device == .cuda ? .bfloat16 : .float32) }
+}
+
+/// `slime score`: log-probabilities and entropies of given tokens.
+public struct ScoreConfiguration: Sendable, Equatable, Codable {
+  public var hfCheckpoint = ""
+  public var input = ""
+  public var output = ""
+  public var cluster = ClusterConfiguration()
+  public var backend = BackendConfiguration()
+  public var architecture: [ArchitectureClaim] = []
+
+  public init() {}
+}
+
+/// `slime demo`: learns small arithmetic from nothing.
+public struct DemoConfiguration: Sendable, Equatable, Codable {
+  /// Where data, models and metrics go.
+  public var output = "runs/demo"
+  public var seed = 1
+  public var device = ComputeDevice.cpu
+
+  public init() {}
+}
+
+/// `slime bench`: what is timed, and with how much.
+public struct BenchConfiguration: Sendable, Equatable, Codable {
+  public var subject = BenchSubject.ops
+  public var device = ComputeDevice.cpu
+  public var json = false
+
+  public init() {}
+}
+
+public enum BenchSubject: String, Sendable, Codable, CaseIterable {
+  case ops
+}
+
+/// `slime worker`: a process that the driver starts; nobody else does.
+public struct WorkerConfiguration: Sendable, Equatable, Codable {
+  public var role = ""
+  public var rank = 0
+
+  public init() {}
+}

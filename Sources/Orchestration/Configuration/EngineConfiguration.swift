@@ -1,0 +1,16 @@
+/// The limits of a rollout engine. A nil leaves the choice to the engine. Names are those of SGLang.
+public struct EngineConfiguration: Sendable, Equatable, Codable {
+  /// Most tokens of prompt and response together; nil: config.json's.
+  public var contextLength: Int?
+  /// Share of the device's memory for weights and KV cache.
+  public var memFractionStatic: Double?
+  public var maxRunningRequests: Int?
+  /// Tokens the KV cache holds; nil: what `memFractionStatic` leaves room for.
+  public var maxTotalTokens: Int?
+  /// Most prompt tokens that one batch computes.
+  public var chunkedPrefillSize: Int?
+  /// Tokens a page of the KV cache holds.
+  public var pageSize: Int?
+
+  public init() {}
+}

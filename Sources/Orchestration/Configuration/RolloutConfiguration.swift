@@ -1,0 +1,43 @@
+/// How responses are sampled.
+public struct RolloutConfiguration: Sendable, Equatable, Codable {
+  /// Prompts a rollout trains on. Required.
+  public var batchSize = 0
+  public var samplesPerPrompt = 1
+  /// Prompts sampled at a time; nil: `batchSize`. More than that only helps with a dynamic sampling filter.
+  public var overSamplingBatchSize: Int?
+  public var dynamicSamplingFilter: DynamicSamplingFilter?
+  /// nil: follows from the loss.
+  public var function: RolloutFunction?
+
+  public var temperature = 1.0
+  public var topP = 1.0
+  /// -1 keeps the whole vocabulary.
+  public var topK = -1
+  /// Most tokens of prompt and response together; nil: the engine's context length.
+  public var maxContextLength: Int?
+  /// Longer prompts are left out of the data set; nil: one token less than the context.
+  public var maxPromptLength: Int?
+  /// nil: up to the context length.
+  public var maxResponseLength: Int?
+  public var stop: [String] = []
+  public var stopTokenIDs: [Int] = []
+  public var skipSpecialTokens = false
+
+  public var rewardModelType: String?
+
+  public init() {}
+
+  public var samplesPerRollout: Int { batchSize * samplesPerPrompt }
+}
+
+/// Named by the functions that they are in slime.
+public enum RolloutFunction: String, Sendable, Codable, CaseIterable {
+  case generate = "slime.rollout.sglang_rollout.generate_rollout"
+  case supervised = "slime.rollout.sft_rollout.generate_rollout"
+}
+
+/// Named by the functions that they are in slime.
+public enum DynamicSamplingFilter: String, Sendable, Codable, CaseIterable {
+  /// Drops groups whose rewards are all the same: they have no advantage.
+  case nonzeroRewardDeviation = "slime.rollout.filter_hub.dynamic_sampling_filters.check_reward_nonzero_std"
+}

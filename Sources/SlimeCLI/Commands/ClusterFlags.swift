@@ -1,0 +1,42 @@
+import Orchestration
+
+extension ClusterConfiguration {
+  /// The trainer's side, which `score` has too.
+  static let trainerFlags: [Flag<Self>] = [
+    .option("actor-num-nodes", \.actorNodes, "machines of the trainer"),
+    .option("actor-num-gpus-per-node", \.actorGPUsPerNode, "trainer ranks on each machine; on --device cpu, processes"),
+    .option("distributed-backend", \.distributedBackend, "collectives; default gloo on cpu, nccl on cuda"),
+    .option("distributed-timeout-minutes", \.distributedTimeoutMinutes, "MIN", "how long a collective waits for a rank"),
+  ]
+
+  static let rolloutFlags: [Flag<Self>] = [
+    .option("rollout-num-gpus", \.rolloutGPUs, "devices of all engines; default one engine's, or with --colocate the trainer's"),
+    .option("rollout-num-gpus-per-engine", \.rolloutGPUsPerEngine, "devices of one engine"),
+    .toggle("colocate", \.colocate, "trainer and engines share their devices"),
+  ]
+}
+
+extension BackendConfiguration {
+  static let computeFlags: [Flag<Self>] = [
+    .option("train-backend", \.trainBackend, "training backend"),
+    .option("device", \.device, "where everything runs"),
+    .option("dtype", \.dtype, "precision of matrix products; default float32 on cpu, bfloat16 on cuda"),
+    .shorthand("bf16", for: "dtype", \.dtype, .bfloat16),
+    .shorthand("fp16", for: "dtype", \.dtype, .float16),
+  ]
+
+  static let maxTokensPerGPU = Flag<Self>.option("max-tokens-per-gpu", \.maxTokensPerGPU, "most tokens of a micro-batch")
+
+  static let batchFlags: [Flag<Self>] = [
+    .option("micro-batch-size", \.microBatchSize, "samples of a micro-batch of fixed size"),
+    .toggle("use-dynamic-batch-size", \.useDynamicBatchSize, "pack samples into micro-batches by --max-tokens-per-gpu"),
+    maxTokensPerGPU,
+    .toggle("balance-data", \.balanceData, "deal micro-batches so that ranks have equal work"),
+    .toggle("gradient-checkpointing", \.gradientCheckpointing, "compute activations again instead of keeping them"),
+  ]
+
+  static let weightUpdateFlags: [Flag<Self>] = [
+    .option("update-weight-buffer-size", \.updateWeightBufferSize, "BYTES", "parameters sent to the engine at a time"),
+    .option("update-weights-interval", \.updateWeightsInterval, "rollouts between weight updates"),
+  ]
+}

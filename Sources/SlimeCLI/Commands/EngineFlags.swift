@@ -1,0 +1,15 @@
+import Orchestration
+
+extension EngineConfiguration {
+  /// SGLang's names; `train` has them with `sglang-` before.
+  static func flags(prefix: String = "") -> [Flag<Self>] {
+    [
+      .option(prefix + "context-length", \.contextLength, "TOKENS", "prompt and response together; default config.json's"),
+      .option(prefix + "mem-fraction-static", \.memFractionStatic, "share of the device's memory for weights and KV cache"),
+      .option(prefix + "max-total-tokens", \.maxTotalTokens, "TOKENS", "size of the KV cache; default by memory"),
+      .option(prefix + "max-running-requests", \.maxRunningRequests, "requests in a batch"),
+      .option(prefix + "chunked-prefill-size", \.chunkedPrefillSize, "TOKENS", "most prompt tokens in a batch"),
+      .option(prefix + "page-size", \.pageSize, "TOKENS", "in a page of the KV cache"),
+    ]
+  }
+}

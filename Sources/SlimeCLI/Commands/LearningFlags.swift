@@ -1,0 +1,68 @@
+import Orchestration
+
+extension AlgorithmConfiguration {
+  static let flags: [Flag<Self>] = [
+    .option("loss-type", \.lossType, "what is minimised"),
+    .option("advantage-estimator", \.advantageEstimator, "method"),
+    .option("eps-clip", \.clip, "how far the probability ratio may go from 1"),
+    .option("eps-clip-high", \.clipHigh, "how far above 1; default --eps-clip"),
+    .option("eps-clip-c", \.clipDual, "bound of the loss where advantages are negative, above 1"),
+    .option("kl-coef", \.klCoefficient, "KL from the reference in the reward (reinforce_plus_plus only)"),
+    .toggle("use-kl-loss", \.useKLLoss, "KL from the reference in the loss"),
+    .option("kl-loss-coef", \.klLossCoefficient, "its weight"),
+    .option("kl-loss-type", \.klLossType, "its estimator"),
+    .option("entropy-coef", \.entropyCoefficient, "weight of the entropy bonus"),
+    .option("gamma", \.gamma, "discount (reinforce_plus_plus only)"),
+    .toggle("normalize-advantages", \.normalizeAdvantages, "whiten advantages over the batch"),
+    .toggle("disable-rewards-normalization", \.normalizeRewards, sets: false, "keep the mean of a group's rewards"),
+    .toggle(
+      "disable-grpo-std-normalization", \.normalizeRewardsByDeviation, sets: false, "keep the deviation of a group's rewards"),
+    .toggle("calculate-per-token-loss", \.perTokenLoss, "average the loss over tokens instead of rollouts"),
+    .toggle("use-tis", \.useTIS, "truncated importance sampling against the engine's log-probs"),
+    .option("tis-clip", \.tisClip, "its highest weight"),
+    .option("tis-clip-low", \.tisClipLow, "its lowest weight"),
+    .toggle("use-rollout-logprobs", \.useRolloutLogProbs, "take the engine's log-probs as the old policy's"),
+    .toggle("disable-compute-advantages-and-returns", \.computesAdvantages, sets: false, "with sft_loss only"),
+  ]
+}
+
+extension OptimizerConfiguration {
+  static let flags: [Flag<Self>] = [
+    .option("optimizer", \.optimizer, "AdamW"),
+    .option("lr", \.learningRate, "peak learning rate"),
+    .option("min-lr", \.minLearningRate, "learning rate at the end"),
+    .option("lr-decay-style", \.decayStyle, "decay"),
+    .option("lr-decay-iters", \.decaySteps, "STEPS", "until the end of decay; default the run"),
+    .option("lr-warmup-iters", \.warmupSteps, "STEPS", "linear warmup"),
+    .option("lr-warmup-fraction", \.warmupFraction, "warmup as a share of --lr-decay-iters"),
+    .option("lr-warmup-init", \.warmupInit, "learning rate that warmup starts from"),
+    .option("lr-wsd-decay-iters", \.wsdDecaySteps, "STEPS", "annealing of WSD"),
+    .option("lr-wsd-decay-style", \.wsdDecayStyle, "annealing"),
+    .option("weight-decay", \.weightDecay, "AdamW's decoupled weight decay"),
+    .option("adam-beta1", \.beta1, "decay of the mean gradient"),
+    .option("adam-beta2", \.beta2, "decay of the mean squared gradient"),
+    .option("adam-eps", \.epsilon, "added to the root of the mean squared gradient"),
+    .option("clip-grad", \.clipGradient, "NORM", "largest gradient norm; 0: no clipping"),
+    .option("seed", \.seed, "seed of everything random in training"),
+  ]
+}
+
+extension CheckpointConfiguration {
+  static let flags: [Flag<Self>] = [
+    .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "Hugging Face folder of the model to train (required)"),
+    .option("ref-load", \.referenceLoad, "FOLDER", "reference policy; default --hf-checkpoint"),
+    .option("load", \.load, "FOLDER", "continue from the last checkpoint in it, if there is one"),
+    .option("save", \.save, "FOLDER", "where checkpoints and metrics.jsonl go"),
+    .option("save-interval", \.saveInterval, "rollouts between checkpoints; default only the last"),
+    .option("save-hf", \.saveHF, "FOLDER", "Hugging Face folder with each checkpoint; {rollout_id} is replaced"),
+  ]
+}
+
+extension DebugConfiguration {
+  static let flags: [Flag<Self>] = [
+    .option("save-debug-rollout-data", \.saveRolloutData, "FILE", "jsonl of each rollout's samples; {rollout_id} is replaced"),
+    .option("load-debug-rollout-data", \.loadRolloutData, "FILE", "train on such samples, without an engine"),
+    .toggle("debug-train-only", \.trainOnly, "no engine"),
+    .toggle("debug-rollout-only", \.rolloutOnly, "no trainer"),
+  ]
+}

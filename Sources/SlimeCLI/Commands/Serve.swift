@@ -1,0 +1,39 @@
+import Orchestration
+
+extension ServeConfiguration {
+  package static let flags = FlagSet<Self>(
+    [
+      (
+        "Server",
+        [
+          .option("model-path", \.modelPath, "FOLDER", "Hugging Face folder of the model (required)"),
+          .option("tokenizer-path", \.tokenizerPath, "FOLDER", "its tokenizer; default --model-path"),
+          .option("served-model-name", \.servedModelName, "NAME", "its name in /v1/models; default --model-path"),
+          .option("host", \.host, "ADDRESS", "address to listen on"),
+          .option("port", \.port, "port to listen on; 0: any free one"),
+          .option("api-key", \.apiKey, "KEY", "bearer token that requests must carry; default none"),
+          .option("random-seed", \.randomSeed, "seed of sampling"),
+          .option("log-level", \.logLevel, "least severe messages to print"),
+        ]
+      ),
+      (
+        "Engine",
+        [
+          .option("device", \.device, "where the model runs"),
+          .option("dtype", \.dtype, "precision; default float32 on cpu, bfloat16 on cuda"),
+        ] + EngineConfiguration.flags().map { $0.lifted(\.engine) }
+      ),
+    ],
+    unsupported: .serve)
+}
+
+extension Command {
+  static let serve = Command(
+    name: "serve", summary: "serve a model over SGLang's HTTP API",
+    usage: "slime serve --model-path FOLDER [--port N] [flags]",
+    flags: ServeConfiguration.flags, configuration: ServeConfiguration()
+  ) { configuration in
+    try configuration.validate()
+    try await Run.serve(configuration)
+  }
+}

@@ -1,0 +1,20 @@
+extension FlagSet {
+  /// The sections, one line a flag: name, what it means, default.
+  package func help(_ standard: Configuration) -> String {
+    func label(_ flag: Flag<Configuration>) -> String {
+      "  --\(flag.name)" + (flag.placeholder.isEmpty ? "" : " \(flag.placeholder)")
+    }
+    let width = sections.flatMap { $0.flags.map { label($0).count } }.max() ?? 0
+    return sections.map { section in
+      ([section.title + ":"]
+        + section.flags.map { flag in
+          let value = flag.help.hasSuffix("(required)") ? "" : flag.standard(standard).map { " [\($0)]" } ?? ""
+          return label(flag).padded(to: width) + "  " + flag.help + value
+        }).joined(separator: "\n")
+    }.joined(separator: "\n\n")
+  }
+}
+
+extension String {
+  func padded(to width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+}

@@ -1,0 +1,92 @@
+extension UnsupportedGroup {
+  /// What slime's FSDP backend had of its own, and what this one has not.
+  static let fsdp: [UnsupportedGroup] = [
+    .init("slime's FSDP backend", "attention follows the device; leave it out", [
+      .accept("attn-implementation", "flash_attention_2", "sdpa")
+    ]),
+    .init("slime's FSDP backend", "use --lr-warmup-fraction", ["warmup-ratio"]),
+    .init("slime's FSDP backend", "a resumed run continues its schedule; leave it out", [
+      .accept(switch: "use-checkpoint-lr-scheduler"), "override-lr-scheduler",
+    ]),
+    .init("slime's FSDP backend", "parameters stay on --device; leave it out", [
+      "fsdp-cpu-offload", "fsdp-state-dict-cpu-offload", .accept("fsdp-cpu-backend", "gloo"),
+    ]),
+    .init("slime's FSDP backend", "write the flags on the command line", ["config"]),
+  ]
+
+  /// Megatron-LM's flags that slime's scripts use.
+  static let megatron: [UnsupportedGroup] = [
+    megatron("use data parallelism: --actor-num-gpus-per-node", [
+      .accept("tensor-model-parallel-size", "1"), .accept("pipeline-model-parallel-size", "1"),
+      .accept("context-parallel-size", "1"), .accept("expert-model-parallel-size", "1"),
+      .accept("expert-tensor-parallel-size", "1"), .accept("virtual-pipeline-model-parallel-size", "1"),
+      .accept(switch: "sequence-parallel"), "num-layers-per-virtual-pipeline-stage", "decoder-first-pipeline-num-layers",
+      "decoder-last-pipeline-num-layers", "microbatch-group-size-per-vp-stage", "cp-comm-type",
+      "account-for-embedding-in-pipeline-split", "account-for-loss-in-pipeline-split",
+    ]),
+    megatron("use --gradient-checkpointing", [
+      "recompute-granularity", "recompute-method", "recompute-num-layers", "recompute-activations", "recompute-modules",
+    ]),
+    megatron("dropout does not exist here; leave it out", [
+      .accept("attention-dropout", "0"), .accept("hidden-dropout", "0"),
+    ]),
+    megatron("precision is chosen with --dtype", [
+      .accept(switch: "accumulate-allreduce-grads-in-fp32"), .accept(switch: "attention-softmax-in-fp32"), "fp8-format",
+      "fp8-recipe", "fp8-param-gather", "fp4-format", "grad-reduce-in-bf16", "main-grads-dtype", "main-params-dtype",
+      "exp-avg-dtype", "exp-avg-sq-dtype", "loss-scale", "initial-loss-scale", "min-loss-scale", "loss-scale-window",
+      "hysteresis",
+    ]),
+    megatron("the fsdp backend shards the optimizer by itself and keeps it on --device; leave it out", [
+      .accept(switch: "use-distributed-optimizer"), "optimizer-cpu-offload", "optimizer-offload-fraction",
+      "overlap-cpu-optimizer-d2h-h2d", "use-precision-aware-optimizer", "overlap-grad-reduce", "overlap-param-gather",
+      "use-torch-fsdp2", "use-megatron-fsdp", "ddp-bucket-size",
+    ]),
+    megatron("attention follows the device; leave it out", [
+      .accept("attention-backend", "auto", "flash"), "use-flash-attn", .accept("transformer-impl", "transformer_engine", "local"),
+      "no-rope-fusion", "no-bias-swiglu-fusion", "no-masked-softmax-fusion", "no-persist-layer-norm",
+      "no-gradient-accumulation-fusion", "cross-entropy-loss-fusion", "cross-entropy-fusion-impl",
+    ]),
+    megatron("runs are not bitwise repeatable on every device yet; leave it out", ["deterministic-mode"]),
+    megatron("the model is described by config.json; leave it out", [
+      "spec", "enable-experimental", "make-vocab-size-divisible-by", "seq-length", "encoder-seq-length", "rope-type",
+      "rotary-interleaved", "no-rotary-interleaved", "rotary-seq-len-interpolation-factor", "rope-scaling-factor",
+      "rotary-scaling-factor", "mscale", "mscale-all-dim", "beta-fast", "beta-slow", "original-max-position-embeddings",
+      "apply-layernorm-1p", "attention-output-gate", "multi-latent-attention", "q-lora-rank", "kv-lora-rank",
+      "qk-head-dim", "qk-pos-emb-head-dim", "v-head-dim", "post-self-attn-layernorm", "post-mlp-layernorm",
+      "use-gated-attention", "window-size", "window-attn-skip-freq", "softmax-type", "no-rope-freq", "tokenizer-type",
+      "tokenizer-model", "vocab-file", "merge-file", "kv-channels-value",
+    ]),
+    megatron("there are no mixtures of experts yet; leave it out", [
+      "moe-layer-freq", "moe-grouped-gemm", "moe-permute-fusion", "moe-router-score-function", "moe-router-pre-softmax",
+      "moe-router-dtype", "moe-router-load-balancing-type", .accept("moe-aux-loss-coeff", "0"), "moe-router-bias-update-rate",
+      "moe-router-enable-expert-bias", "moe-router-topk-scaling-factor", "moe-router-group-topk", "moe-router-num-groups",
+      "moe-token-dispatcher-type", "moe-enable-deepep", "moe-flex-dispatcher-backend", "moe-shared-expert-overlap",
+      "moe-shared-expert-gate", "moe-token-drop-policy", "moe-expert-capacity-factor", "moe-z-loss-coeff",
+      "moe-router-padding-for-fp8", "moe-use-legacy-grouped-gemm", "moe-input-jitter-eps",
+    ]),
+    megatron("--load continues the last checkpoint with its optimizer; leave it out", [
+      "ckpt-step", "no-load-optim", "no-load-rng", "no-save-rng", "finetune", "ckpt-format", "dist-ckpt-strictness",
+      "exit-on-missing-checkpoint", "auto-detect-ckpt-format", "ckpt-fully-parallel-save", "use-persistent-ckpt-worker",
+      "use-checkpoint-opt_param-scheduler", "use-checkpoint-args", "pretrained-checkpoint", "save-retain-interval",
+    ]),
+    megatron("the length of the run is set by --num-rollout; leave it out", [
+      "train-iters", "train-samples", "lr-decay-samples", "lr-warmup-samples", "lr-wsd-decay-samples", "rampup-batch-size",
+      "eval-iters", "exit-interval", "exit-duration-in-mins", "data-path", "split", "num-workers", "dataloader-type",
+    ]),
+    megatron("a step with a gradient that is not finite is never taken; leave it out", [
+      .accept(switch: "check-for-nan-in-loss-and-grad"), "no-check-for-nan-in-loss-and-grad", "rerun-mode",
+    ]),
+    megatron("weight decay is constant; use --weight-decay", [
+      "start-weight-decay", "end-weight-decay", .accept("weight-decay-incr-style", "constant"), "decoupled-lr",
+      "decoupled-min-lr", "sgd-momentum",
+    ]),
+    megatron("every optimizer step is logged; leave it out", [
+      "log-interval", "log-throughput", "log-params-norm", "log-num-zeros-in-grad", "timing-log-level", "profile",
+      "tensorboard-log-interval",
+    ]),
+  ]
+
+  private static func megatron(_ remedy: String, _ flags: [UnsupportedFlag]) -> UnsupportedGroup {
+    UnsupportedGroup("Megatron-LM", by: "--train-backend fsdp", remedy, flags)
+  }
+}

@@ -1,0 +1,118 @@
+extension UnsupportedGroup {
+  /// slime's own flags that `slime train` does not have.
+  static let slime: [UnsupportedGroup] = [
+    .init("slime", "a run has one machine: use --actor-num-gpus-per-node and --rollout-num-gpus", ["num-gpus-per-node"]),
+    .init("slime", "trainer and engines keep their memory while the other works; leave it out", [
+      "offload", "offload-train", "offload-rollout", .accept(switch: "no-offload-train"),
+      .accept(switch: "no-offload-rollout"), "release-train",
+    ]),
+    .init("slime", "set variables in the environment of slime itself", [.accept("train-env-vars", "{}")]),
+    .init("slime", "weights go to the engine whole and in memory; leave it out", [
+      .accept("update-weight-mode", "full"), "update-weight-transport", "update-weight-disk-dir",
+      "update-weight-disk-keep-files", "update-weight-delta-encoding", "update-weight-delta-checksum",
+      "update-weight-local-checkpoint-dir", "check-weight-update-equal",
+    ]),
+    .init("slime", "functions of one's own cannot be named on the command line yet; leave it out", [
+      "custom-update-weight-post-write-path", "custom-model-provider-path", "custom-generate-function-path",
+      "rollout-sample-hook-path", "custom-rollout-log-function-path", "custom-eval-rollout-log-function-path",
+      "buffer-filter-path", "rollout-data-postprocess-path", "eval-function-path", "custom-loss-function-path",
+      "custom-advantage-function-path", "custom-tis-function-path", "custom-pg-loss-reducer-function-path",
+      "custom-rm-path", "custom-reward-post-process-path", "custom-convert-samples-to-train-data-path",
+      "rollout-sample-filter-path", "rollout-all-samples-process-path", "custom-megatron-init-path",
+      "custom-megatron-before-log-prob-hook-path", "custom-megatron-before-train-step-hook-path", "custom-config-path",
+      .accept("data-source-path", "slime.rollout.data_source.RolloutDataSourceWithBuffer"),
+    ]),
+    .init("slime", "all parameters are trained; leave it out", [
+      "only-train-params-name-list", "freeze-params-name-list", "freeze-indexer",
+    ]),
+    .init("slime", "the family is read from config.json; leave it out", [
+      "model-name", .accept("qwen-gdn-backend", "fla"), "multimodal-keys",
+    ]),
+    .init("slime", "log-probs follow --max-tokens-per-gpu; leave it out", [
+      .accept("log-probs-chunk-size", "-1"), "log-probs-max-tokens-per-gpu", "recompute-loss-function",
+    ]),
+    .init("slime", "context parallelism comes with the megatron backend; leave it out", ["allgather-cp"]),
+    .init("slime", "aborted responses are not resumed; leave it out", [
+      "partial-rollout", "mask-offpolicy-in-partial-rollout",
+    ]),
+    .init("slime", "the policy that sampled is the one before the update; leave it out", ["keep-old-actor"]),
+    .init("slime", "engines are started by the run itself; leave it out", [
+      "rollout-external-engine-addrs", .accept("rollout-data-transport", "object-store"), "use-distributed-post", "http-proxy",
+    ]),
+    .init("slime", "a process that dies ends the run, and --load continues it; leave it out", [
+      "use-fault-tolerance", "rollout-health-check-interval", "rollout-health-check-timeout",
+      "rollout-health-check-first-wait",
+    ]),
+    .init("slime", "prompts come from --prompt-data; leave it out", [
+      "disable-rollout-global-dataset", "rollout-buffer-url", .accept("fetch-trajectory-retry-times", "-1"),
+      .accept("min-batch-collection-ratio", "1"), .accept("rollout-task-type", "math"), "load-forge-rollout-data",
+      "load-debug-rollout-data-subsample",
+    ]),
+    .init("slime", "micro-batches are balanced by tokens: use --balance-data", ["balance-by-flops"]),
+    .init("slime", "packs are not padded; leave it out", [.accept("data-pad-size-multiplier", "128")]),
+    .init("slime", "give the data sets as --eval-prompt-data NAME FILE", ["eval-config", "eval-reward-key"]),
+    .init("slime", "the reference is a Hugging Face folder that stays as it is; leave it out", [
+      "ref-ckpt-step", "ref-update-interval",
+    ]),
+    .init("slime", "checkpoints are whole and written before the next rollout; leave it out", ["async-save", "no-save-optim"]),
+    .init("slime", "--advantage-estimator ppo, which has a critic, does not exist yet; leave it out", [
+      .accept("num-critic-only-steps", "0"), .accept("value-clip", "0.2"), .accept("lambd", "1"), "critic-load",
+      "critic-save", "critic-lr", "critic-lr-warmup-iters", "critic-num-nodes", "critic-num-gpus-per-node",
+      "critic-train-only",
+    ]),
+    .init("slime", "use --use-kl-loss with --kl-loss-type k3", ["use-unbiased-kl"]),
+    .init("slime", "use --use-tis against off-policy samples", [
+      "get-mismatch-metrics", "use-opsm", .accept("opsm-delta", "1e-4"),
+    ]),
+    .init("slime", "entropy is that of the trainer; leave it out", ["use-rollout-entropy"]),
+    .init("slime", "the optimizer keeps its state from step to step; leave it out", [
+      "reset-optimizer-states", "use-stateless-adam",
+    ]),
+    .init("slime", "there are no mixtures of experts yet; leave it out", [
+      "use-routing-replay", "use-rollout-routing-replay",
+    ]),
+    .init("slime", "there is no distillation from a teacher yet; leave it out", [
+      "use-opd", "opd-type", .accept("opd-kl-coef", "1"), "opd-teacher-load", "opd-teacher-ckpt-step",
+    ]),
+    .init("slime", "metrics go to the console and to metrics.jsonl in --save; leave it out", [
+      "use-wandb", .accept("wandb-mode", "disabled"), "wandb-dir", "wandb-key", "wandb-host", "wandb-team", "wandb-group",
+      "wandb-project", "wandb-run-id", "wandb-run-name", "disable-wandb-random-suffix", "wandb-always-use-train-step",
+      "use-tensorboard", "tb-project-name", "tb-experiment-name", "tensorboard-dir", "log-multi-turn", "log-passrate",
+      "log-reward-category", "log-correct-samples",
+    ]),
+    .init("slime", "use --save-debug-rollout-data for the samples; there is no other dump or profile", [
+      "save-debug-train-data", "dump-details", "memory-snapshot-dir", "memory-snapshot-num-steps", "memory-snapshot-path",
+      "profile-target", "memory-recorder", "record-memory-history", "use-pytorch-profiler", "profile-step-start",
+      "profile-step-end",
+    ]),
+    .init("slime", "it belongs to slime's own test machines; leave it out", [
+      "ci-test", "ci-disable-kl-checker", "ci-train-rollout-logprob-abs-diff-threshold", "ci-save-grad-norm",
+      "ci-load-grad-norm",
+    ]),
+    .init("slime", "rewards are numbers of --rm-type, one response at a time; leave it out", [
+      "reward-key", "group-rm", "rm-url",
+    ]),
+    .init("slime", "loss masks come from the model's own chat template; leave it out", ["loss-mask-type"]),
+    .init("slime", "next-token prediction is all that is trained; leave it out", [
+      "mtp-num-layers", .accept("mtp-loss-scaling-factor", "0.2"), "enable-mtp-training",
+    ]),
+    .init("slime", "it belongs to the megatron backend; leave it out", [
+      "megatron-config-path", "megatron-deepgemm-forward-layers", "megatron-deepgemm-forward-modules",
+      "megatron-deepgemm-moe-forward-layers", "megatron-deepgemm-moe-forward-modules", "megatron-to-hf-mode",
+      .accept("qkv-format", "thd"), "train-memory-margin-bytes", "disable-weights-backuper",
+    ]),
+    .init("slime", "batch sizes are fixed by --global-batch-size; leave it out", [
+      "use-dynamic-global-batch-size", "disable-rollout-trim-samples",
+    ]),
+    .init("slime", "use the same --dtype for trainer and engine", ["true-on-policy-mode"]),
+    .init("slime", "there is no router: engines are reached directly; leave it out", [
+      "use-slime-router", "slime-router-max-connections", "slime-router-timeout",
+      "slime-router-health-check-failure-threshold", "slime-router-middleware-paths", "rollout-external",
+    ]),
+    .init("slime's teacher server", "there is no teacher server; leave it out", [
+      "teacher-port", "teacher-warmup-port", "teacher-warmup-timeout-s", "teacher-sample-reduction-chunk-size",
+      "teacher-label-reduction-chunk-size", "megatron-server-max-length", "megatron-server-update-timeout-s",
+      "megatron-server-warmup",
+    ]),
+  ]
+}

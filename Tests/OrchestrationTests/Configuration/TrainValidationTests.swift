@@ -1,0 +1,236 @@
+import Orchestration
+import Testing
+
+/// A configuration that is good, for each test to spoil.
+private func good(_ change: (inout TrainConfiguration) -> Void = { _ in }) -> TrainConfiguration {
+  var configuration = TrainConfiguration()
+  configuration.checkpoint.hfCheckpoint = "model"
+  configuration.data.promptData = "prompts.jsonl"
+  configuration.data.rolloutCount = 2
+  configuration.rollout.batchSize = 8
+  configuration.rollout.samplesPerPrompt = 4
+  change(&configuration)
+  return configuration
+}
+
+private func sft(_ change: (inout TrainConfiguration) -> Void = { _ in }) -> TrainConfiguration {
+  good {
+    $0.algorithm.lossType = .supervised
+    $0.rollout.samplesPerPrompt = 1
+    change(&$0)
+  }
+}
+
+/// A rule: what spoils a good configuration, and what the sentence has to name.
+struct Rule: Sendable, CustomTestStringConvertible {
+  var words: [String]
+  var configuration: TrainConfiguration
+  var testDescription: String { words.joined(separator: " … ") }
+
+  init(_ words: String..., spoil: (inout TrainConfiguration) -> Void) {
+    (self.words, configuration) = (words, good(spoil))
+  }
+
+  init(sft words: String..., spoil: (inout TrainConfiguration) -> Void) {
+    (self.words, configuration) = (words, sft(spoil))
+  }
+}
+
+@Suite struct TrainValidationTests {
+  @Test func aGoodConfigurationPasses() throws {
+    try good().validate()
+    try sft().validate()
+  }
+
+  @Test(arguments: required + loop + batches + parts) func contradictionsAreNamed(_ rule: Rule) throws {
+    let error = try #require(throws: ConfigurationError.self) { try rule.configuration.validate() }
+    for word in rule.words { #expect(error.description.contains(word), "\(error)") }
+    #expect(error.exitCode == 2)
+  }
+
+  @Test(arguments: algorithm + optimizer + evaluation) func contradictionsOfTheAlgorithmAreNamed(_ rule: Rule) throws {
+    let error = try #require(throws: ConfigurationError.self) { try rule.configuration.validate() }
+    for word in rule.words { #expect(error.description.contains(word), "\(error)") }
+  }
+
+  static let required = [
+    Rule("--hf-checkpoint is required") { $0.checkpoint.hfCheckpoint = "" },
+    Rule("--prompt-data is required") { $0.data.promptData = "" },
+    Rule("--rollout-batch-size is required") { $0.rollout.batchSize = 0 },
+    Rule("--num-rollout", "--num-epoch") { $0.data.rolloutCount = nil },
+    Rule("--num-rollout", "--num-epoch") { $0.data.epochs = 1 },
+    Rule("--num-rollout must not") { $0.data.rolloutCount = -1 },
+    Rule("--num-epoch must") { ($0.data.rolloutCount, $0.data.epochs) = (nil, 0) },
+    Rule("--start-rollout-id") { $0.data.startRolloutID = -1 },
+    Rule("--num-rollout 0", "--eval-interval") { $0.data.rolloutCount = 0 },
+    Rule("--apply-chat-template-kwargs", "add it") { $0.data.chatTemplateArguments = "{\"a\":1}" },
+  ]
+
+  static let loop = [
+    Rule("--debug-rollout-only", "--debug-train-only") { ($0.debug.trainOnly, $0.debug.rolloutOnly) = (true, true) },
+    Rule("--debug-rollout-only", "--load-debug-rollout-data") {
+      ($0.debug.loadRolloutData, $0.debug.rolloutOnly) = ("a{rollout_id}", true)
+    },
+    Rule("--debug-train-only", "--load-debug-rollout-data PATH") { $0.debug.trainOnly = true },
+    Rule("--save-debug-rollout-data", "leave it out") {
+      ($0.debug.loadRolloutData, $0.debug.saveRolloutData) = ("a{rollout_id}", "b{rollout_id}")
+    },
+    Rule("--num-rollout", "--load-debug-rollout-data") {
+      ($0.debug.loadRolloutData, $0.data.rolloutCount) = ("a{rollout_id}", nil)
+    },
+    Rule("--save-debug-rollout-data x", "{rollout_id}") { $0.debug.saveRolloutData = "x" },
+    Rule("--load-debug-rollout-data x", "{rollout_id}") { $0.debug.loadRolloutData = "x" },
+    Rule("--save-interval", "--save FOLDER") { $0.checkpoint.saveInterval = 1 },
+    Rule("--save-interval", "at least 1") { ($0.checkpoint.saveInterval, $0.checkpoint.save) = (0, "out") },
+    Rule("--save-hf x", "{rollout_id}") { $0.checkpoint.saveHF = "x" },
+    Rule("--ref-load other", "--use-kl-loss") { $0.checkpoint.referenceLoad = "other" },
+    Rule("--sglang-server-concurrency") { $0.serverConcurrency = 0 },
+    Rule(sft: "--load-debug-rollout-data", "sft_loss") { $0.debug.loadRolloutData = "a{rollout_id}" },
+    Rule(sft: "--debug-rollout-only", "sft_loss") { $0.debug.rolloutOnly = true },
+  ]
+
+  static let batches = [
+    Rule("--num-steps-per-rollout 3", "32") { $0.stepsPerRollout = 3 },
+    Rule("--num-steps-per-rollout", "at least 1") { $0.stepsPerRollout = 0 },
+    Rule("--global-batch-size 8", "--num-steps-per-rollout 2", "16 each") { ($0.globalBatchSize, $0.stepsPerRollout) = (8, 2) },
+    Rule("--global-batch-size 5", "2 samples") { $0.globalBatchSize = 5 },
+    Rule("--global-batch-size", "at least 1") { $0.globalBatchSize = 0 },
+    Rule("--global-batch-size 2", "4 trainer ranks") { ($0.globalBatchSize, $0.cluster.actorGPUsPerNode) = (2, 4) },
+    Rule("--micro-batch-size 3", "= 3") { $0.backend.microBatchSize = 3 },
+    Rule("--use-dynamic-batch-size needs --max-tokens-per-gpu") { $0.backend.useDynamicBatchSize = true },
+    Rule("--max-tokens-per-gpu has no effect") { $0.backend.maxTokensPerGPU = 100 },
+    Rule("--micro-batch-size has no effect") {
+      ($0.backend.useDynamicBatchSize, $0.backend.maxTokensPerGPU, $0.backend.microBatchSize) = (true, 100, 2)
+    },
+  ]
+
+  static let parts = [
+    Rule("--train-backend megatron is not supported yet; use --train-backend fsdp") { $0.backend.trainBackend = .megatron },
+    Rule("--max-tokens-per-gpu", "at least 1") { ($0.backend.useDynamicBatchSize, $0.backend.maxTokensPerGPU) = (true, 0) },
+    Rule("--micro-batch-size", "at least 1") { $0.backend.microBatchSize = 0 },
+    Rule("--update-weight-buffer-size") { $0.backend.updateWeightBufferSize = 0 },
+    Rule("--update-weights-interval") { $0.backend.updateWeightsInterval = 0 },
+    Rule("--actor-num-nodes 2 is not supported") { $0.cluster.actorNodes = 2 },
+    Rule("--actor-num-gpus-per-node", "at least 1") { $0.cluster.actorGPUsPerNode = 0 },
+    Rule("--rollout-num-gpus-per-engine 2 is not supported") { $0.cluster.rolloutGPUsPerEngine = 2 },
+    Rule("--rollout-num-gpus 0") { $0.cluster.rolloutGPUs = 0 },
+    Rule("--rollout-num-gpus 2", "--colocate") { ($0.cluster.rolloutGPUs, $0.cluster.colocate) = (2, true) },
+    Rule("--distributed-backend nccl", "gloo") { $0.cluster.distributedBackend = .nccl },
+    Rule("--distributed-timeout-minutes") { $0.cluster.distributedTimeoutMinutes = 0 },
+    Rule("--n-samples-per-prompt", "at least 1") { $0.rollout.samplesPerPrompt = 0 },
+    Rule("--rollout-temperature", "above 0") { $0.rollout.temperature = 0 },
+    Rule("--rollout-top-p") { $0.rollout.topP = 0 },
+    Rule("--rollout-top-k") { $0.rollout.topK = 0 },
+    Rule("--rollout-max-response-len") { $0.rollout.maxResponseLength = 0 },
+    Rule("--rollout-max-prompt-len 8", "--rollout-max-context-len 8") {
+      ($0.rollout.maxPromptLength, $0.rollout.maxContextLength) = (8, 8)
+    },
+    Rule("--over-sampling-batch-size 4", "--rollout-batch-size 8") { $0.rollout.overSamplingBatchSize = 4 },
+    Rule("--rollout-function-path", "sft_loss") { $0.rollout.function = .supervised },
+    Rule(sft: "--rollout-function-path", "policy_loss") { $0.rollout.function = .generate },
+    Rule(sft: "--n-samples-per-prompt", "sft_loss") { $0.rollout.samplesPerPrompt = 2 },
+    Rule(sft: "--over-sampling-batch-size", "sft_loss") { $0.rollout.overSamplingBatchSize = 16 },
+    Rule(sft: "--dynamic-sampling-filter-path", "sft_loss") { $0.rollout.dynamicSamplingFilter = .nonzeroRewardDeviation },
+    Rule(sft: "--rm-type", "sft_loss") { $0.rollout.rewardModelType = "math" },
+    Rule("--sglang-page-size") { $0.engine.pageSize = 0 },
+    Rule("--sglang-mem-fraction-static") { $0.engine.memFractionStatic = 1 },
+  ]
+
+  static let algorithm = [
+    Rule("--kl-coef", "grpo", "--use-kl-loss --kl-loss-coef 0.1") { $0.algorithm.klCoefficient = 0.1 },
+    Rule("--kl-loss-coef", "--use-kl-loss") { $0.algorithm.klLossCoefficient = 0.1 },
+    Rule("--kl-loss-type", "--use-kl-loss") { $0.algorithm.klLossType = .k3 },
+    Rule("--use-tis", "--use-rollout-logprobs") { ($0.algorithm.useTIS, $0.algorithm.useRolloutLogProbs) = (true, true) },
+    Rule("--tis-clip has no effect") { $0.algorithm.tisClip = 3 },
+    Rule("--tis-clip-low has no effect") { $0.algorithm.tisClipLow = 0.5 },
+    Rule("--tis-clip-low", "--tis-clip 2.0") { ($0.algorithm.useTIS, $0.algorithm.tisClipLow) = (true, 3) },
+    Rule("--eps-clip must") { $0.algorithm.clip = -1 },
+    Rule("--eps-clip-high") { $0.algorithm.clipHigh = -1 },
+    Rule("--eps-clip-c", "above 1") { $0.algorithm.clipDual = 1 },
+    Rule("--eps-clip-c", "cispo") { ($0.algorithm.clipDual, $0.algorithm.advantageEstimator) = (3, .cispo) },
+    Rule("--gamma has no effect") { $0.algorithm.gamma = 0.9 },
+    Rule("--gamma must") {
+      ($0.algorithm.gamma, $0.algorithm.advantageEstimator, $0.algorithm.normalizeAdvantages) = (2, .reinforcePlusPlus, true)
+    },
+    Rule("reinforce_plus_plus", "--normalize-advantages") { $0.algorithm.advantageEstimator = .reinforcePlusPlus },
+    Rule("--disable-rewards-normalization", "reinforce_plus_plus") {
+      ($0.algorithm.advantageEstimator, $0.algorithm.normalizeAdvantages) = (.reinforcePlusPlus, true)
+      $0.algorithm.normalizeRewards = false
+    },
+    Rule("--disable-grpo-std-normalization", "--disable-rewards-normalization") {
+      ($0.algorithm.normalizeRewards, $0.algorithm.normalizeRewardsByDeviation) = (false, false)
+    },
+    Rule("--disable-compute-advantages-and-returns", "policy_loss") { $0.algorithm.computesAdvantages = false },
+    Rule(sft: "--use-kl-loss", "sft_loss") { $0.algorithm.useKLLoss = true },
+    Rule(sft: "--advantage-estimator", "sft_loss") { $0.algorithm.advantageEstimator = .gspo },
+    Rule(sft: "--eps-clip-c", "sft_loss") { $0.algorithm.clipDual = 3 },
+    Rule(sft: "--entropy-coef", "sft_loss") { $0.algorithm.entropyCoefficient = 0.1 },
+  ]
+
+  static let optimizer = [
+    Rule("--lr must") { $0.optimizer.learningRate = -1 },
+    Rule("--min-lr must") { ($0.optimizer.minLearningRate, $0.optimizer.decayStyle) = (1, .cosine) },
+    Rule("--min-lr has no effect") { $0.optimizer.minLearningRate = 1e-7 },
+    Rule("--lr-warmup-init must") { $0.optimizer.warmupInit = 1 },
+    Rule("--lr-warmup-init has no effect") { $0.optimizer.warmupInit = 1e-7 },
+    Rule("--lr-warmup-iters") { $0.optimizer.warmupSteps = -1 },
+    Rule("--lr-warmup-fraction must") { $0.optimizer.warmupFraction = 1 },
+    Rule("--lr-warmup-fraction", "--lr-warmup-iters") { ($0.optimizer.warmupFraction, $0.optimizer.warmupSteps) = (0.1, 1) },
+    Rule("--lr-decay-iters") { $0.optimizer.decaySteps = 0 },
+    Rule("WSD", "--lr-wsd-decay-iters") { $0.optimizer.decayStyle = .warmupStableDecay },
+    Rule("WSD", "--lr-wsd-decay-iters") { $0.optimizer.wsdDecaySteps = 1 },
+    Rule("--adam-beta1") { $0.optimizer.beta1 = 1 },
+    Rule("--adam-beta2") { $0.optimizer.beta2 = -0.1 },
+    Rule("--adam-eps") { $0.optimizer.epsilon = 0 },
+    Rule("--weight-decay") { $0.optimizer.weightDecay = -1 },
+    Rule("--clip-grad") { $0.optimizer.clipGradient = -1 },
+  ]
+
+  static let evaluation = [
+    Rule("--eval-interval", "--eval-prompt-data NAME PATH") { $0.eval.interval = 1 },
+    Rule("--eval-prompt-data", "--eval-interval N") { $0.eval.datasets = [EvalDataset(name: "a", path: "b")] },
+    Rule("--eval-interval", "at least 1") { evaluate(&$0); $0.eval.interval = 0 },
+    Rule("--eval-prompt-data", "twice") { evaluate(&$0); $0.eval.datasets += $0.eval.datasets },
+    Rule("--n-samples-per-eval-prompt") { evaluate(&$0); $0.eval.samplesPerPrompt = 0 },
+    Rule("--eval-temperature") { evaluate(&$0); $0.eval.temperature = -1 },
+    Rule("--eval-top-p") { evaluate(&$0); $0.eval.topP = 2 },
+    Rule("--eval-top-k") { evaluate(&$0); $0.eval.topK = 0 },
+    Rule(sft: "--eval-interval", "engine") { evaluate(&$0) },
+  ]
+
+  private static func evaluate(_ configuration: inout TrainConfiguration) {
+    configuration.eval.interval = 1
+    configuration.eval.datasets = [EvalDataset(name: "a", path: "b")]
+  }
+}
+
+@Suite struct DerivedQuantityTests {
+  @Test func batchSizesFollowFromEachOther() {
+    #expect(good().resolvedGlobalBatchSize == 32)
+    #expect(good { $0.stepsPerRollout = 4 }.resolvedGlobalBatchSize == 8)
+    #expect(good { $0.globalBatchSize = 8 }.resolvedStepsPerRollout == 4)
+  }
+
+  @Test func enginesFollowTheCluster() {
+    var cluster = ClusterConfiguration()
+    cluster.actorGPUsPerNode = 4
+    #expect(cluster.engineCount == 1)
+    cluster.colocate = true
+    #expect(cluster.engineCount == 4)
+    cluster.rolloutGPUs = 2
+    #expect(cluster.engineCount == 2)
+  }
+
+  @Test func loadedSamplesNeedNoEngineAndNoPrompts() throws {
+    let configuration = good { ($0.debug.loadRolloutData, $0.data.promptData) = ("samples_{rollout_id}.jsonl", "") }
+    try configuration.validate()
+    #expect(!configuration.usesEngine)
+  }
+
+  @Test func precisionFollowsTheDevice() {
+    var backend = BackendConfiguration()
+    #expect(backend.resolvedDType == .float32)
+    backend.device = .cuda
+    #expect(backend.resolvedDType == .bfloat16)
+  }
+}
