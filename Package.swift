@@ -75,7 +75,7 @@ let package = Package(
         .linkedLibrary("torch_cpu"), .linkedLibrary("c10"), .linkedLibrary("stdc++"), .linkedLibrary("dl"),
       ]),
     .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration"])),
-    .target(name: "TestSupport", path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
   ].filter { exists($0) || $0.name == "TestSupport" } + roomTargets.filter(exists) + testTargets.filter(exists),
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20

@@ -38,8 +38,10 @@ public final class ProcessGroup {
     _ name: String, store: Store, rank: Int, size: Int, host: String = "127.0.0.1", timeout: Duration = .seconds(600)
   ) throws -> ProcessGroup {
     guard size > 1 else { return .single(name) }
-    let handle = ct_gloo_group(
-      try store.prefixed(name).handle, Int32(rank), Int32(size), host, timeout.milliseconds)
+    let own = try store.prefixed(name)
+    let handle = withExtendedLifetime(own) {
+      ct_gloo_group(own.handle, Int32(rank), Int32(size), host, timeout.milliseconds)
+    }
     guard let handle else {
       throw TorchError(
         "rank \(rank) of \(size) could not join group '\(name)' within \(timeout): \(takeTorchError()?.description ?? "")")
