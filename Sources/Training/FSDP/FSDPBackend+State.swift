@@ -54,7 +54,7 @@ extension FSDPBackend {
     guard state["backend"]?.string == "fsdp", let size = state["shards"]?.int, let steps = state["optimizer_steps"]?.int,
       let adamSteps = state["adam_steps"]?.array?.compactMap(\.int), adamSteps.count == optimizer.steps.count
     else {
-      throw CheckpointError(file, "this is not the state of an FSDP trainer of this model")
+      throw TrainingError("\(file.path) is not the state of an FSDP trainer of this model; give another --load folder")
     }
     let files = try (0..<size).map { try SafetensorsFile(folder.appendingPathComponent(Self.shardFile($0, of: size))) }
     try catchingTorchErrors {
