@@ -24,10 +24,16 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Checkpoints", "Parallelism", "Models"]),
   ("Serving", ["JSON", "Tokenization", "Inference", hummingbird]),
-  ("WeightSync", ["Torch", "Training", "Inference"]),
+  ("WeightSync", ["Torch", "Inference"]),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
-  ("Orchestration", ["JSON", "Observability", "Training", "Inference", "WeightSync", "Rollout"]),
+  (
+    "Orchestration",
+    [
+      "JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
+      "WeightSync", "Rollout", "Observability",
+    ]
+  ),
 ]
 
 /// While rooms are still being furnished, a target without a folder is left out.

@@ -21,7 +21,7 @@ final class SharedMemory: @unchecked Sendable {
   static func make(byteCount: Int) throws -> SharedMemory {
     let folder = FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory()
     let path = folder + "/slime-\(getpid())-\(UUID().uuidString)"
-    let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    let descriptor = Foundation.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw WeightSyncError("shared memory \(path) cannot be made: \(lastSystemError())") }
     // Allocated now: a full file system is an error here and not a bus error later.
     let failure = posix_fallocate(descriptor, 0, off_t(max(byteCount, 1)))

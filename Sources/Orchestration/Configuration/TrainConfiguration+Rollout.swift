@@ -22,7 +22,7 @@ extension TrainConfiguration {
     generation.samplingSeed = data.rolloutSeed
     generation.filter = rollout.dynamicSamplingFilter.map {
       switch $0 {
-      case .nonzeroRewardDeviation: .nonzeroRewardDeviation
+      case .nonzeroRewardDeviation: .rewardNonzeroStandardDeviation
       }
     }
     return generation

@@ -67,7 +67,7 @@ extension OptimizerConfiguration {
     case .linear: .linear
     case .cosine: .cosine
     case .inverseSquareRoot: .inverseSquareRoot
-    case .warmupStableDecay: .warmupStableDecay(steps: Double(wsdDecaySteps ?? Int(decaySteps)), annealing)
+    case .warmupStableDecay: .warmupStableDecay(steps: Double(wsdDecaySteps ?? Int(decaySteps)), style: annealing)
     }
   }
 

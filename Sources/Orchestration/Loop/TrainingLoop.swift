@@ -25,7 +25,7 @@ public struct TrainingLoop {
     let inputs = try RunInputs(configuration)
     let resume = try configuration.checkpoint.load.flatMap { try RunCheckpoints($0).latest() }
     if let resume { try await inputs.source?.load(from: resume.sourceState) }
-    let reward = try configuration.usesEngine ? rewardFunction(configuration.rollout.rewardModelType) : { _ in .number(0) }
+    let reward = try rewardFunction(configuration.rollout.rewardModelType)
     let workers = try await RunWorkers.start(inputs, stateFolder: resume?.stateFolder)
     do {
       var step = resume?.nextStep ?? 0
@@ -131,7 +131,7 @@ public struct TrainingLoop {
 
   private func supervised() async throws -> [Sample] {
     guard let codec = inputs.codec, let source = inputs.source else { return [] }
-    let masks = LossMaskGenerator(codec: codec, type: configuration.data.lossMaskType)
+    let masks = LossMaskGenerator(codec: codec, type: .qwen)
     return try await SupervisedRollout(masks: masks, chatTemplateArguments: configuration.chatTemplateArguments())
       .generate(count: configuration.rollout.batchSize, from: source)
   }

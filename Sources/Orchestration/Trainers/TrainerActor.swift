@@ -105,9 +105,7 @@ extension ParallelContext {
       try Runtime.openCUDA()
       Runtime.setCurrent(device)
     }
-    let group = device.kind == .cuda && size > 1
-      ? try ProcessGroup.nccl("data", store: store, rank: rank, size: size, device: device, timeout: timeout)
-      : try ProcessGroup.gloo("data", store: store, rank: rank, size: size, timeout: timeout)
+    let group = try ProcessGroup.gloo("data", store: store, rank: rank, size: size, timeout: timeout)
     return ParallelContext(world: group, tensor: .single("tensor"), data: group, device: device)
   }
 }
