@@ -4,6 +4,9 @@ public protocol GenerationEngine: Sendable {
   /// - Throws: `InvalidRequest` before the first update when the request cannot be served.
   func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error>
 
+  /// The finished output of one request.
+  func generate(_ request: GenerateRequest) async throws -> GenerateOutput
+
   /// Aborts the request with this id (all requests when nil); each ends with `FinishReason.abort` and its partial output.
   func abort(_ id: String?) async
 
@@ -32,7 +35,7 @@ extension GenerationEngine {
   public func pause(_ mode: PauseMode) async throws { throw InvalidRequest("This engine cannot pause.") }
   public func resume() async throws { throw InvalidRequest("This engine cannot pause, so there is nothing to resume.") }
 
-  /// The finished output of one request.
+  /// The last output of `stream`.
   public func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
     var last: GenerateOutput?
     for try await output in stream(request) { last = output }

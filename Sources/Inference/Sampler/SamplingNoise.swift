@@ -12,15 +12,16 @@
 /// A row is computed once; each column then costs one `mix`, without a branch or a dependency on its neighbours, so
 /// compilers vectorise the loop and a kernel can compute any column by itself.
 public struct SamplingNoise: Sendable, Equatable {
-  private static let gamma: UInt64 = 0x9E37_79B9_7F4A_7C15
+  static let gamma: UInt64 = 0x9E37_79B9_7F4A_7C15
 
-  private let row: UInt64
+  /// What all columns of the row share.
+  let key: UInt64
 
   /// The noise of one row of logits.
   /// - Parameter position: that of the token to be sampled, in its request.
   public init(seed: Int, position: Int) {
-    let key = Self.mix(UInt64(bitPattern: Int64(seed)) &+ Self.gamma)
-    row = Self.mix(key ^ ((UInt64(bitPattern: Int64(position)) &+ 1) &* Self.gamma))
+    let seeded = Self.mix(UInt64(bitPattern: Int64(seed)) &+ Self.gamma)
+    key = Self.mix(seeded ^ ((UInt64(bitPattern: Int64(position)) &+ 1) &* Self.gamma))
   }
 
   /// In the open interval (0, 1), a multiple of 2^-53: `-log(-log(u))` is finite.
@@ -42,7 +43,7 @@ public struct SamplingNoise: Sendable, Equatable {
   }
 
   private func bits(column: Int) -> UInt64 {
-    Self.mix(row &+ (UInt64(bitPattern: Int64(column)) &+ 1) &* Self.gamma)
+    Self.mix(key &+ (UInt64(bitPattern: Int64(column)) &+ 1) &* Self.gamma)
   }
 
   private static func mix(_ value: UInt64) -> UInt64 {

@@ -13,6 +13,11 @@ public struct BatchPlan: Sendable, Equatable {
     /// which this item runs. Each wanted position but 0, which nothing precedes, appears once in a request's life.
     public var promptLogProbs: Range<Int>
 
+    package init(id: String, start: Int, tokens: [Int], pages: [Int], samples: Bool, promptLogProbs: Range<Int>) {
+      (self.id, self.start, self.tokens, self.pages) = (id, start, tokens, pages)
+      (self.samples, self.promptLogProbs) = (samples, promptLogProbs)
+    }
+
     public var end: Int { start + tokens.count }
 
     /// Where in the KV cache each of `tokens` is written: `page * pageSize + offset`.
@@ -22,6 +27,8 @@ public struct BatchPlan: Sendable, Equatable {
   }
 
   public var items: [Item]
+
+  package init(items: [Item]) { self.items = items }
 
   public var tokenCount: Int { items.reduce(0) { $0 + $1.tokens.count } }
 }
