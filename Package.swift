@@ -7,6 +7,7 @@ let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTesting = Target.Dependency.product(name: "HummingbirdTesting", package: "hummingbird")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
 // c10d's Gloo header needs a few declarations that the torch wheel does not carry.
@@ -51,12 +52,17 @@ func present(_ dependencies: [Target.Dependency]) -> [Target.Dependency] {
 }
 
 let roomTargets: [Target] = rooms.map { .target(name: $0.name, dependencies: present($0.dependencies)) }
+/// What the tests of a room need besides the room.
+func helpers(_ room: String) -> [Target.Dependency] {
+  switch room {
+  case "Orchestration": ["TestSupport", "OrchestrationTestWorker"]
+  case "Serving": ["TestSupport", hummingbirdTesting]
+  default: ["TestSupport"]
+  }
+}
 let testTargets: [Target] = (rooms + [("SlimeCLI", ["Orchestration"])]).map {
   .testTarget(
-    name: $0.name + "Tests",
-    dependencies: present(
-      [.byName(name: $0.name)] + $0.dependencies + ["TestSupport"]
-        + ($0.name == "Orchestration" ? ["OrchestrationTestWorker"] : [])))
+    name: $0.name + "Tests", dependencies: present([.byName(name: $0.name)] + $0.dependencies + helpers($0.name)))
 }
 
 let package = Package(

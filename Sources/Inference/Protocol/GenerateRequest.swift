@@ -59,9 +59,20 @@ public struct GenerateOutput: Sendable, Equatable, Codable {
   public var retractions = 0
   /// The version of the weights that sampled the last token.
   public var weightVersion = "default"
+  /// Which weights sampled which tokens, in order; empty: `weightVersion` sampled all.
+  public var weightVersions: [WeightVersionSpan] = []
   /// Seconds from arrival to the first token and to the end.
   public var firstTokenLatency = 0.0
   public var endToEndLatency = 0.0
 
   public init(id: String) { self.id = id }
+}
+
+/// The output tokens `start..<end` were sampled by the weights of one version.
+public struct WeightVersionSpan: Sendable, Equatable, Codable {
+  public var version: String
+  public var start: Int
+  public var end: Int
+
+  public init(version: String, start: Int, end: Int) { (self.version, self.start, self.end) = (version, start, end) }
 }

@@ -4,6 +4,9 @@ public protocol GenerationEngine: Sendable {
   /// - Throws: `InvalidRequest` before the first update when the request cannot be served.
   func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error>
 
+  /// The finished output of one request.
+  func generate(_ request: GenerateRequest) async throws -> GenerateOutput
+
   /// Aborts the request with this id (all requests when nil); each ends with `FinishReason.abort` and its partial output.
   func abort(_ id: String?) async
 
@@ -11,10 +14,28 @@ public protocol GenerationEngine: Sendable {
   func flushCache() async -> Bool
 
   func status() async throws -> EngineStatus
+
+  /// Stops sampling, in one of three ways, until `resume`. Requests that arrive meanwhile wait.
+  func pause(_ mode: PauseMode) async throws
+
+  func resume() async throws
+}
+
+/// What becomes of the running requests of an engine that pauses. Names and behaviour are SGLang's.
+public enum PauseMode: String, Sendable, Equatable, Codable, CaseIterable {
+  /// They end with `FinishReason.abort` and their partial output, and so do waiting ones.
+  case abort
+  /// They give their KV back and wait; it is computed again, with the weights of then, on `resume`.
+  case retract
+  /// They keep their KV and go on where they stand on `resume`.
+  case inPlace = "in_place"
 }
 
 extension GenerationEngine {
-  /// The finished output of one request.
+  public func pause(_ mode: PauseMode) async throws { throw InvalidRequest("This engine cannot pause.") }
+  public func resume() async throws { throw InvalidRequest("This engine cannot pause, so there is nothing to resume.") }
+
+  /// The last output of `stream`.
   public func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
     var last: GenerateOutput?
     for try await output in stream(request) { last = output }

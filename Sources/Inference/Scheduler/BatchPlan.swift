@@ -1,0 +1,59 @@
+/// One forward pass: which tokens of which requests to run, and where their KV goes. Decoding requests come first.
+public struct BatchPlan: Sendable, Equatable {
+  public struct Item: Sendable, Equatable {
+    public var id: String
+    /// Position of the first of `tokens` in its request.
+    public var start: Int
+    public var tokens: [Int]
+    /// The page table of the request: position `p` lives in `pages[p / pageSize]`. Covers all positions up to `end`.
+    public var pages: [Int]
+    /// Whether to sample the next token from the logits of the last of `tokens`.
+    public var samples: Bool
+    /// Prompt positions whose log-probabilities to report: that of position `p` comes from the logits of position `p - 1`,
+    /// which this item runs. Each wanted position but 0, which nothing precedes, appears once in a request's life.
+    public var promptLogProbs: Range<Int>
+
+    package init(id: String, start: Int, tokens: [Int], pages: [Int], samples: Bool, promptLogProbs: Range<Int>) {
+      (self.id, self.start, self.tokens, self.pages) = (id, start, tokens, pages)
+      (self.samples, self.promptLogProbs) = (samples, promptLogProbs)
+    }
+
+    public var end: Int { start + tokens.count }
+
+    /// Where in the KV cache each of `tokens` is written: `page * pageSize + offset`.
+    public func slots(pageSize: Int) -> [Int] {
+      (start..<end).map { pages[$0 / pageSize] * pageSize + $0 % pageSize }
+    }
+  }
+
+  public var items: [Item]
+
+  package init(items: [Item]) { self.items = items }
+
+  public var tokenCount: Int { items.reduce(0) { $0 + $1.tokens.count } }
+}
+
+/// What was sampled for one item of a plan that `samples`.
+public struct SampledToken: Sendable, Equatable {
+  public var token: Int
+  /// The stop string that the text of the response contains with this token.
+  public var stopString: String?
+
+  public init(_ token: Int, stopString: String? = nil) { (self.token, self.stopString) = (token, stopString) }
+}
+
+/// What the scheduler decided about a request, for the shell to pass on.
+public enum SchedulerAction: Sendable, Equatable {
+  /// The request is over; the scheduler has forgotten it.
+  case finish(id: String, FinishReason)
+  /// Its pages were taken back; it waits, keeps its tokens, and will be computed again.
+  case retract(id: String)
+}
+
+public struct SchedulerStep: Sendable, Equatable {
+  public var actions: [SchedulerAction]
+  /// nil: nothing can run now.
+  public var plan: BatchPlan?
+
+  public init(actions: [SchedulerAction] = [], plan: BatchPlan? = nil) { (self.actions, self.plan) = (actions, plan) }
+}

@@ -1,0 +1,62 @@
+/// The limits a `Scheduler` works within.
+public struct SchedulerConfiguration: Sendable, Equatable, Codable {
+  /// Tokens a KV page holds.
+  public var pageSize: Int
+  public var totalPages: Int
+  /// Most tokens of prompt and response together.
+  public var contextLength: Int
+  public var vocabularySize: Int
+  public var endOfSequence: Set<Int>
+  public var maxRunningRequests: Int
+  /// Most tokens one batch runs, over all its requests (SGLang's chunked prefill size).
+  public var maxBatchTokens: Int
+  /// Scales how much of their `max_new_tokens` running requests are expected to use (SGLang's schedule conservativeness).
+  public var conservativeness: Double
+
+  public init(
+    pageSize: Int = 16, totalPages: Int, contextLength: Int, vocabularySize: Int, endOfSequence: Set<Int> = [],
+    maxRunningRequests: Int = 256, maxBatchTokens: Int = 2048, conservativeness: Double = 1
+  ) {
+    (self.pageSize, self.totalPages) = (pageSize, totalPages)
+    (self.contextLength, self.vocabularySize, self.endOfSequence) = (contextLength, vocabularySize, endOfSequence)
+    (self.maxRunningRequests, self.maxBatchTokens) = (maxRunningRequests, maxBatchTokens)
+    self.conservativeness = conservativeness
+  }
+
+  /// Tokens that the KV cache holds in all.
+  public var tokenCapacity: Int { pageSize * totalPages }
+
+  /// When the response to a request ends; `Scheduler` and `OutputBuilder` must work with the same.
+  public func stopCondition(for request: GenerateRequest) -> StopCondition {
+    StopCondition(
+      request.sampling, promptTokens: request.tokens.count, contextLength: min(contextLength, tokenCapacity),
+      endOfSequence: endOfSequence)
+  }
+
+  /// Pages that `tokens` tokens fill.
+  func pages(for tokens: Int) -> Int { (tokens + pageSize - 1) / pageSize }
+
+  /// - Throws: one sentence about the first limit that cannot be worked within.
+  public func validate() throws(InvalidSchedulerConfiguration) {
+    let positive = [
+      ("page size", pageSize), ("number of KV pages", totalPages), ("context length", contextLength),
+      ("vocabulary size", vocabularySize), ("limit of running requests", maxRunningRequests),
+    ]
+    for (name, value) in positive where value < 1 {
+      throw InvalidSchedulerConfiguration(description: "The \(name) must be at least 1, got \(value).")
+    }
+    guard maxBatchTokens >= maxRunningRequests else {
+      throw InvalidSchedulerConfiguration(
+        description: "A batch of at most \(maxBatchTokens) tokens cannot give each of \(maxRunningRequests) running "
+          + "requests one; raise the chunked prefill size or lower the limit of running requests.")
+    }
+    guard conservativeness > 0, conservativeness.isFinite else {
+      throw InvalidSchedulerConfiguration(
+        description: "The schedule conservativeness must be positive and finite, got \(conservativeness).")
+    }
+  }
+}
+
+public struct InvalidSchedulerConfiguration: Error, Equatable, CustomStringConvertible {
+  public var description: String
+}

@@ -1,0 +1,104 @@
+import Hummingbird
+import Inference
+import JSON
+import ServiceLifecycle
+
+/// Writes the updates of some requests as the events of a stream.
+protocol EventWriter: Sendable {
+  /// The JSON texts that an update of request `index` becomes, possibly none.
+  mutating func events(_ index: Int, _ output: GenerateOutput) -> [[UInt8]]
+  /// Those that follow the last update.
+  mutating func closing() -> [[UInt8]]
+}
+
+extension ServerState {
+  /// The finished outputs of requests, in their order. When one fails the others are aborted.
+  func outputs(of requests: [GenerateRequest]) async throws -> [GenerateOutput] {
+    try await abortingOnShutdown(requests) {
+      try await withThrowingTaskGroup(of: (Int, GenerateOutput).self) { group in
+        for (i, request) in requests.enumerated() {
+          group.addTask { (i, try await engine.generate(request)) }
+        }
+        var outputs: [GenerateOutput?] = Array(repeating: nil, count: requests.count)
+        for try await (i, output) in group { outputs[i] = output }
+        return outputs.map { $0! }
+      }
+    }
+  }
+
+  /// A response of server-sent events with the updates of requests as they come.
+  /// - Parameter scope: lives as long as the response is written.
+  func eventStream(_ requests: [GenerateRequest], _ writer: some EventWriter, _ scope: RequestScope) -> Response {
+    let body = ResponseBody { body in
+      var writer = writer
+      try await write(requests, &writer, to: &body)
+      withExtendedLifetime(scope) {}
+    }
+    let headers: HTTPFields = [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache"]
+    return Response(status: .ok, headers: headers, body: body)
+  }
+
+  private func write(
+    _ requests: [GenerateRequest], _ writer: inout some EventWriter, to body: inout any ResponseBodyWriter
+  ) async throws {
+    do {
+      try await abortingOnShutdown(requests) {
+        try await forEachUpdate(of: requests.map(engine.stream)) { index, output in
+          for event in writer.events(index, output) { try await body.write(event: event) }
+        }
+      }
+      for event in writer.closing() { try await body.write(event: event) }
+    } catch {
+      let (status, message) = ErrorMiddleware.describe(error)
+      let event: JSONValue = [
+        "error": [
+          "message": .string(message), "type": .string(status.reasonPhrase), "code": .int(status.code),
+          "retryable": .bool(status.code >= 500),
+        ]
+      ]
+      try await body.write(event: event.bytes())
+    }
+    try await body.write(event: Array("[DONE]".utf8))
+    try await body.finish(nil)
+  }
+
+  /// Runs `operation`; when the server is told to stop, aborts the requests, so that stopping waits for no long response.
+  private func abortingOnShutdown<R>(_ requests: [GenerateRequest], _ operation: () async throws -> R) async throws -> R {
+    try await withGracefulShutdownHandler(operation: operation) {
+      Task { for request in requests { await engine.abort(request.id) } }
+    }
+  }
+}
+
+extension ResponseBodyWriter {
+  fileprivate mutating func write(event: [UInt8]) async throws {
+    var buffer = ByteBuffer()
+    buffer.reserveCapacity(event.count + 8)
+    buffer.writeStaticString("data: ")
+    buffer.writeBytes(event)
+    buffer.writeStaticString("\n\n")
+    try await write(buffer)
+  }
+}
+
+/// Calls `body` with the updates of all streams, as they come, one at a time. The next update of a stream is asked for when
+/// its last one is dealt with. An error, of a stream or of `body`, ends all streams.
+private func forEachUpdate(
+  of streams: [AsyncThrowingStream<GenerateOutput, any Error>],
+  _ body: (Int, GenerateOutput) async throws -> Void
+) async throws {
+  try await withThrowingTaskGroup(of: (Int, GenerateOutput?).self) { group in
+    func askNext(_ index: Int) {
+      group.addTask {
+        var iterator = streams[index].makeAsyncIterator()
+        return (index, try await iterator.next())
+      }
+    }
+    for index in streams.indices { askNext(index) }
+    while let (index, output) = try await group.next() {
+      guard let output else { continue }
+      try await body(index, output)
+      askNext(index)
+    }
+  }
+}

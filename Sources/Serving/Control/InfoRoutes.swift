@@ -1,0 +1,77 @@
+import Foundation
+import Hummingbird
+import Inference
+import JSON
+
+extension ServerState {
+  func addInfoRoutes(to router: Router<ServingContext>) {
+    for path in ["model_info", "get_model_info"] as [RouterPath] {
+      router.get(path) { _, _ in Response(json: modelInfo(try await engine.status())) }
+    }
+    for path in ["server_info", "get_server_info"] as [RouterPath] {
+      router.get(path) { _, _ in Response(json: serverInfo(try await engine.status())) }
+    }
+    for path in ["weight_version", "get_weight_version"] as [RouterPath] {
+      router.get(path) { _, _ in
+        Response(json: ["weight_version": .string(try await engine.status().weightVersion)])
+      }
+    }
+    router.get("v1/loads") { request, _ in
+      let sections = request.uri.queryParameters["include"].map { Set($0.split(separator: ",").map(String.init)) }
+      return Response(json: loads(try await engine.status(), sections ?? ["all"]))
+    }
+  }
+
+  private func modelInfo(_ status: EngineStatus) -> JSONValue {
+    [
+      "model_path": .string(status.modelPath), "served_model_name": .string(modelName(status)),
+      "tokenizer_path": .string(status.modelPath), "is_generation": true, "preferred_sampling_params": nil,
+      "weight_version": .string(status.weightVersion), "load_format": "auto", "reasoning_parser": nil,
+      "tool_call_parser": nil, "disaggregation_mode": "null", "has_image_understanding": false,
+      "has_audio_understanding": false, "model_type": .string(status.modelType),
+      "architectures": .array(status.architectures.map(JSONValue.string)),
+    ]
+  }
+
+  /// The server's settings side by side, as clients of SGLang read them; those of `configuration.arguments` win.
+  private func serverInfo(_ status: EngineStatus) -> JSONValue {
+    let capacity = status.totalPages * status.pageSize
+    var info: JSONObject = [
+      "model_path": .string(status.modelPath), "served_model_name": .string(modelName(status)),
+      "tokenizer_path": .string(status.modelPath), "host": .string(configuration.host), "port": .int(configuration.port),
+      "context_length": .int(status.contextLength), "page_size": .int(status.pageSize),
+      "max_running_requests": .int(status.maxRunningRequests), "tp_size": 1, "dp_size": 1, "pp_size": 1, "ep_size": 1,
+      "weight_version": .string(status.weightVersion), "max_total_num_tokens": .int(capacity),
+      "max_req_input_len": .int(min(status.contextLength, capacity) - 1),
+      "startup_time": .double(startTime.timeIntervalSince1970), "status": "ready",
+      "internal_states": [
+        [
+          "effective_max_running_requests_per_dp": .int(status.maxRunningRequests),
+          "num_running_reqs": .int(status.runningRequests), "num_waiting_reqs": .int(status.waitingRequests),
+          "generated_tokens": .int(status.generatedTokens),
+        ]
+      ],
+    ]
+    for (key, value) in configuration.arguments.pairs { info[key] = value }
+    return .object(info)
+  }
+
+  private func loads(_ status: EngineStatus, _ sections: Set<String>) -> JSONValue {
+    let (used, capacity) = ((status.totalPages - status.freePages) * status.pageSize, status.totalPages * status.pageSize)
+    let usage = capacity == 0 ? 0 : Double(used) / Double(capacity)
+    let load = status.maxRunningRequests == 0 ? 0 : Double(status.runningRequests) / Double(status.maxRunningRequests)
+    var entry: JSONObject = [
+      "timestamp": .double(Date().timeIntervalSince1970), "dp_rank": 0,
+      "num_running_reqs": .int(status.runningRequests), "num_waiting_reqs": .int(status.waitingRequests),
+      "num_used_tokens": .int(used), "num_total_tokens": .int(used), "max_total_num_tokens": .int(capacity),
+      "max_running_requests": .int(status.maxRunningRequests), "token_usage": .double(usage),
+      "utilization": .double(load),
+    ]
+    if !sections.isDisjoint(with: ["all", "memory"]) { entry["memory"] = ["token_capacity": .int(capacity)] }
+    if !sections.isDisjoint(with: ["all", "queues"]) { entry["queues"] = ["waiting": .int(status.waitingRequests)] }
+    return [
+      "timestamp": .string(Date().ISO8601Format()), "accelerator": nil, "num_accelerators": 1,
+      "loads": [.object(entry)],
+    ]
+  }
+}

@@ -1,0 +1,52 @@
+import Inference
+import JSON
+
+/// Writes JSON straight into bytes, for the long arrays of a response that would be slow to build as `JSONValue`s.
+struct ByteWriter {
+  private(set) var bytes: [UInt8] = []
+
+  mutating func raw(_ text: StaticString) {
+    bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+  }
+
+  mutating func raw(_ other: [UInt8]) { bytes.append(contentsOf: other) }
+
+  mutating func value(_ value: JSONValue) { value.write(.compact, level: 0, into: &bytes) }
+
+  mutating func int(_ value: Int) { bytes.append(contentsOf: String(value).utf8) }
+
+  /// The shortest text that reads back to the same 32-bit float; null for what JSON cannot say.
+  mutating func float(_ value: Float?) {
+    if let value, value.isFinite { bytes.append(contentsOf: value.description.utf8) } else { raw("null") }
+  }
+
+  mutating func comma() { bytes.append(UInt8(ascii: ",")) }
+
+  /// `[logprob, token, text]`, as SGLang writes a token's log-probability.
+  mutating func triple(_ entry: TokenLogProb, text: String?) {
+    bytes.append(UInt8(ascii: "["))
+    float(entry.logProb)
+    comma()
+    int(entry.token)
+    comma()
+    if let text { value(.string(text)) } else { raw("null") }
+    bytes.append(UInt8(ascii: "]"))
+  }
+}
+
+/// The text of an array that only grows: each update of a stream writes just the new elements.
+struct GrowingArray {
+  private var elements = ByteWriter()
+  private var count = 0
+
+  /// The array's text after elements beyond those already written are added.
+  mutating func text<T>(of values: [T], write: (inout ByteWriter, T) -> Void) -> [UInt8] {
+    if values.count < count { self = GrowingArray() }
+    for value in values[count...] {
+      if count > 0 { elements.comma() }
+      write(&elements, value)
+      count += 1
+    }
+    return [UInt8(ascii: "[")] + elements.bytes + [UInt8(ascii: "]")]
+  }
+}

@@ -1,0 +1,91 @@
+import Inference
+import JSON
+
+/// What the bodies of `/v1/completions` and `/v1/chat/completions` have in common.
+struct OpenAIOptions {
+  var model: String?
+  var sampling: SamplingParameters
+  var maxTokens: Int?
+  var samples: Int
+  var streams: Bool
+  var includeUsage: Bool
+  var name: String?
+  var returnTokenIDs: Bool
+
+  /// OpenAI names of SGLang's sampling parameters; the others are called alike.
+  private static let renamed = [
+    "max_tokens": "max_new_tokens", "max_completion_tokens": "max_new_tokens", "min_tokens": "min_new_tokens",
+    "seed": "sampling_seed",
+  ]
+  private static let sameName: Set<String> = [
+    "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias",
+    "stop", "stop_token_ids", "ignore_eos", "skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
+  ]
+  /// Accounting and routing fields of clients, without effect on the response.
+  private static let hints: Set<String> = [
+    "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "parallel_tool_calls", "priority",
+    "cache_salt", "extra_key", "separate_reasoning", "stream_reasoning", "return_meta_info",
+  ]
+  private static let unsupported: Set<String> = [
+    "lora_path", "json_schema", "regex", "ebnf", "suffix", "return_hidden_states", "return_routed_experts",
+    "reasoning_effort", "modalities", "audio", "functions", "function_call",
+  ]
+
+  /// - Parameter own: further fields that the route reads.
+  init(_ fields: Fields, own: Set<String>, defaultMaxTokens: Int?) throws(InvalidRequest) {
+    try fields.refuse(Self.unsupported)
+    try fields.expectOnly(
+      Self.sameName.union(Self.renamed.keys).union(Self.hints).union(Self.unsupported).union(own).union([
+        "model", "n", "best_of", "stream", "stream_options", "rid", "return_token_ids", "return_prompt_token_ids",
+        "response_format",
+      ]))
+    if let format = try fields.object("response_format")?["type"], format != "text" {
+      throw InvalidRequest("response_format \(format.text()) is not supported by this server; leave it out.")
+    }
+    model = try fields.string("model")
+    samples = try fields.int("n") ?? 1
+    guard samples >= 1 else { throw InvalidRequest("n must be at least 1, got \(samples).") }
+    if let best = try fields.int("best_of"), best != samples {
+      throw InvalidRequest("best_of is not supported by this server; leave it out.")
+    }
+    streams = try fields.bool("stream") ?? false
+    includeUsage = try fields.object("stream_options")?["include_usage"]?.bool ?? false
+    name = try fields.string("rid")
+    let (tokenIDs, promptTokenIDs) = (try fields.bool("return_token_ids"), try fields.bool("return_prompt_token_ids"))
+    returnTokenIDs = tokenIDs ?? false || promptTokenIDs ?? false
+
+    var parameters: JSONObject = [:]
+    for (key, value) in fields.object.pairs where !value.isNull {
+      if let name = Self.renamed[key] { parameters[name] = value } else if Self.sameName.contains(key) { parameters[key] = value }
+    }
+    maxTokens = try Fields(.object(parameters)).int("max_new_tokens")
+    if parameters["max_new_tokens"] == nil { parameters["max_new_tokens"] = defaultMaxTokens.map(JSONValue.int) ?? .null }
+    sampling = try SamplingParameters(json: .object(parameters))
+  }
+}
+
+/// An OpenAI request as requests for the engine, all samples of a prompt in a row.
+struct OpenAISubmission {
+  var requests: [GenerateRequest] = []
+  var names: RequestNames
+
+  init(
+    _ prompts: [[Int]], _ options: OpenAIOptions, logProbs: Bool, topLogProbs: Int, promptLogProbs: Bool,
+    limits: RequestLimits
+  ) throws(InvalidRequest) {
+    names = RequestNames(
+      options.name.map(RequestNames.Given.one) ?? .none, prompts: prompts.count, samples: options.samples,
+      isBatch: prompts.count > 1)
+    for (prompt, tokens) in prompts.enumerated() {
+      try limits.checkContext(promptTokens: tokens.count, maxNewTokens: options.maxTokens)
+      for sample in 0..<options.samples {
+        var request = GenerateRequest(
+          id: names.ids[prompt * options.samples + sample], tokens: tokens, sampling: options.sampling,
+          returnLogProbs: logProbs, logProbStart: promptLogProbs ? 0 : nil, topLogProbs: topLogProbs)
+        if let seed = options.sampling.samplingSeed { request.sampling.samplingSeed = seed &+ sample }
+        try limits.check(request)
+        requests.append(request)
+      }
+    }
+  }
+}

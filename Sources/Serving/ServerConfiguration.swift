@@ -1,0 +1,22 @@
+import JSON
+
+/// Where and how a `Server` listens.
+public struct ServerConfiguration: Sendable {
+  public var host: String
+  /// 0 takes any free port.
+  public var port: Int
+  /// When set, every route but the health checks wants `Authorization: Bearer <key>`.
+  public var apiKey: String?
+  /// The name `/v1/models` shows; nil: the model's path.
+  public var servedModelName: String?
+  /// A larger request body is answered with 413.
+  public var maxBodyBytes = 256 << 20
+  /// How long `/health_generate` waits for a token.
+  public var healthTimeout: Duration = .seconds(20)
+  /// Further entries of `/server_info`, such as the flags of the command.
+  public var arguments: JSONObject = [:]
+
+  public init(host: String = "127.0.0.1", port: Int = 30000, apiKey: String? = nil, servedModelName: String? = nil) {
+    (self.host, self.port, self.apiKey, self.servedModelName) = (host, port, apiKey, servedModelName)
+  }
+}

@@ -1,0 +1,47 @@
+import Foundation
+import Hummingbird
+import Inference
+import JSON
+import NIOCore
+
+/// What the handlers share.
+struct ServerState: Sendable {
+  let engine: any GenerationEngine
+  let encoder: (any PromptEncoder)?
+  let configuration: ServerConfiguration
+  let live = LiveRequests()
+  let connections = Connections()
+  let startTime = Date()
+
+  /// The name of the model in answers.
+  func modelName(_ status: EngineStatus) -> String { configuration.servedModelName ?? status.modelPath }
+
+  /// The body of a request as JSON.
+  /// - Throws: `JSONError`, or 413 when it is larger than allowed.
+  func json(_ request: Request) async throws -> JSONValue {
+    try JSONValue(parsing: String(buffer: try await body(request)))
+  }
+
+  func body(_ request: Request) async throws -> ByteBuffer {
+    var request = request
+    do {
+      return try await request.collectBody(upTo: configuration.maxBodyBytes)
+    } catch is NIOTooManyBytesError {
+      throw StatusError(
+        status: .contentTooLarge,
+        message: "The request body is larger than \(configuration.maxBodyBytes) bytes; send fewer prompts at a time.")
+    }
+  }
+
+  func router() -> Router<ServingContext> {
+    let router = Router(context: ServingContext.self)
+    router.add(middleware: ErrorMiddleware())
+    if let apiKey = configuration.apiKey { router.add(middleware: AuthenticationMiddleware(apiKey: apiKey)) }
+    addGenerateRoutes(to: router)
+    addHealthRoutes(to: router)
+    addInfoRoutes(to: router)
+    addControlRoutes(to: router)
+    addOpenAIRoutes(to: router)
+    return router
+  }
+}
