@@ -92,7 +92,9 @@ let package = Package(
       ]),
     .executableTarget(
       name: "OrchestrationTestWorker", dependencies: present(["Orchestration"]), path: "Tests/OrchestrationTestWorker"),
-    .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration"])),
+    .executableTarget(
+      name: "SlimeCLI",
+      dependencies: present(["JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Inference", "Serving", "Orchestration"])),
     .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
   ].filter { exists($0) || $0.path != nil } + roomTargets.filter(exists) + testTargets.filter(exists),
   swiftLanguageModes: [.v6],

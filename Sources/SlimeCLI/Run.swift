@@ -1,16 +1,89 @@
+import Checkpoints
+import Foundation
+import Inference
+import JSON
 import Orchestration
+import Serving
+import Tokenization
+import Torch
 
 /// Where each command goes on once its configuration is known to be good.
 enum Run {
-  static func train(_ configuration: TrainConfiguration) async throws { throw notConnected("train") }
-  static func score(_ configuration: ScoreConfiguration) async throws { throw notConnected("score") }
-  static func serve(_ configuration: ServeConfiguration) async throws { throw notConnected("serve") }
-  static func generate(_ configuration: GenerateConfiguration) async throws { throw notConnected("generate") }
-  @Sendable static func demo(_ configuration: DemoConfiguration) async throws { throw notConnected("demo") }
-  @Sendable static func bench(_ configuration: BenchConfiguration) async throws { throw notConnected("bench") }
-  @Sendable static func worker(_ configuration: WorkerConfiguration) async throws { throw notConnected("worker") }
+  static func train(_ configuration: TrainConfiguration) async throws { try await TrainingLoop.run(configuration) }
 
-  private static func notConnected(_ command: String) -> ConfigurationError {
-    ConfigurationError("'\(command)' is not part of this build")
+  static func score(_ configuration: ScoreConfiguration) async throws { try await Scoring.run(configuration) }
+
+  static func serve(_ configuration: ServeConfiguration) async throws {
+    let engine = try await engine(
+      configuration.modelPath, configuration.engine, dtype: configuration.resolvedDType, device: configuration.device,
+      randomSeed: configuration.randomSeed, tokenizerPath: configuration.tokenizerPath)
+    let tokenizer = try Tokenizer(folder: URL(fileURLWithPath: configuration.tokenizerPath ?? configuration.modelPath))
+    let server = Server(
+      engine: engine, tokenizer: try ModelPromptEncoder(tokenizer),
+      configuration: ServerConfiguration(
+        host: configuration.host, port: configuration.port, apiKey: configuration.apiKey,
+        servedModelName: configuration.servedModelName))
+    try await server.run { port in print("serving \(configuration.modelPath) at http://\(configuration.host):\(port)") }
+  }
+
+  static func generate(_ configuration: GenerateConfiguration) async throws {
+    let engine = try await engine(
+      configuration.hfCheckpoint, EngineConfiguration(), dtype: configuration.resolvedDType, device: configuration.device,
+      randomSeed: configuration.seed ?? Int.random(in: 0..<1 << 31))
+    let tokenizer = try Tokenizer(folder: URL(fileURLWithPath: configuration.hfCheckpoint))
+    let encoder = try ModelPromptEncoder(tokenizer)
+    let tokens = configuration.chat
+      ? try encoder.encode(Serving.Conversation(messages: [["role": "user", "content": .string(configuration.prompt)]]))
+      : encoder.encode(configuration.prompt)
+    var sampling = SamplingParameters()
+    sampling.maxNewTokens = configuration.maxNewTokens
+    (sampling.temperature, sampling.topP, sampling.topK) = (configuration.temperature, configuration.topP, configuration.topK)
+    sampling.samplingSeed = configuration.seed
+    let request = GenerateRequest(
+      id: "generate", tokens: tokens, sampling: sampling, returnLogProbs: configuration.json)
+    if configuration.json {
+      print(generateResponse(try await engine.generate(request), to: request))
+      return
+    }
+    var printed = ""
+    for try await output in engine.stream(request) where output.text.hasPrefix(printed) {
+      FileHandle.standardOutput.write(Data(output.text.dropFirst(printed.count).utf8))
+      printed = output.text
+    }
+    print()
+  }
+
+  @Sendable static func demo(_ configuration: DemoConfiguration) async throws {
+    throw ConfigurationError("'demo' is not part of this build")
+  }
+
+  @Sendable static func bench(_ configuration: BenchConfiguration) async throws {
+    throw ConfigurationError("'bench' is not part of this build")
+  }
+
+  @Sendable static func worker(_ configuration: WorkerConfiguration) async throws {
+    try await WorkerRole.serve(ProcessName(configuration.role, configuration.rank))
+  }
+
+  /// Loads an engine on a thread of its own: loading blocks.
+  private static func engine(
+    _ path: String, _ limits: EngineConfiguration, dtype: ComputeDType, device: ComputeDevice, randomSeed: Int,
+    tokenizerPath: String? = nil
+  ) async throws -> Engine {
+    try await withCheckedThrowingContinuation { continuation in
+      let thread = Thread {
+        continuation.resume(
+          with: Result {
+            if device == .cuda { try Runtime.openCUDA() }
+            let url = URL(fileURLWithPath: path)
+            return try Engine(
+              folder: HuggingFaceFolder(url),
+              tokenizer: Tokenizer(folder: tokenizerPath.map { URL(fileURLWithPath: $0) } ?? url),
+              options: limits.options(
+                dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed))
+          })
+      }
+      thread.start()
+    }
   }
 }

@@ -128,3 +128,9 @@ extension GenerateOutput {
       })
   }
 }
+
+/// What `/generate` answers for a finished request, as JSON text.
+public func generateResponse(_ output: GenerateOutput, to request: GenerateRequest) -> String {
+  var encoder = GenerateEncoder(request, texts: nil, includesPrompt: false)
+  return String(decoding: encoder.encode(output), as: UTF8.self)
+}

@@ -1,4 +1,5 @@
 import Orchestration
+import RLAlgorithms
 
 extension AlgorithmConfiguration {
   static let flags: [Flag<Self>] = [

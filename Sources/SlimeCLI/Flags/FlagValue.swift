@@ -1,3 +1,4 @@
+import RLAlgorithms
 import Orchestration
 
 /// What can be written after a flag.

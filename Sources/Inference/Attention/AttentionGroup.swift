@@ -1,0 +1,98 @@
+import Torch
+
+/// Rows of a batch as one rectangle of queries `[rows, queryLength]` against one of contexts `[rows, contextLength]`.
+///
+/// Index tensors and mask are made once and serve all layers. A padding cell repeats the row's first token or slot, so
+/// no row reads memory of another: what one request computes cannot reach its neighbours, not even as NaN.
+struct AttentionGroup {
+  private let rows: Int
+  private let queryLength: Int
+  private let contextLength: Int
+  /// All rows are fresh: contexts are the batch's own keys and values.
+  private let isFresh: Bool
+  /// `[rows · queryLength]`: the token of the batch in each cell; nil: the batch in its order.
+  private let queryCells: Tensor?
+  /// `[rows · contextLength]`: cache slots, or tokens of the batch when fresh.
+  private let contextCells: Tensor
+  /// `[rows, 1, queryLength, contextLength]`, 0 or −∞; nil where the causal triangle, or nothing, is to be hidden.
+  private let mask: Tensor?
+  /// The cells that are no padding; nil: all.
+  private let realCells: Tensor?
+  /// The tokens of the batch in the real cells, in their order.
+  let tokens: [Int]
+
+  init(_ members: [AttentionRow], batchCount: Int, pageSize: Int, dtype: DType, device: Device) {
+    rows = members.count
+    let queryLength = members.map(\.queryLength).max()!
+    let contextLength = members.map(\.contextLength).max()!
+    (self.queryLength, self.contextLength) = (queryLength, contextLength)
+    isFresh = members[0].isFresh
+    tokens = members.flatMap { Array($0.tokens) }
+
+    var queries: [Int] = []
+    var contexts: [Int] = []
+    var real: [Int] = []
+    queries.reserveCapacity(rows * queryLength)
+    contexts.reserveCapacity(rows * contextLength)
+    for (row, member) in members.enumerated() {
+      real += row * queryLength..<row * queryLength + member.queryLength
+      queries += member.tokens
+      queries += repeatElement(member.tokens.lowerBound, count: queryLength - member.queryLength)
+      if isFresh {
+        contexts += member.tokens
+      } else {
+        contexts += member.slots(pageSize: pageSize)
+      }
+      contexts += repeatElement(contexts[row * contextLength], count: contextLength - member.contextLength)
+    }
+    let isWhole = queries.count == batchCount && queries.elementsEqual(0..<batchCount)
+    queryCells = isWhole ? nil : Tensor(queries).to(device: device)
+    contextCells = Tensor(contexts).to(device: device)
+    realCells = real.count == queries.count ? nil : Tensor(real).to(device: device)
+    mask = isFresh ? nil : Self.mask(members, queryLength, contextLength)?.to(dtype: dtype, device: device)
+  }
+
+  /// Lets each query see the positions up to its own (bottom-right causal).
+  private static func mask(_ members: [AttentionRow], _ queryLength: Int, _ contextLength: Int) -> Tensor? {
+    if queryLength == 1, members.allSatisfy({ $0.contextLength == contextLength }) { return nil }
+    let mask = Tensor.empty([members.count, 1, queryLength, contextLength])
+    mask.withMutableBytes { bytes in
+      let cells = bytes.bindMemory(to: Float.self)
+      var cell = 0
+      for member in members {
+        for query in 0..<queryLength {
+          let visible = member.start + min(query, member.queryLength - 1) + 1
+          for position in 0..<contextLength {
+            cells[cell] = position < visible ? 0 : -.infinity
+            cell += 1
+          }
+        }
+      }
+    }
+    return mask
+  }
+
+  /// Outputs of the real tokens, in `tokens`' order. `[tokens.count, heads, headDimension]`
+  func attend(query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor) -> Tensor {
+    let (heads, dimension) = (query.size(1), query.size(2))
+    let keyValueHeads = key.size(1)
+    func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
+      (isFresh ? own : cached).indexSelect(0, index: contextCells)
+        .view([rows, contextLength, keyValueHeads, dimension]).transpose(1, dim1: 2)
+    }
+    let queries = queryCells.map { query.indexSelect(0, index: $0) } ?? query
+    let output: Tensor
+    if queryLength == 1 {
+      // The query heads that share keys stand as queries side by side.
+      output = queries.view([rows, keyValueHeads, heads / keyValueHeads, dimension]).scaledDotProductAttention(
+        contexts(key, cachedKey), value: contexts(value, cachedValue), attnMask: mask)
+    } else {
+      output = queries.view([rows, queryLength, heads, dimension]).transpose(1, dim1: 2).scaledDotProductAttention(
+        contexts(key, cachedKey), value: contexts(value, cachedValue), attnMask: mask, isCausal: mask == nil,
+        enableGqa: heads != keyValueHeads
+      ).transpose(1, dim1: 2)
+    }
+    let cells = output.reshape([rows * queryLength, heads, dimension])
+    return realCells.map { cells.indexSelect(0, index: $0) } ?? cells
+  }
+}

@@ -1,0 +1,85 @@
+import Models
+import Torch
+
+/// Attention of one mixed batch (prompt chunks and decoding tokens) over a paged cache: writes the new keys and values to
+/// their slots, then lets each token attend to its request's positions up to its own.
+///
+/// Gathers pages into contiguous memory and uses libtorch's kernels. On a GPU in half precision one variable-length
+/// FlashAttention-2 call a layer, whose causal mask is bottom-right aligned; elsewhere padded groups of similar rows.
+public final class PagedAttention: AttentionBackend {
+  private enum Work {
+    /// `order`: where each token of the batch stands among the groups' outputs; nil: in its place.
+    case groups([AttentionGroup], order: Tensor?)
+    case flash(PackedContexts)
+  }
+
+  private let cache: KVCache
+  private let slots: Tensor
+  private let work: Work
+
+  /// - Parameter dtype: that of queries, keys and values.
+  public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device) {
+    self.cache = cache
+    slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).to(device: device)
+    var count = 0
+    let rows = plan.items.map { item in
+      defer { count += item.tokens.count }
+      return AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
+    }
+    if device.kind == .cuda, dtype != .float32 {
+      work = .flash(PackedContexts(rows, pageSize: cache.pageSize, device: device))
+      return
+    }
+    let groups = AttentionRow.grouped(rows).map {
+      AttentionGroup($0, batchCount: count, pageSize: cache.pageSize, dtype: dtype, device: device)
+    }
+    var place = [Int](repeating: 0, count: count)
+    for (index, token) in groups.lazy.flatMap(\.tokens).enumerated() { place[token] = index }
+    work = .groups(groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).to(device: device))
+  }
+
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+    cache.write(key: key, value: value, slots: slots, layer: layer)
+    let (cachedKey, cachedValue) = (cache.keys[layer], cache.values[layer])
+    switch work {
+    case .flash(let contexts):
+      return contexts.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue)
+    case .groups(let groups, let order):
+      let outputs = groups.map {
+        $0.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue)
+      }
+      let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
+      return order.map { joined.indexSelect(0, index: $0) } ?? joined
+    }
+  }
+}
+
+/// The contexts of all rows one after another, for FlashAttention's variable-length kernel.
+private struct PackedContexts {
+  /// Cache slots of all contexts; nil: all rows are fresh, and the batch's own keys and values are their contexts.
+  private let slots: Tensor?
+  private let cumulativeQueries: Tensor
+  private let cumulativeContexts: Tensor
+  private let longestQuery: Int
+  private let longestContext: Int
+
+  init(_ rows: [AttentionRow], pageSize: Int, device: Device) {
+    func cumulative(_ lengths: [Int]) -> Tensor {
+      Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).to(device: device)
+    }
+    slots = rows.allSatisfy(\.isFresh) ? nil : Tensor(rows.flatMap { $0.slots(pageSize: pageSize) }).to(device: device)
+    cumulativeQueries = cumulative(rows.map(\.queryLength))
+    cumulativeContexts = cumulative(rows.map(\.contextLength))
+    longestQuery = rows.map(\.queryLength).max()!
+    longestContext = rows.map(\.contextLength).max()!
+  }
+
+  func attend(query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor) -> Tensor {
+    func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor { slots.map { cached.indexSelect(0, index: $0) } ?? own }
+    return query.flashAttentionForward(
+      contexts(key, cachedKey), value: contexts(value, cachedValue), cumSeqQ: cumulativeQueries,
+      cumSeqK: cumulativeContexts, maxQ: longestQuery, maxK: longestContext, dropoutP: 0, isCausal: true,
+      returnDebugMask: false
+    ).0
+  }
+}

@@ -1,0 +1,35 @@
+import Models
+import Torch
+
+/// The keys and values of all live requests: per layer `[pages · pageSize, keyValueHeads, headDimension]`.
+///
+/// Position `p` of a request lives in the slot `page · pageSize + p mod pageSize` of its page table. Slots are written
+/// before they are read, so the memory starts as it is found: on a CPU what is never used takes none.
+public struct KVCache {
+  public let pageSize: Int
+  public let pageCount: Int
+  let keys: [Tensor]
+  let values: [Tensor]
+
+  public init(_ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device) {
+    (self.pageSize, self.pageCount) = (pageSize, pageCount)
+    func memory() -> [Tensor] {
+      (0..<configuration.layerCount).map { _ in
+        .empty(
+          [pageCount * pageSize, configuration.keyValueHeadCount, configuration.headDimension], dtype: dtype, device: device)
+      }
+    }
+    (keys, values) = (memory(), memory())
+  }
+
+  /// What one token takes in all layers.
+  public static func bytesPerToken(_ configuration: ModelConfiguration, dtype: DType) -> Int {
+    2 * configuration.layerCount * configuration.keyValueHeadCount * configuration.headDimension * dtype.size
+  }
+
+  /// Writes the keys and values of new tokens. `slots`: `[T]`, int64.
+  func write(key: Tensor, value: Tensor, slots: Tensor, layer: Int) {
+    _ = keys[layer].indexCopy_(0, index: slots, source: key)
+    _ = values[layer].indexCopy_(0, index: slots, source: value)
+  }
+}

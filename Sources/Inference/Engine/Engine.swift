@@ -1,0 +1,146 @@
+import Checkpoints
+import Foundation
+import Tokenization
+import Torch
+
+/// Serves requests with a model on one machine: continuous batching over a paged KV cache.
+///
+/// All tensors live on one thread of the engine's own, which sleeps when there is nothing to do. Everyone else talks to it
+/// through a bounded queue, so no method here blocks the caller's thread but `init`.
+public final class Engine: GenerationEngine {
+  private static let maxQueuedRequests = 1 << 16
+
+  private let queue = CommandQueue(capacity: maxQueuedRequests)
+
+  /// Loads the model; returns when the engine is ready, so it should not be called on Swift's cooperative threads.
+  /// - Parameter tokenizer: nil: outputs have no text, and stop strings are refused.
+  /// - Throws: `ModelError`, `CheckpointError` or `EngineError` about what is wrong with the folder or the options.
+  public init(folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions = EngineOptions()) throws {
+    let ready = DispatchSemaphore(value: 0)
+    let failure = Handover<(any Error)?>(nil)
+    let queue = queue
+    let thread = Thread {
+      withoutGradients {
+        let core: EngineCore
+        do {
+          core = try EngineCore(folder, tokenizer: tokenizer, options: options)
+        } catch {
+          failure.value = error
+          ready.signal()
+          return
+        }
+        ready.signal()
+        Self.serve(core, queue)
+      }
+    }
+    thread.name = "engine"
+    thread.stackSize = 8 << 20
+    thread.start()
+    ready.wait()
+    if let error = failure.value { throw error }
+  }
+
+  deinit { shutDown() }
+
+  /// Ends all requests with an error and lets the model's memory go. Later requests fail.
+  public func shutDown() { queue.close() }
+
+  private static func serve(_ core: EngineCore, _ queue: CommandQueue) {
+    while true {
+      let (commands, isClosed) = queue.take(wait: !core.hasWork)
+      for command in commands { command(core) }
+      if isClosed { return core.shutDown() }
+      if core.hasWork { core.step() }
+    }
+  }
+
+  // MARK: Requests
+
+  public func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
+    let handle = submit(request, wantsUpdates: true)
+    return AsyncThrowingStream { try await handle.next() }
+  }
+
+  /// The finished output of one request, without the cost of updates in between.
+  public func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
+    guard let output = try await submit(request, wantsUpdates: false).next() else { throw CancellationError() }
+    return output
+  }
+
+  private func submit(_ request: GenerateRequest, wantsUpdates: Bool) -> StreamHandle {
+    let mailbox = Mailbox(wantsUpdates: wantsUpdates)
+    let arrival = ContinuousClock.now
+    switch queue.post({ $0.submit(request, arrival: arrival, to: mailbox) }) {
+    case .accepted: break
+    case .full:
+      mailbox.end(.failure(EngineError("The engine has \(Self.maxQueuedRequests) requests to look at; send fewer at a time.")))
+    case .closed: mailbox.end(.failure(Self.stopped))
+    }
+    // The engine lives as long as its streams do.
+    return StreamHandle(mailbox) { [self] in _ = queue.post(always: true) { $0.cancel(request.id, mailbox) } }
+  }
+
+  public func abort(_ id: String?) async { try? await perform { $0.abort(id) } }
+
+  public func flushCache() async -> Bool { (try? await perform { $0.scheduler.canFlush }) ?? false }
+
+  public func status() async throws -> EngineStatus { try await perform { $0.status } }
+
+  public func pause(_ mode: PauseMode) async throws { try await perform { $0.pause(mode) } }
+
+  public func resume() async throws { try await perform { $0.resume() } }
+
+  /// - Throws: `PageAccountingError` when a KV page leaked or has two owners.
+  public func checkIntegrity() async throws { try await perform { try $0.scheduler.checkIntegrity() } }
+
+  // MARK: Weights
+
+  /// Opens a weight update: nothing runs until `endWeightUpdate`. Running requests keep their KV and go on with the new
+  /// weights, unless the caller paused them. An update that is open already is begun anew.
+  public func beginWeightUpdate() async throws { try await perform { $0.weightUpdate = WeightUpdate($0.model) } }
+
+  /// Copies tensors into the model; they may have any dtype and lie on any device. Nothing of a bucket with an unknown
+  /// name or a wrong shape is copied.
+  public func updateWeights(_ bucket: sending [NamedTensor]) async throws {
+    let bucket = Handover(bucket)
+    try await perform { try $0.openWeightUpdate().apply { bucket.value } }
+  }
+
+  public func updateWeights(_ bucket: [NamedBytes]) async throws {
+    try await perform { try $0.openWeightUpdate().apply { try bucket.map { try $0.named() } } }
+  }
+
+  /// Closes the update; tokens sampled from now on carry `version`.
+  /// - Throws: `EngineError` when part of the update failed; the engine then waits for another, whole one.
+  public func endWeightUpdate(version: String) async throws {
+    try await perform { core in
+      try core.openWeightUpdate().finish()
+      (core.weightUpdate, core.weightVersion) = (nil, version)
+    }
+  }
+
+  // MARK: The thread
+
+  private static let stopped = EngineError("The engine was shut down.")
+
+  /// Runs `body` on the engine's thread, between two steps.
+  private func perform<Value: Sendable>(_ body: @escaping @Sendable (EngineCore) throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+      let outcome = queue.post(always: true) { core in continuation.resume(with: Result { try body(core) }) }
+      if outcome == .closed { continuation.resume(throwing: Self.stopped) }
+    }
+  }
+}
+
+extension EngineCore {
+  func openWeightUpdate() throws -> WeightUpdate {
+    guard let weightUpdate else { throw EngineError("No weight update is open; begin one first.") }
+    return weightUpdate
+  }
+}
+
+/// A value that one thread leaves for another, which looks only after it was told to.
+private final class Handover<Value>: @unchecked Sendable {
+  var value: Value
+  init(_ value: Value) { self.value = value }
+}

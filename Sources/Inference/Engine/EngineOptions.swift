@@ -1,0 +1,47 @@
+import Models
+import Torch
+
+/// How an engine runs a model.
+public struct EngineOptions: Sendable {
+  /// Type of weights and KV cache; nil: the checkpoint's.
+  public var dtype: DType?
+  public var device: Device
+  /// Tokens a KV page holds.
+  public var pageSize: Int
+  /// Tokens the KV cache holds; nil: as many as `memoryFraction` of a GPU or `cacheBytes` of a CPU's memory hold, and no
+  /// more than `maxRunningRequests` of the longest can use.
+  public var maxTotalTokens: Int?
+  /// Share of a GPU's memory for weights and KV cache together (SGLang's mem_fraction_static).
+  public var memoryFraction: Double
+  /// Most memory for the KV cache on a CPU; taken as it is used.
+  public var cacheBytes: Int
+  public var maxRunningRequests: Int
+  /// Most tokens one forward pass runs.
+  public var chunkedPrefillSize: Int
+  /// Most tokens of prompt and response together; nil: the model's.
+  public var contextLength: Int?
+  public var scheduleConservativeness: Double
+  /// What requests without a seed of their own draw theirs from, in order of arrival.
+  public var randomSeed: Int
+  public var weightVersion: String
+  /// Runs in the step that executes a plan, before the model does; an error fails that step.
+  package var onPlan: (@Sendable (BatchPlan) throws -> Void)?
+
+  public init(
+    dtype: DType? = nil, device: Device = .cpu, pageSize: Int = 16, maxTotalTokens: Int? = nil, memoryFraction: Double = 0.85,
+    cacheBytes: Int = 1 << 30, maxRunningRequests: Int = 256, chunkedPrefillSize: Int = 2048, contextLength: Int? = nil,
+    scheduleConservativeness: Double = 1, randomSeed: Int = 0, weightVersion: String = "default"
+  ) {
+    (self.dtype, self.device, self.pageSize, self.maxTotalTokens) = (dtype, device, pageSize, maxTotalTokens)
+    (self.memoryFraction, self.cacheBytes) = (memoryFraction, cacheBytes)
+    (self.maxRunningRequests, self.chunkedPrefillSize) = (maxRunningRequests, chunkedPrefillSize)
+    (self.contextLength, self.scheduleConservativeness) = (contextLength, scheduleConservativeness)
+    (self.randomSeed, self.weightVersion) = (randomSeed, weightVersion)
+  }
+}
+
+/// What an engine could not do, in one sentence.
+public struct EngineError: Error, Equatable, CustomStringConvertible {
+  public let description: String
+  public init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,105 @@
+import Tokenization
+
+extension StreamDecoder: IncrementalDecoder {}
+
+/// A request that the engine serves: its output so far, and whom to tell.
+final class LiveRequest {
+  let request: GenerateRequest
+  let mailbox: Mailbox
+  private let arrival: ContinuousClock.Instant
+  private let stop: StopCondition
+  private var sampling: SamplingState
+  /// nil: the engine has no tokenizer, and outputs no text.
+  private var text: OutputBuilder<StreamDecoder>?
+  private var output: GenerateOutput
+
+  init(
+    _ request: GenerateRequest, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
+    weightVersion: String, mailbox: Mailbox
+  ) {
+    (self.request, self.arrival, self.stop, self.mailbox) = (request, arrival, stop, mailbox)
+    sampling = SamplingState(request.sampling, seed: seed, prompt: request.tokens)
+    text = tokenizer.map {
+      OutputBuilder(
+        request.sampling, stop: stop,
+        decoder: StreamDecoder($0, skipSpecialTokens: request.sampling.skipSpecialTokens))
+    }
+    output = GenerateOutput(id: request.id)
+    output.promptTokens = request.tokens.count
+    output.weightVersion = weightVersion
+    if request.returnLogProbs, request.logProbStart == 0 {
+      addInput(TokenLogProbs(chosen: TokenLogProb(token: request.tokens[0], logProb: nil)))
+    }
+  }
+
+  var logProbRequest: LogProbRequest? {
+    request.returnLogProbs ? LogProbRequest(top: request.topLogProbs, tokenIDs: request.tokenIDsLogProb) : nil
+  }
+
+  /// What the sampler needs for the token at `position`.
+  func samplerRow(position: Int) -> Sampler.Row {
+    Sampler.Row(
+      sampling, position: position, forbidden: stop.forbiddenTokens(outputCount: output.outputTokens.count),
+      logProbs: logProbRequest)
+  }
+
+  /// Adds a sampled token; returns the stop string that ends the response with it.
+  func append(_ token: Int, _ logProbs: TokenLogProbs?, weightVersion: String) -> String? {
+    if output.outputTokens.isEmpty { output.firstTokenLatency = arrival.secondsToNow }
+    note(weightVersion)
+    output.outputTokens.append(token)
+    sampling.append(token)
+    if let logProbs {
+      output.outputLogProbs.append(logProbs.chosen)
+      if request.topLogProbs > 0 { output.outputTopLogProbs.append(logProbs.top) }
+      if !request.tokenIDsLogProb.isEmpty { output.outputTokenIDsLogProbs.append(logProbs.tokenIDs) }
+    }
+    return text?.append(token)
+  }
+
+  /// Records which weights sampled the next token, as spans once there is more than one version.
+  private func note(_ version: String) {
+    let count = output.outputTokens.count
+    if count > 0, version != output.weightVersion, output.weightVersions.isEmpty {
+      output.weightVersions = [WeightVersionSpan(version: output.weightVersion, start: 0, end: count)]
+    }
+    output.weightVersion = version
+    guard let last = output.weightVersions.last else { return }
+    if last.version == version {
+      output.weightVersions[output.weightVersions.count - 1].end = count + 1
+    } else {
+      output.weightVersions.append(WeightVersionSpan(version: version, start: count, end: count + 1))
+    }
+  }
+
+  func addInput(_ logProbs: TokenLogProbs) {
+    output.inputLogProbs.append(logProbs.chosen)
+    if request.topLogProbs > 0 { output.inputTopLogProbs.append(logProbs.top) }
+    if !request.tokenIDsLogProb.isEmpty { output.inputTokenIDsLogProbs.append(logProbs.tokenIDs) }
+  }
+
+  func noteRetraction() { output.retractions += 1 }
+
+  /// Tells a waiting consumer how far the response is; with `always`, also one that will ask later.
+  func report(always: Bool = false) {
+    guard always || mailbox.isWaiting else { return }
+    mailbox.post(snapshot)
+  }
+
+  func finish(_ reason: FinishReason) {
+    text?.finish(reason)
+    output.finishReason = reason
+    mailbox.end(.success(snapshot))
+  }
+
+  private var snapshot: GenerateOutput {
+    var snapshot = output
+    if let text { snapshot.text = text.text }
+    snapshot.endToEndLatency = arrival.secondsToNow
+    return snapshot
+  }
+}
+
+extension ContinuousClock.Instant {
+  fileprivate var secondsToNow: Double { duration(to: .now) / .seconds(1) }
+}
