@@ -88,8 +88,9 @@ private struct Pieces: IncrementalDecoder {
   @Test func anyCutEndsWhereSearchingTheWholeTextSays() {
     var random = SeededGenerator(state: 3)
     for _ in 0..<500 {
-      let text = String((0..<20).map { _ in "abé".randomElement(using: &random)! })
-      let stops = (0..<2).map { _ in String((0..<Int.random(in: 1...4, using: &random)).map { _ in "abé".randomElement(using: &random)! }) }
+      func word(_ length: Int) -> String { String((0..<length).map { _ in "abé".randomElement(using: &random)! }) }
+      let text = word(20)
+      let stops = [word(Int.random(in: 1...4, using: &random)), word(Int.random(in: 1...4, using: &random))]
       var pieces: [String] = []
       var rest = Substring(text)
       while !rest.isEmpty {

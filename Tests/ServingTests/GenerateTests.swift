@@ -128,8 +128,10 @@ import Testing
     (#"{"text":["a","b"],"sampling_params":[{}]}"#, "1 elements for 2 prompts"),
     (#"{"text":["a","b"],"rid":["x"]}"#, "rid has 1"), (#"{"text":["a","b"],"rid":["x","x"]}"#, "Duplicate request id"),
     (#"{"text":"a","rid":5}"#, "rid must be"), (#"{"text":"a","rid":""}"#, "rid"),
-    (#"{"text":"a","return_logprob":1}"#, "return_logprob must be"), (#"{"text":"a","logprob_start_len":-2}"#, "logprob_start_len"),
-    (#"{"text":"a","logprob_start_len":1}"#, "logprob_start_len"), (#"{"text":"a","top_logprobs_num":-1}"#, "top_logprobs_num"),
+    (#"{"text":"a","return_logprob":1}"#, "return_logprob must be"),
+    (#"{"text":"a","logprob_start_len":-2}"#, "logprob_start_len"),
+    (#"{"text":"a","logprob_start_len":1}"#, "logprob_start_len"),
+    (#"{"text":"a","top_logprobs_num":-1}"#, "top_logprobs_num"),
     (#"{"text":"a","token_ids_logprob":[1000]}"#, "token_ids_logprob"), (#"{"text":"a","stream":"yes"}"#, "stream must be"),
   ]
 

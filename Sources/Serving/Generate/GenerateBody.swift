@@ -94,11 +94,10 @@ struct GenerateBody {
       try limits.checkContext(
         promptTokens: prompts.tokens[prompt].count, maxNewTokens: parameters[prompt]["max_new_tokens"]?.int)
       for sample in 0..<samples {
-        var request = GenerateRequest(
-          id: names.ids[prompt * samples + sample], tokens: prompts.tokens[prompt], sampling: sampling,
+        let request = GenerateRequest(
+          id: names.ids[prompt * samples + sample], tokens: prompts.tokens[prompt], sampling: sampling.ofSample(sample),
           returnLogProbs: returnLogProbs?[prompt] ?? false, logProbStart: starts?[prompt] == -1 ? nil : starts?[prompt],
           topLogProbs: tops?[prompt] ?? 0, tokenIDsLogProb: tokenIDs?[prompt] ?? [])
-        if let seed = sampling.samplingSeed { request.sampling.samplingSeed = seed &+ sample }
         try limits.check(request)
         requests.append(request)
       }

@@ -47,4 +47,11 @@ extension SamplingParameters {
       logitBias[id] = bias
     }
   }
+
+  /// For one of several samples of a prompt: each has a seed of its own, or they would all be the same.
+  func ofSample(_ number: Int) -> Self {
+    var copy = self
+    copy.samplingSeed = samplingSeed.map { $0 &+ number }
+    return copy
+  }
 }

@@ -75,7 +75,8 @@ private struct ChatPrompt {
       var text = ""
       for part in parts {
         guard let piece = part["text"]?.string, part["type"]?.string ?? "text" == "text" else {
-          throw InvalidRequest("This server takes text only, but a message has a content part of type \((part["type"] ?? nil).text()).")
+          let type = (part["type"] ?? .null).text()
+          throw InvalidRequest("This server takes text only, but a message has a content part of type \(type).")
         }
         text += piece
       }

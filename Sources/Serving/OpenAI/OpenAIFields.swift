@@ -79,10 +79,9 @@ struct OpenAISubmission {
     for (prompt, tokens) in prompts.enumerated() {
       try limits.checkContext(promptTokens: tokens.count, maxNewTokens: options.maxTokens)
       for sample in 0..<options.samples {
-        var request = GenerateRequest(
-          id: names.ids[prompt * options.samples + sample], tokens: tokens, sampling: options.sampling,
+        let request = GenerateRequest(
+          id: names.ids[prompt * options.samples + sample], tokens: tokens, sampling: options.sampling.ofSample(sample),
           returnLogProbs: logProbs, logProbStart: promptLogProbs ? 0 : nil, topLogProbs: topLogProbs)
-        if let seed = options.sampling.samplingSeed { request.sampling.samplingSeed = seed &+ sample }
         try limits.check(request)
         requests.append(request)
       }
