@@ -25,6 +25,11 @@ import Tokenization
     let first = tokenizer.vocabularySize - 2
     #expect(tokenizer.encode("<é><e\u{301}>") == [first, first + 1])
     #expect(tokenizer.id("<e\u{301}>") == first + 1)
+
+    let model = try JSONValue(parsing: #"{"type": "BPE", "vocab": {"e": 0, "\u0301": 1, "\u00e9": 2, "e\u0301": 3}, "merges": ["e \u0301"]}"#)
+    let plain = try TokenizerFixture.tokenizer(changing: ["model": model, "pre_tokenizer": nil, "decoder": nil])
+    #expect(plain.encode("\u{E9}e\u{301}\u{301}") == [2, 3, 1])
+    #expect(Array(plain.decode([2, 3]).utf8) == Array("\u{E9} e\u{301}".utf8))
   }
 
   @Test func rolesComeFromTheConfiguration() throws {
