@@ -13,6 +13,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 import textwrap
 import unicodedata
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -204,8 +205,8 @@ def variants():
                 rows.append({"pre_tokenizer": sequence("pretokenizers", split(pattern, behavior), last)})
     rows.append({"pre_tokenizer": sequence("pretokenizers", split(r"\p{L}+", "Removed", True), last)})
     rows.append({"pre_tokenizer": sequence("pretokenizers", split(r"\p{L}+", "MergedWithNext", True), last)})
-    for name in ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "P", "S", "Z", "Cc", "Cf", "Co", "Cn", "Alphabetic",
-                 "Uppercase", "Lowercase", "Emoji", "Han", "Arabic", "Latin", "Common", "Inherited", "White_Space"):
+    for name in ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "P", "S", "Z", "Cc", "Cf", "Co", "Cn",
+                 "Alphabetic", "Uppercase", "Lowercase", "Emoji", "Han", "Arabic", "Latin", "Common", "Inherited", "White_Space"):
         rows.append({"pre_tokenizer": sequence("pretokenizers", split(rf"\p{{{name}}}", "Removed"), last)})
     for step in ({"type": "Digits", "individual_digits": True}, {"type": "Digits", "individual_digits": False},
                  {"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "BertPreTokenizer"},
@@ -217,6 +218,46 @@ def variants():
     return rows
 
 
+def configurations():
+    """Files that go beside byte/tokenizer.json: tokenizer_config.json, special_tokens_map.json, added_tokens.json."""
+    def token(content, **flags):
+        return {key: value for key, value in added(content, special=False, **flags).items() if key != "id"} | flags
+
+    typed = {"__type": "AddedToken"}
+    return [
+        ({"eos_token": "<|x|>"},),
+        ({"eos_token": token("<|x|>", lstrip=True) | typed, "bos_token": token("new", lstrip=True) | typed},),
+        ({"added_tokens_decoder": {"400": token("<|x|>", lstrip=True)}},),
+        ({"added_tokens_decoder": {"401": token("E1", rstrip=True), "400": token("<|x|>", lstrip=True)}, "eos_token": "<|x|>"},),
+        ({"eos_token": "the", "pad_token": "Ġ", "add_bos_token": True, "add_eos_token": True, "bos_token": "<|x|>"},),
+        ({"eos_token": "E1"}, {"eos_token": "E2", "pad_token": token("P", lstrip=True, normalized=True),
+                               "additional_special_tokens": ["X", "Y"]}, {"Q": 404, "E2": 400, "Z": 406, "E3E": 405}),
+        ({"eos_token": "E1", "image_token": "E3E", "extra_special_tokens": {"audio_token": "E2"}},),
+        ({"additional_special_tokens": ["E1", token("E2", lstrip=True) | typed], "added_tokens_decoder": {}, "pad_token": None},
+         {"pad_token": "P"}),
+        (None, {"pad_token": "P"}),
+        (None, None, {"E2": 401, "E1": 402}),
+    ]
+
+
+def configuration_rows(tokenizer):
+    from transformers import AutoTokenizer
+    for contents in configurations():
+        names = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+        files = {name: content for name, content in zip(names, contents) if content is not None}
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in (files | {"tokenizer.json": tokenizer}).items():
+                if name == "tokenizer_config.json":
+                    content = content | {"tokenizer_class": "PreTrainedTokenizerFast"}
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    json.dump(content, file)
+            loaded = AutoTokenizer.from_pretrained(folder)
+        text = "  E1 E2  E3E the P X\n<|x|> news Zq Q"
+        yield {"files": files, "bos": loaded.bos_token, "eos": loaded.eos_token, "pad": loaded.pad_token, "size": len(loaded),
+               "text": text, "ids": loaded.encode(text),
+               "special": sorted(i for i, token in loaded.added_tokens_decoder.items() if token.special)}
+
+
 def nasty_texts(count, seed):
     """Texts of all planes of Unicode: words, marks, spaces of many kinds, special tokens, noise."""
     rng = random.Random(seed)
@@ -224,9 +265,11 @@ def nasty_texts(count, seed):
                 if not 0xD800 <= c < 0xE000 and unicodedata.category(chr(c)) not in ("Cn", "Co")]
     marks = [c for c in assigned if unicodedata.combining(c)]
     small = [c for c in assigned if ord(c) < 0x3000]
-    spaces = list(" \t\n\r\x0b\x0c\x85\u00a0\u1680\u2003\u2028\u2029\u202f\u3000\u200b\ufeff") + ["\r\n", "  ", "   ", "\n\n", "    "]
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|begin_of_text|>", "<|eot_id|>", "<think>", "</think>", "<s>", "</s>", "<unk>", "[INST]",
-              "<pad>", "<｜User｜>", "<｜fim▁hole｜>", "<｜begin▁of▁sentence｜>", "[gMASK]", "<|user|>", "<|assistant|>", "<|im_", "<|x|>",
+    spaces = list(" \t\n\r\x0b\x0c\x85\u00a0\u1680\u2003\u2028\u2029\u202f\u3000\u200b\ufeff")
+    spaces += ["\r\n", "  ", "   ", "\n\n", "    "]
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|begin_of_text|>", "<|eot_id|>", "<think>", "</think>", "<s>", "</s>",
+              "<unk>", "[INST]", "<pad>", "<｜User｜>", "<｜fim▁hole｜>", "<｜begin▁of▁sentence｜>",
+              "[gMASK]", "<|user|>", "<|assistant|>", "<|im_", "<|x|>",
               "<A>", "<a>", "word", "they", "the", "▁", "▁▁", "<0x0A>", "Ġ", "'s", "'S", "'ſ", "'LL", "’s", "K", "ſt"]
     words = [word for sentence in SENTENCES for word in sentence.split(" ")]
     kinds = [lambda: rng.choice(words) + " ", lambda: rng.choice(words), lambda: rng.choice(spaces), lambda: rng.choice(tokens),
@@ -244,7 +287,7 @@ def nasty_texts(count, seed):
 def every_scalar():
     """Every scalar below U+3000 and a part of the others, each after a letter and before a space now and then."""
     chosen = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000 and (
-        c < 0x3400 or 0xA000 <= c < 0xAC00 or 0xF900 <= c < 0x10000 or 0x10000 <= c < 0x12000 or 0x16800 <= c < 0x17000
+        c < 0x3400 or 0xA000 <= c < 0xAC00 or 0xF900 <= c < 0x12000 or 0x16800 <= c < 0x17000
         or 0x1AFF0 <= c < 0x20000 or 0x2F800 <= c < 0x2FA20 or c % 61 == 0)]
     return "".join(chr(c) + ("a" if c % 3 == 0 else " " if c % 7 == 0 else "") for c in chosen)
 
@@ -269,7 +312,8 @@ def write(path, value):
 
 
 def corpus():
-    texts = ["", " ", "\n", "a", "\u0301", "word " * 60, "x" * 300, "▁" * 9, " " * 200, "ab" * 1500, "好" * 150, "\U0010ffff", "é", "e\u0301"]
+    texts = ["", " ", "\n", "a", "\u0301", "word " * 60, "x" * 300, "▁" * 9, " " * 200, "ab" * 1500, "好" * 150,
+             "\U0010ffff", "é", "e\u0301"]
     return texts + SENTENCES + list(nasty_texts(330, seed=1))
 
 
@@ -290,6 +334,7 @@ def main():
             "scalars": digest(tokenizer.encode(scalars, add_special_tokens=False).ids),
             "decoded": [digest(tokenizer.decode(i, skip_special_tokens=True).encode())[:8] for i in ids],
             "noise": [{"ids": i, "text": tokenizer.decode(i, skip_special_tokens=False)} for i in noise]}))
+    write("configurations.json", "[" + ",\n".join(map(compact, configuration_rows(built["byte"]))) + "]\n")
     rows = []
     for variant in variants():
         tokenizer = Tokenizer.from_str(compact(built["byte"] | variant))

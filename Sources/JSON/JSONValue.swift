@@ -14,7 +14,20 @@ public enum JSONValue: Sendable, Equatable {
 /// A JSON object: key order is kept, later duplicates replace earlier ones in place.
 public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
   public private(set) var keys: [String] = []
-  private var table: [String: JSONValue] = [:]
+  private var table: [ByteKey: JSONValue] = [:]
+
+  /// Compares by bytes: to `String`, canonically equivalent keys (é as one or as two scalars) would be one.
+  private struct ByteKey: Hashable {
+    var text: String
+
+    static func == (a: ByteKey, b: ByteKey) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+      let isDone: Void? = text.utf8.withContiguousStorageIfAvailable { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+      if isDone == nil { for byte in text.utf8 { hasher.combine(byte) } }
+      hasher.combine(0xFF as UInt8)
+    }
+  }
 
   public init() {}
 
@@ -28,15 +41,16 @@ public struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
 
   public var count: Int { keys.count }
   public var isEmpty: Bool { keys.isEmpty }
-  public var pairs: [(key: String, value: JSONValue)] { keys.map { ($0, table[$0]!) } }
+  public var pairs: [(key: String, value: JSONValue)] { keys.map { ($0, table[ByteKey(text: $0)]!) } }
 
   public subscript(key: String) -> JSONValue? {
-    get { table[key] }
+    get { table[ByteKey(text: key)] }
     set {
+      let entry = ByteKey(text: key)
       if let newValue {
-        if table.updateValue(newValue, forKey: key) == nil { keys.append(key) }
-      } else if table.removeValue(forKey: key) != nil {
-        keys.removeAll { $0 == key }
+        if table.updateValue(newValue, forKey: entry) == nil { keys.append(key) }
+      } else if table.removeValue(forKey: entry) != nil {
+        keys.removeAll { ByteKey(text: $0) == entry }
       }
     }
   }

@@ -32,21 +32,15 @@ public final class Tokenizer: Sendable {
     decoderSteps = try DecoderStep.steps(file.optional("decoder"))
 
     var added = AddedVocabulary()
-    if file.optional("added_tokens") != nil { added.add(try file.array("added_tokens").map(AddedToken.init), model) }
-    added.add(configuration.addedTokens.filter { added.id($0.content) == nil }, model)
-    added.add(configuration.specialTokens.filter { added.id($0.content).map { !added.isSpecial($0) } ?? true }, model)
+    let listed = file.optional("added_tokens") == nil ? [] : try file.array("added_tokens")
+    added.add(try listed.map(AddedToken.init), model)
+    let taken = Set(configuration.isLegacy ? listed.compactMap { $0.value["id"]?.int } : [])
+    added.add(configuration.addedTokens.filter { !taken.contains($0.id) }.map(\.token), model)
+    for token in configuration.specialTokens where added.id(token.content) == nil { added.add([token], model) }
     added.prepareSearch(normalizer)
     self.added = added
-
-    let model = model
-    func known(_ token: String?) -> Int? { token.flatMap { added.id($0) ?? model.vocabulary.id($0) } }
-    if configuration.addBosToken != nil || configuration.addEosToken != nil || file.optional("post_processor") == nil {
-      postProcessor = PostProcessor(
-        prefix: configuration.addBosToken ?? false ? known(configuration.bosToken) : nil,
-        suffix: configuration.addEosToken ?? false ? known(configuration.eosToken) : nil)
-    } else {
-      postProcessor = try file.optional("post_processor").map(PostProcessor.init)
-    }
+    // `add_bos_token` and `add_eos_token` in tokenizer_config.json do not count beside a tokenizer.json.
+    postProcessor = try file.optional("post_processor").map(PostProcessor.init)
     self.configuration = configuration
   }
 

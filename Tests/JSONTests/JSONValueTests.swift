@@ -24,3 +24,9 @@ func rejectsWhatIsNotJSON(_ text: String) {
 @Test func refusesEndlessNesting() {
   #expect(throws: JSONError.self) { try JSONValue(parsing: String(repeating: "[", count: 100_000)) }
 }
+
+@Test func equivalentKeysAreDifferent() throws {
+  let value = try JSONValue(parsing: "{\"\u{E9}\":1,\"e\u{301}\":2}")
+  #expect(value.object?.count == 2)
+  #expect(value["\u{E9}"] == 1 && value["e\u{301}"] == 2)
+}

@@ -10,7 +10,8 @@ import Tokenization
     let id = try #require(tokenizer.id("<|eot_id|>"))
     #expect(tokenizer.token(id) == "<|eot_id|>" && tokenizer.isSpecial(id))
     #expect(tokenizer.vocabularySize == id + 2)
-    #expect(tokenizer.token(tokenizer.vocabularySize) == nil && tokenizer.token(-1) == nil && tokenizer.id("no such token") == nil)
+    #expect(tokenizer.token(tokenizer.vocabularySize) == nil && tokenizer.token(-1) == nil)
+    #expect(tokenizer.id("no such token") == nil)
     #expect(tokenizer.decode([-1, 1 << 40]) == "")
   }
 
@@ -18,28 +19,40 @@ import Tokenization
   @Test func equivalentTokensStayApart() throws {
     let change: JSONValue = [
       "added_tokens": [
-        ["content": "<é>", "normalized": false, "special": false], ["content": "<e\u{301}>", "normalized": false, "special": false],
+        ["content": "<é>", "normalized": false, "special": false],
+        ["content": "<e\u{301}>", "normalized": false, "special": false],
       ]
     ]
     let tokenizer = try TokenizerFixture.tokenizer(changing: change)
     let first = tokenizer.vocabularySize - 2
     #expect(tokenizer.encode("<é><e\u{301}>") == [first, first + 1])
     #expect(tokenizer.id("<e\u{301}>") == first + 1)
+
+    let vocab = #"{"e": 0, "\u0301": 1, "\u00e9": 2, "e\u0301": 3}"#
+    let model = try JSONValue(parsing: #"{"type": "BPE", "vocab": \#(vocab), "merges": ["e \u0301"]}"#)
+    let plain = try TokenizerFixture.tokenizer(changing: ["model": model, "pre_tokenizer": nil, "decoder": nil])
+    #expect(plain.encode("\u{E9}e\u{301}\u{301}") == [2, 3, 1])
+    #expect(Array(plain.decode([2, 3]).utf8) == Array("\u{E9} e\u{301}".utf8))
   }
 
-  @Test func rolesComeFromTheConfiguration() throws {
-    let config = """
-      {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": true}, "pad_token": null, "add_bos_token": true,
-       "added_tokens_decoder": {"401": {"content": "<think>", "special": false}}, "additional_special_tokens": ["<more>"],
-       "chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]}
-      """
-    let map = #"{"pad_token": "<pad>", "eos_token": "ignored"}"#
-    let tokenizer = try TokenizerFixture.tokenizer(files: ["tokenizer_config.json": config, "special_tokens_map.json": map])
-    #expect(tokenizer.bosToken == "<s>" && tokenizer.eosToken == "</s>" && tokenizer.padToken == "<pad>")
-    let ids = ["<think>", "<s>", "</s>", "<pad>", "<more>"].map { tokenizer.id($0) }
-    #expect(ids == [401, 402, 403, 404, 405])
-    #expect([401, 402, 403, 404, 405].map(tokenizer.isSpecial) == [false, true, true, true, true])
-    #expect(tokenizer.encode("  </s><think>") == [402, 403, 401])
+  /// What `transformers` makes of the other files, with byte/tokenizer.json.
+  @Test func configurationsActLikePython() throws {
+    let rows = try TokenizerFixture.json("configurations.json").array!
+    #expect(rows.count >= 8)
+    for row in rows {
+      let files = Dictionary(uniqueKeysWithValues: row["files"]!.object!.pairs.map { ($0.key, $0.value.text()) })
+      let tokenizer = try TokenizerFixture.tokenizer(files: files)
+      #expect(tokenizer.bosToken == row["bos"]?.string && tokenizer.eosToken == row["eos"]?.string, "\(files)")
+      #expect(tokenizer.padToken == row["pad"]?.string && tokenizer.vocabularySize == row["size"]?.int, "\(files)")
+      #expect(tokenizer.encode(row["text"]!.string!) == row["ids"]!.array!.compactMap(\.int), "\(files)")
+      let special = (0..<tokenizer.vocabularySize).filter(tokenizer.isSpecial)
+      #expect(special == row["special"]!.array!.compactMap(\.int), "\(files)")
+    }
+  }
+
+  @Test func namedTemplates() throws {
+    let config = #"{"chat_template": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]}"#
+    let tokenizer = try TokenizerFixture.tokenizer(files: ["tokenizer_config.json": config])
     #expect(tokenizer.chatTemplate == "D" && tokenizer.configuration.chatTemplates["tool_use"] == "T")
   }
 
@@ -75,6 +88,13 @@ import Tokenization
     let error = #expect(throws: TokenizerError.self) { try TokenizerFixture.tokenizer(changing: change) }
     #expect(error?.description.contains("tokenizer.json") ?? false)
     #expect(error?.message.contains(name) ?? false, "\(error?.message ?? "")")
+  }
+
+  @Test(arguments: ["(", "["])
+  func nestedPatternsAreAnError(_ bracket: String) throws {
+    let pattern: JSONValue = ["Regex": .string(String(repeating: bracket, count: 100_000))]
+    let step: JSONValue = ["type": "Split", "pattern": pattern, "behavior": "Isolated"]
+    #expect(throws: TokenizerError.self) { try TokenizerFixture.tokenizer(changing: ["pre_tokenizer": step]) }
   }
 
   @Test func missingAndBrokenFiles() throws {

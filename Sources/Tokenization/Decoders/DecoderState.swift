@@ -15,6 +15,7 @@ struct DecoderState: Sendable {
   private var isFirstToken = true
   private var leading = 0
   private var heldToken: [UInt8]?
+  private var wholeToken: [UInt8] = []
 
   /// One decoder belongs to one thread at a time, and so does its stack.
   private struct UncheckedStack: @unchecked Sendable { let stack = MatchStack() }
@@ -62,7 +63,7 @@ struct DecoderState: Sendable {
       if part.isEnd { isFirstToken = false }
     case .bpe(let suffix):
       guard let token = whole(part) else { return }
-      if let heldToken { emit(TokenPart(bytes: suffix.replacing(in: heldToken, with: [0x20], stack.stack), isStart: true, isEnd: true)) }
+      emitHeld(suffix, with: [0x20], emit)
       heldToken = token
     }
   }
@@ -77,10 +78,15 @@ struct DecoderState: Sendable {
     case .byteFallback:
       flushBytes(emit)
     case .bpe(let suffix):
-      if let heldToken { emit(TokenPart(bytes: suffix.replacing(in: heldToken, with: [], stack.stack), isStart: true, isEnd: true)) }
+      emitHeld(suffix, with: [], emit)
     case .joinBySpaces, .replace, .strip, .metaspace:
       break
     }
+  }
+
+  private func emitHeld(_ suffix: RegexProgram, with content: [UInt8], _ emit: (TokenPart) -> Void) {
+    guard let heldToken else { return }
+    emit(TokenPart(bytes: suffix.replacing(in: heldToken, with: content, stack.stack), isStart: true, isEnd: true))
   }
 
   private mutating func send(_ bytes: [UInt8], isEnd: Bool, _ emit: (TokenPart) -> Void) {
@@ -97,8 +103,6 @@ struct DecoderState: Sendable {
     defer { wholeToken = [] }
     return wholeToken
   }
-
-  private var wholeToken: [UInt8] = []
 
   // MARK: - Bytes
 

@@ -9,55 +9,82 @@ public struct TokenizerConfiguration: Sendable {
   /// Named templates (Jinja); the usual one is "default".
   public let chatTemplates: [String: String]
 
-  /// Whether a text begins or ends with these tokens, where the file says so itself.
-  let addBosToken: Bool?
-  let addEosToken: Bool?
-  /// Tokens from `added_tokens_decoder`, by id.
-  let addedTokens: [AddedToken]
-  /// Tokens that have a role, or are listed as additional special tokens.
+  /// Tokens to be added, in place of what tokenizer.json says of the same ones.
+  let addedTokens: [(id: Int, token: AddedToken)]
+  /// Whether `addedTokens` come from added_tokens.json, which gives way to the ids of tokenizer.json.
+  let isLegacy: Bool
+  /// Tokens that have a role or are listed as special, to be added where they are missing.
   let specialTokens: [AddedToken]
 
   private static let roles = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"]
 
   init(_ files: TokenizerFiles) throws(TokenizerError) {
-    let none = Component(file: "tokenizer_config.json", path: "", value: .object([:]))
-    let config = try files.optional("tokenizer_config.json") ?? none
-    let map = try files.optional("special_tokens_map.json") ?? none
+    let config = try files.optional("tokenizer_config.json") ?? Component(file: "", path: "", value: .object([:]))
+    // The files from before `added_tokens_decoder` count only where that is missing, but then they have the last word.
+    isLegacy = config.value["added_tokens_decoder"] == nil
+    let map = isLegacy ? try files.optional("special_tokens_map.json") : nil
 
-    // tokenizer_config.json has the last word.
-    var special: [String: AddedToken] = [:]
+    var named: [(role: String, token: AddedToken)] = []
     for role in Self.roles {
-      for file in [config, map] where special[role] == nil { special[role] = try file.optional(role).map(Self.specialToken) }
+      if let value = map?.optional(role) ?? config.optional(role) { named.append((role, try Self.token(value, hasRole: true))) }
     }
-    (bosToken, eosToken) = (special["bos_token"]?.content, special["eos_token"]?.content)
-    (padToken, unkToken) = (special["pad_token"]?.content, special["unk_token"]?.content)
-    var list = Self.roles.compactMap { special[$0] }
-    for key in ["additional_special_tokens", "extra_special_tokens"] {
-      guard let file = [config, map].first(where: { $0.value[key]?.array != nil }) else { continue }
-      for token in try file.array(key) { list.append(try Self.specialToken(token)) }
-    }
-    specialTokens = list
+    named += try Self.modelSpecific(config)
+    func content(_ role: String) -> String? { named.first { $0.role == role }?.token.content }
+    (bosToken, eosToken) = (content("bos_token"), content("eos_token"))
+    (padToken, unkToken) = (content("pad_token"), content("unk_token"))
+    specialTokens = named.map(\.token) + (try Self.extra(config, map))
 
     var added: [(id: Int, token: AddedToken)] = []
     for (key, value) in config.value["added_tokens_decoder"]?.object?.pairs ?? [] {
       let component = Component(file: config.file, path: "added_tokens_decoder.\(key)", value: value)
       guard let id = Int(key) else { throw component.error("must have an id for a key") }
-      added.append((id, try AddedToken(component)))
+      var token = try AddedToken(component)
+      if named.contains(where: { $0.token.content.utf8.elementsEqual(token.content.utf8) }) { token.special = true }
+      added.append((id, token))
     }
-    addedTokens = added.sorted { $0.id < $1.id }.map(\.token)
-    addBosToken = config.value["add_bos_token"]?.bool
-    addEosToken = config.value["add_eos_token"]?.bool
+    if isLegacy, let legacy = try files.optional("added_tokens.json") {
+      let special = Set(specialTokens.map { Array($0.content.utf8) })
+      for (content, id) in legacy.value.object?.pairs ?? [] {
+        var token = AddedToken(content: content, special: special.contains(Array(content.utf8)))
+        token.normalized = !token.special
+        added.append((id.int ?? 0, token))
+      }
+    }
+    addedTokens = added.sorted { $0.id < $1.id }
     chatTemplates = try Self.templates(config, files)
   }
 
   /// A special token is given as its text, or as an object with its flags.
-  private static func specialToken(_ component: Component) throws(TokenizerError) -> AddedToken {
-    if component.value.object != nil {
-      var token = try AddedToken(component)
-      token.special = true
-      return token
+  private static func token(_ component: Component, hasRole: Bool) throws(TokenizerError) -> AddedToken {
+    guard component.value.object != nil else { return AddedToken(content: try component.string(), special: true) }
+    var token = try AddedToken(component)
+    if hasRole { token.special = true }
+    return token
+  }
+
+  /// Roles of a model's own, like `image_token`.
+  private static func modelSpecific(_ config: Component) throws(TokenizerError) -> [(role: String, token: AddedToken)] {
+    var named: [(String, AddedToken)] = []
+    for object in [config, config.optional("extra_special_tokens")].compactMap({ $0 }) {
+      for key in object.value.object?.keys ?? [] where !roles.contains(key) {
+        guard let value = object.optional(key), object.path != "" || key.hasSuffix("_token") else { continue }
+        if value.value.string != nil || value.value["content"] != nil { named.append((key, try token(value, hasRole: true))) }
+      }
     }
-    return AddedToken(content: try component.string(), special: true)
+    return named
+  }
+
+  private static func extra(_ config: Component, _ map: Component?) throws(TokenizerError) -> [AddedToken] {
+    for (file, key) in [
+      (config, "extra_special_tokens"), (map, "extra_special_tokens"), (map, "additional_special_tokens"),
+      (config, "additional_special_tokens"),
+    ] {
+      guard let file, !(file.value[key]?.array ?? []).isEmpty else { continue }
+      var tokens: [AddedToken] = []
+      for component in try file.array(key) { tokens.append(try token(component, hasRole: false)) }
+      return tokens
+    }
+    return []
   }
 
   /// Template files go before those in tokenizer_config.json.

@@ -7,7 +7,8 @@ struct TokenizerFiles {
 
   func component(_ name: String) throws(TokenizerError) -> Component {
     guard let component = try optional(name) else {
-      throw TokenizerError(file: folder.appendingPathComponent(name).path, message: "the file does not exist; a tokenizer needs it")
+      let path = folder.appendingPathComponent(name).path
+      throw TokenizerError(file: path, message: "the file does not exist; a tokenizer needs it")
     }
     return component
   }
@@ -36,7 +37,8 @@ struct TokenizerFiles {
 
   /// The names of the templates in additional_chat_templates/.
   func additionalTemplates() -> [String] {
-    let names = try? FileManager.default.contentsOfDirectory(atPath: folder.appendingPathComponent("additional_chat_templates").path)
+    let path = folder.appendingPathComponent("additional_chat_templates").path
+    let names = try? FileManager.default.contentsOfDirectory(atPath: path)
     return (names ?? []).filter { $0.hasSuffix(".jinja") }.map { String($0.dropLast(6)) }.sorted()
   }
 }

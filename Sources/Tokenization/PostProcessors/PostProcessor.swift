@@ -1,16 +1,12 @@
 /// The special tokens that are put around a text's own.
 struct PostProcessor: Sendable {
-  enum Part: Sendable, Equatable {
+  enum Part: Sendable {
     case text
     case tokens([Int])
   }
 
   /// Applied one after the other, each to the result of the one before.
   private(set) var templates: [[Part]] = []
-
-  init(prefix: Int?, suffix: Int?) {
-    templates = [[.tokens(prefix.map { [$0] } ?? []), .text, .tokens(suffix.map { [$0] } ?? [])]]
-  }
 
   init(_ component: Component) throws(TokenizerError) {
     switch component.type {

@@ -83,7 +83,8 @@ enum PreTokenizer: Sendable {
       let keepsMatches = behavior == .isolated || invert
       let keepsOthers = behavior == .isolated || !invert
       func part(_ start: Int, _ end: Int, isMatch: Bool) {
-        if !isSimple { parts.append((start..<end, isMatch != invert)) } else if isMatch ? keepsMatches : keepsOthers { emit(start, end) }
+        if !isSimple { return parts.append((start..<end, isMatch != invert)) }
+        if isMatch ? keepsMatches : keepsOthers { emit(start, end) }
       }
       pattern.forEachMatch(in: text + piece.start, end: piece.end - piece.start, stack) { start, end in
         if piece.start + start > done { part(done, piece.start + start, isMatch: false) }

@@ -8,7 +8,9 @@ enum SplitBehavior: String, Sendable {
 
   init(_ component: Component) throws(TokenizerError) {
     let name = try component.string()
-    guard let behavior = SplitBehavior(rawValue: name) else { throw component.error("is '\(name)', which is not a known behavior") }
+    guard let behavior = SplitBehavior(rawValue: name) else {
+      throw component.error("is '\(name)', which is not a known behavior")
+    }
     self = behavior
   }
 

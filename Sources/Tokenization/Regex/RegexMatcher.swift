@@ -17,9 +17,10 @@ final class MatchStack {
   deinit { frames.deallocate() }
 
   @inline(__always)
-  func push(_ frame: Frame) {
+  func push(_ instruction: Int, _ position: Int, limit: Int = 0, remaining: UInt64 = 0) {
     if count == capacity { grow() }
-    frames[count] = frame
+    let instruction = Int32(truncatingIfNeeded: instruction)
+    frames[count] = Frame(instruction: instruction, position: position, limit: limit, remaining: remaining)
     count &+= 1
   }
 
@@ -73,7 +74,7 @@ extension RegexProgram {
         isMatching = open != 0
         if isMatching {
           let rest = open & (open &- 1)
-          if rest != 0 { stack.push(.init(instruction: Int32(truncatingIfNeeded: pc), position: position, limit: 0, remaining: rest)) }
+          if rest != 0 { stack.push(pc, position, remaining: rest) }
           pc = Int(targets[Int(instruction.pointee.targets) &+ open.trailingZeroBitCount])
         }
 
@@ -100,11 +101,9 @@ extension RegexProgram {
           switch instruction.pointee.greed {
           case .possessive: break
           case .greedy:
-            if position > low { stack.push(.init(instruction: Int32(truncatingIfNeeded: pc), position: position, limit: low, remaining: 0)) }
+            if position > low { stack.push(pc, position, limit: low) }
           case .lazy:
-            if maximum > minimum {
-              stack.push(.init(instruction: Int32(truncatingIfNeeded: pc), position: position, limit: maximum &- minimum, remaining: 0))
-            }
+            if maximum > minimum { stack.push(pc, position, limit: maximum &- minimum) }
           }
           pc = Int(instruction.pointee.next)
         }

@@ -1,11 +1,14 @@
 /// Parses the syntax of Oniguruma (as Ruby has it, which is what `tokenizers` uses).
 struct RegexParser {
+  private static let maximumDepth = 200
+
   private let pattern: String
   private let scalars: [Unicode.Scalar]
   private var index = 0
   private var ignoresCase = false
   private var dotMatchesNewline = false
   private var extended = false
+  private var depth = 0
 
   static func parse(_ pattern: String) throws(RegexError) -> RegexNode {
     var parser = RegexParser(pattern)
@@ -35,7 +38,12 @@ struct RegexParser {
 
   private mutating func alternation() throws(RegexError) -> RegexNode {
     let flags = (ignoresCase, dotMatchesNewline, extended)
-    defer { (ignoresCase, dotMatchesNewline, extended) = flags }
+    depth += 1
+    defer {
+      (ignoresCase, dotMatchesNewline, extended) = flags
+      depth -= 1
+    }
+    guard depth <= Self.maximumDepth else { throw error("groups nested deeper than \(Self.maximumDepth)") }
     var branches = [try sequence()]
     while skip("|") { branches.append(try sequence()) }
     return branches.count == 1 ? branches[0] : .alternation(branches)
@@ -154,12 +162,12 @@ struct RegexParser {
 
   /// Letters that fold to several scalars (ß to ss) would need matches of different lengths.
   private func checkFolding(_ run: [Unicode.Scalar]) throws(RegexError) {
-    guard let last = run.last else { return }
+    guard let last = run.last?.value else { return }
     let tail = String(String.UnicodeScalarView(run.suffix(2))).lowercased()
     let many = ["ff", "fi", "fl", "st", "ss", "i\u{307}", "j\u{30C}", "h\u{331}", "t\u{308}", "w\u{30A}", "y\u{30A}"]
-    guard !many.contains(tail), last.properties.uppercaseMapping.unicodeScalars.count == 1,
-      last.properties.lowercaseMapping.unicodeScalars.count == 1
-    else { throw error("case-insensitive '\(tail)' has a form of another length, which is not supported") }
+    guard !many.contains(tail), !UnicodeProperties.foldsToMany.contains(last) else {
+      throw error("case-insensitive '\(tail)' has a form of another length, which is not supported")
+    }
   }
 
   private mutating func group() throws(RegexError) -> RegexNode? {
@@ -239,7 +247,7 @@ struct RegexParser {
     while let scalar = next, scalar != "}" { name.unicodeScalars.append(scalar); index += 1 }
     guard skip("}") else { throw error("'\\p{' without '}'") }
     guard let set = UnicodeProperties.named(name) ?? posix(name) else { throw error("the property '\(name)' is not known") }
-    return folded(negated != caret ? set.inverted : set)
+    return negated != caret ? set.inverted : set
   }
 
   private mutating func scalarEscape() throws(RegexError) -> UInt32 {
@@ -271,8 +279,11 @@ struct RegexParser {
 
   // MARK: - Character classes
 
-  /// A class, after its `[`.
-  private mutating func bracket() throws(RegexError) -> ScalarSet {
+  /// A class, after its `[`. Case is ignored for the outermost as a whole, before it is negated.
+  private mutating func bracket(isInner: Bool = false) throws(RegexError) -> ScalarSet {
+    depth += 1
+    defer { depth -= 1 }
+    guard depth <= Self.maximumDepth else { throw error("classes nested deeper than \(Self.maximumDepth)") }
     let negated = skip("^")
     var result: ScalarSet?
     var set = ScalarSet()
@@ -287,14 +298,20 @@ struct RegexParser {
       } else if skip("[:") {
         set = set.union(try posixBracket())
       } else if skip("[") {
-        set = set.union(try bracket())
+        set = set.union(try bracket(isInner: true))
       } else if scalar == "\\", let escaped = try classEscape() {
         set = set.union(escaped)
       } else {
         set = set.union(try range())
       }
     }
-    set = folded(result?.intersection(set) ?? set)
+    set = result?.intersection(set) ?? set
+    if !isInner, ignoresCase {
+      guard negated || set.intersection(UnicodeProperties.foldsToMany).isEmpty else {
+        throw error("a case-insensitive class has characters with forms of another length (ß), which is not supported")
+      }
+      set = folded(set)
+    }
     return negated ? set.inverted : set
   }
 

@@ -27,6 +27,12 @@ enum UnicodeProperties {
     return closure
   }
 
+  /// Letters that case-insensitive matching also takes for several, like ß for ss.
+  static let foldsToMany = ScalarSet(
+    [0x130, 0x1E9E] + (UInt32(0xDF)..<0xFB18).filter {
+      Unicode.Scalar($0).map { $0.properties.uppercaseMapping.unicodeScalars.count > 1 } ?? false
+    })
+
   private static func normalized(_ name: String) -> String {
     name.lowercased().filter { $0 != " " && $0 != "-" && $0 != "_" }
   }
