@@ -35,7 +35,8 @@ public struct LineChart: Sendable {
     let x = first.x..<(last.x > first.x ? last.x : first.x + 1)
     let rows = height - 3
     let labels = (0..<rows).map { row in
-      row % 2 == 0 || rows < 5 ? shortNumber(Self.rounded(y.upperBound - (y.upperBound - y.lowerBound) * Double(row) / Double(rows - 1), in: y)) : ""
+      let value = y.upperBound - (y.upperBound - y.lowerBound) * Double(row) / Double(rows - 1)
+      return row % 2 == 0 || rows < 5 ? shortNumber(Self.rounded(value, in: y)) : ""
     }
     let labelWidth = labels.map(\.count).max()!
     let columns = width - labelWidth - 2

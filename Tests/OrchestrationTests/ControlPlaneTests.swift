@@ -43,7 +43,7 @@ private func pair(defaultDeadline: Duration? = .seconds(20)) -> (driver: Control
   let other = await #expect(throws: RemoteError.self) { try await remote.fail(asUser: false) }
   #expect(other?.exitCode == 1)
   #expect(other?.actor == "Echo")
-  #expect(other.map { "\($0)" }?.hasPrefix("trainer rank 1, Echo.fail(asUser:): ") == true, "\(other!)")
+  #expect(other.map { "\($0)" }?.hasPrefix("trainer rank 1, Echo.fail(asUser:): ") == true, "\(String(describing: other))")
   // A code survives two trips.
   let relayed = await #expect(throws: RemoteError.self) { try await remote.relay("bad", to: listener) }
   #expect(relayed?.exitCode == 2)

@@ -6,11 +6,11 @@ import Synchronization
 import Testing
 
 /// Reads frames from a stream that carries `bytes` and then ends.
-private func receive(_ bytes: [UInt8], _ onFrame: @escaping @Sendable (Frame) -> Void = { _ in }) async throws -> FrameError? {
+private func receive(_ bytes: [UInt8]) async throws -> FrameError? {
   let (here, there) = try FileDescriptor.socketPair()
   let connection = FrameConnection(here, name: "test")
   return await withCheckedContinuation { continuation in
-    connection.start(onFrame: onFrame, onEnd: { continuation.resume(returning: $0) })
+    connection.start(onFrame: { _ in }, onEnd: { continuation.resume(returning: $0) })
     there.write(bytes)
     shutdown(there.number, Int32(SHUT_RDWR))
   }
@@ -18,7 +18,9 @@ private func receive(_ bytes: [UInt8], _ onFrame: @escaping @Sendable (Frame) ->
 
 @Test func framesArriveAsTheyWereSent() async throws {
   let frames = Frame.Kind.allCases.enumerated().map { index, kind in
-    Frame(kind: kind, id: .max - UInt64(index), head: Array(repeating: 7, count: index), body: Array(repeating: 9, count: index * 30_000))
+    Frame(
+      kind: kind, id: .max - UInt64(index), head: Array(repeating: 7, count: index),
+      body: Array(repeating: 9, count: index * 30_000))
   }
   let received = Mutex<[Frame]>([])
   let (here, there) = try FileDescriptor.socketPair()

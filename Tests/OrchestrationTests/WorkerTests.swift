@@ -7,9 +7,8 @@ import Synchronization
 import Testing
 
 /// The executable beside the test bundle.
-let testWorker = Bundle.allBundles.map(\.bundleURL).first { $0.pathExtension == "xctest" }
-  .map { $0.deletingLastPathComponent().appendingPathComponent("OrchestrationTestWorker").path }
-  ?? CommandLine.arguments[0].split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } + "/OrchestrationTestWorker"
+let testWorker = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+  .appendingPathComponent("OrchestrationTestWorker").path
 
 /// Lines and deaths that a supervisor reported.
 final class Reports: Sendable {
@@ -40,10 +39,19 @@ func withEchoes(_ count: Int, _ reports: Reports = Reports(), _ body: (Superviso
   await supervisor.shutDown()
 }
 
-/// Whether the process runs; one that nobody has reaped yet does not.
-func isAlive(_ pid: Int32) -> Bool {
-  guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return false }
-  return stat[stat.lastIndex(of: ")")!...].dropFirst(2).first != "Z"
+/// `R`, `S`, `T` for stopped, `Z` for dead and not reaped; nil for a process that is gone.
+func processState(_ pid: Int32) -> Character? {
+  guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return nil }
+  return stat[stat.lastIndex(of: ")")!...].dropFirst(2).first
+}
+
+func isAlive(_ pid: Int32) -> Bool { ![nil, "Z"].contains(processState(pid)) }
+
+/// Stops a process, and returns when it has stopped: the signal alone leaves it time for an answer.
+func stop(_ pid: Int32) async throws {
+  kill(pid, SIGSTOP)
+  let hasStopped = try await waitUntil(within: 5) { processState(pid) == "T" }
+  try #require(hasStopped)
 }
 
 func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> Bool {
@@ -64,7 +72,7 @@ func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> 
       let listener = Listener(actorSystem: supervisor.controlPlane)
       #expect(try await echoes[0].relay("hi", to: listener) == "relayed: HI")
       let error = await #expect(throws: RemoteError.self) { try await echoes[1].relay("bad", to: listener) }
-      #expect(error?.exitCode == 2 && error?.worker == "echo rank 1 (pid \(pids[1]))", "\(error!)")
+      #expect(error?.exitCode == 2 && error?.worker == "echo rank 1 (pid \(pids[1]))", "\(String(describing: error))")
       #expect(throws: UnreachableActor.self) { try supervisor.resolve(Listener.self, on: ProcessName("echo", 0)) }
       #expect(throws: UnreachableActor.self) { try supervisor.resolve(Echo.self, on: ProcessName("echo", 9)) }
       // stdin, stdout, stderr, the connection, last words, and the directory being listed; dispatch and epoll may add a few.
@@ -158,7 +166,7 @@ func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> 
     let pid = try await echo.pid()
     // Busy is not hung.
     try await echo.sleep(0.8)
-    kill(pid, SIGSTOP)
+    try await stop(pid)
     let death = await #expect(throws: WorkerDeath.self) { try await echo.nothing() }
     #expect(death?.description == "echo rank 0 (pid \(pid)) did not answer for 400 ms and was ended")
     await supervisor.shutDown()
@@ -171,7 +179,7 @@ func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> 
       try await supervisor.start(
         [WorkerSpecification(ProcessName("echo")), WorkerSpecification(ProcessName("late", 2))], deadline: .seconds(1))
     }
-    #expect(error?.description.hasPrefix("not ready within 1 s: late rank 2 (pid ") == true, "\(error!)")
+    #expect(error?.description.hasPrefix("not ready within 1 s: late rank 2 (pid ") == true, "\(String(describing: error))")
   }
 
   @Test(arguments: [
@@ -184,7 +192,7 @@ func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> 
       try await supervisor.start([WorkerSpecification(ProcessName("echo")), WorkerSpecification(ProcessName(role, 1))])
     }
     #expect(death?.worker == ProcessName(role, 1))
-    #expect(death?.description.contains(sentence) == true, "\(death!)")
+    #expect(death?.description.contains(sentence) == true, "\(String(describing: death))")
     #expect(death?.exitCode == exitCode)
   }
 
@@ -192,7 +200,7 @@ func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> 
     let supervisor = makeSupervisor()
     try await supervisor.start([WorkerSpecification(ProcessName("echo"))])
     let pid = try await supervisor.resolve(Echo.self, on: ProcessName("echo")).pid()
-    kill(pid, SIGSTOP)
+    try await stop(pid)
     let deaths = await supervisor.shutDown(deadline: .milliseconds(300))
     #expect(deaths.map(\.description) == ["echo rank 0 (pid \(pid)) did not shut down within 300 ms and was ended"])
   }

@@ -25,8 +25,8 @@ public protocol ActorTransport: Sendable {
   /// Who is at the other end, for sentences: `trainer rank 1 (pid 4711)`.
   var peer: String { get }
 
-  /// Starts a call and returns at once. `completion` is called exactly once, from any thread: with the reply, or with the
-  /// reason why there will be none (as soon as the peer is known to be gone).
+  /// Starts a call and returns at once. `completion` is called once, from any thread: with the reply, or with the reason why
+  /// there will be none (as soon as the peer is known to be gone). After `cancel` it need not be called.
   func start(_ call: ActorCall, completion: @escaping @Sendable (Result<ActorReply, any Error>) -> Void)
 
   /// Nobody waits for this call any more: the peer may stop working on it.

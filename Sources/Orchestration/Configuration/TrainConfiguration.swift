@@ -31,7 +31,7 @@ public struct TrainConfiguration: Sendable, Equatable, Codable {
 }
 
 /// A command line that contradicts itself or its files, in one sentence that says what to write instead.
-public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+public struct ConfigurationError: ExitCodeError, Equatable, CustomStringConvertible {
   public var description: String
   /// The process's exit code.
   public var exitCode: Int32 { 2 }

@@ -21,8 +21,8 @@ public struct BinaryEncoder {
     root.append(to: &bytes)
     // The byte counts of containers are 32 bits wide.
     guard bytes.count - start <= UInt32.max else {
-      throw EncodingError.invalidValue(
-        T.self, .init(codingPath: [], debugDescription: "a \(T.self) of \(bytes.count - start) bytes; at most 4 GiB travel at once"))
+      let sentence = "a \(T.self) of \(bytes.count - start) bytes; at most 4 GiB travel at once"
+      throw EncodingError.invalidValue(T.self, .init(codingPath: [], debugDescription: sentence))
     }
   }
 }
