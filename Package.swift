@@ -46,7 +46,11 @@ func present(_ dependencies: [Target.Dependency]) -> [Target.Dependency] {
 
 let roomTargets: [Target] = rooms.map { .target(name: $0.name, dependencies: present($0.dependencies)) }
 let testTargets: [Target] = (rooms + [("SlimeCLI", ["Orchestration"])]).map {
-  .testTarget(name: $0.name + "Tests", dependencies: present([.byName(name: $0.name)] + $0.dependencies + ["TestSupport"]))
+  .testTarget(
+    name: $0.name + "Tests",
+    dependencies: present(
+      [.byName(name: $0.name)] + $0.dependencies + ["TestSupport"]
+        + ($0.name == "Orchestration" ? ["OrchestrationTestWorker"] : [])))
 }
 
 let package = Package(
@@ -74,9 +78,11 @@ let package = Package(
         ]),
         .linkedLibrary("torch_cpu"), .linkedLibrary("c10"), .linkedLibrary("stdc++"), .linkedLibrary("dl"),
       ]),
+    .executableTarget(
+      name: "OrchestrationTestWorker", dependencies: present(["Orchestration"]), path: "Tests/OrchestrationTestWorker"),
     .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration"])),
     .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
-  ].filter { exists($0) || $0.name == "TestSupport" } + roomTargets.filter(exists) + testTargets.filter(exists),
+  ].filter { exists($0) || $0.path != nil } + roomTargets.filter(exists) + testTargets.filter(exists),
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20
 )

@@ -11,8 +11,11 @@ public protocol TrainBackend: AnyObject {
   /// computed, by their place in `sequences`.
   func score(_ sequences: [[Int32]], tokensPerPack: Int) throws -> [ScoredSequence]
 
-  /// Visits all weights whole, by their checkpoint names. Every rank must go through all of them; `visit` runs on each.
-  func forEachWeight(_ visit: (_ name: String, _ tensor: Tensor) throws -> Void) throws
+  /// The weights come in units; each is gathered from all ranks at once.
+  var weightUnitCount: Int { get }
+
+  /// The weights of a unit, whole and in fp32, by their checkpoint names. Every rank must ask for the same unit.
+  func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)]
 
   /// Writes this rank's part of the training state into `folder`, and reads it back (from any number of ranks).
   func saveState(into folder: URL) throws
@@ -20,6 +23,15 @@ public protocol TrainBackend: AnyObject {
 
   /// Optimizer steps done so far.
   var stepCount: Int { get }
+}
+
+extension TrainBackend {
+  /// Visits all weights. Every rank must go through all of them; `visit` runs on each.
+  public func forEachWeight(_ visit: (_ name: String, _ tensor: Tensor) throws -> Void) throws {
+    for index in 0..<weightUnitCount {
+      for (name, tensor) in try weights(ofUnit: index) { try visit(name, tensor) }
+    }
+  }
 }
 
 public struct TrainReport: Sendable, Codable, Equatable {

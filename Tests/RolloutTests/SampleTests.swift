@@ -36,7 +36,8 @@ import Training
     (#"{"tokens":[1,2],"response_length":3}"#, "response_length"), (#"{"tokens":"a"}"#, "tokens"),
     (#"{"tokens":[1],"response_length":1,"loss_mask":[1,1]}"#, "loss_mask"), (#"{"reward":"x"}"#, "reward"),
     (#"{"tokens":[1],"response_length":1,"rollout_log_probs":[]}"#, "rollout_log_probs"),
-    (#"{"status":"done"}"#, "status"), (#"{"tokens":[-1]}"#, "tokens"), (#"{"spec_info":{"spec_verify_ct":"x"}}"#, "spec_verify_ct"),
+    (#"{"status":"done"}"#, "status"), (#"{"tokens":[-1]}"#, "tokens"),
+    (#"{"spec_info":{"spec_verify_ct":"x"}}"#, "spec_verify_ct"),
     (#"{"tokens":[1],"response_length":1,"loss_mask":[2]}"#, "loss_mask"), ("[]", "object"),
   ])
   func errorsNameTheField(text: String, field: String) throws {

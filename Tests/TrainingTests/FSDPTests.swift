@@ -23,7 +23,7 @@ import Training
 
   static let layouts = [
     Layout(ranks: 1), Layout(ranks: 1, checkpointing: true, tokensPerPack: 30), Layout(ranks: 2),
-    Layout(ranks: 2, tokensPerPack: 25), Layout(ranks: 4), Layout(ranks: 4, checkpointing: true, tokensPerPack: 22),
+    Layout(ranks: 2, tokensPerPack: 25), Layout(ranks: 4), Layout(ranks: 4, checkpointing: true, tokensPerPack: 200),
     Layout(ranks: 3, tokensPerPack: 40), Layout(ranks: 2, resumeAfter: 4), Layout(ranks: 1, resumeAfter: 7),
   ]
 
@@ -40,7 +40,7 @@ import Training
     var steps: [[String: Double]] = []
     var first = 0
     if let resumeAfter = layout.resumeAfter {
-      steps += try await Self.run(layout, ranks: layout.ranks, batches[..<resumeAfter]) { try $0.saveState(into: saved) }.steps
+      steps += try await Self.run(layout, ranks: layout.ranks, batches[..<resumeAfter], after: { try $0.saveState(into: saved) }).steps
       first = resumeAfter
     }
     let resumes = layout.resumeAfter != nil

@@ -1,3 +1,5 @@
+import RLAlgorithms
+
 /// What is learned from the samples. Names and defaults are those of slime.
 public struct AlgorithmConfiguration: Sendable, Equatable, Codable {
   public var lossType = LossType.policy
@@ -39,15 +41,4 @@ public struct AlgorithmConfiguration: Sendable, Equatable, Codable {
 public enum LossType: String, Sendable, Codable, CaseIterable {
   case policy = "policy_loss"
   case supervised = "sft_loss"
-}
-
-public enum AdvantageEstimatorKind: String, Sendable, Codable, CaseIterable {
-  case grpo, gspo, cispo
-  case reinforcePlusPlus = "reinforce_plus_plus"
-  case reinforcePlusPlusBaseline = "reinforce_plus_plus_baseline"
-}
-
-public enum KLEstimatorKind: String, Sendable, Codable, CaseIterable {
-  case k1, k2, k3
-  case lowVariance = "low_var_kl"
 }

@@ -78,14 +78,17 @@ public struct Evaluator: Sendable {
     of samples: [Sample], _ dataset: EvaluationDataset, _ reportsPassRate: Bool
   ) throws -> [String: Double] {
     let name = "eval/" + dataset.name
-    let rewards = try samples.map { try $0.reward!.value(key: dataset.rewardKey) }
+    let rewards = try samples.map { sample in
+      guard let reward = sample.reward else { throw SampleError("a sample of the evaluation '\(dataset.name)' has no reward") }
+      return try reward.value(key: dataset.rewardKey)
+    }
     var metrics = [
       name: mean(rewards),
       name + "-truncated_ratio": mean(samples.map { $0.status == .truncated ? 1 : 0 }),
     ]
     metrics.merge(statistics(samples.map { Double($0.responseLength) }, name + "/response_len")) { $1 }
     if reportsPassRate {
-      for (k, rate) in passRates(rewards, groupIDs: samples.map { $0.groupIndex! }) { metrics[name + "-pass@\(k)"] = rate }
+      for (k, rate) in passRates(rewards, groupIDs: samples.map { $0.groupIndex ?? 0 }) { metrics[name + "-pass@\(k)"] = rate }
     }
     return metrics
   }

@@ -104,12 +104,13 @@ public struct RolloutGenerator: Sendable {
         running -= 1
         guard try file(outcome) else {
           throw SampleError(
-            "sample \(outcome.submitted[0].index ?? 0) was aborted by the engine while its rollout was running; see the engine's log")
+            "sample \(outcome.submitted[0].index ?? 0) was aborted by the engine while its rollout was running; "
+              + "see the engine's log")
         }
       }
       guard running > 0 else { return }
-      let aborting = Task { await runner.abort() }
-      defer { aborting.cancel() }
+      // Cancelled and waited for at the end of this scope, so that no abort reaches what runs after the rollout.
+      async let _ = runner.abort()
       while let outcome = try await tasks.next() {
         if try !file(outcome) { returned.append(kept(of: outcome, rolloutID)) }
       }

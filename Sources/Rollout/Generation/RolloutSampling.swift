@@ -23,10 +23,10 @@ public struct RolloutSampling: Sendable, Equatable {
   }
 
   /// The engine's parameters. Stop strings stay in the text, because their tokens stay in the response.
-  func parameters(maxNewTokens: Int, seed: Int?) -> SamplingParameters {
+  func parameters(maxNewTokens: Int, responseLength: Int, seed: Int?) -> SamplingParameters {
     var parameters = SamplingParameters()
     parameters.maxNewTokens = maxNewTokens
-    parameters.minNewTokens = min(minNewTokens, maxNewTokens)
+    parameters.minNewTokens = min(max(minNewTokens - responseLength, 0), maxNewTokens)
     (parameters.temperature, parameters.topP, parameters.topK) = (temperature, topP, topK)
     (parameters.stop, parameters.stopTokenIDs) = (stop, stopTokenIDs)
     parameters.skipSpecialTokens = skipSpecialTokens

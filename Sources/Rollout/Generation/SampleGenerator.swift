@@ -41,7 +41,9 @@ public struct SingleTurnGenerator: SampleGenerator {
     let output = try await context.engine.generate(
       GenerateRequest(
         id: context.requestID, tokens: sample.tokens,
-        sampling: context.sampling.parameters(maxNewTokens: room, seed: context.samplingSeed), returnLogProbs: true))
+        sampling: context.sampling.parameters(
+          maxNewTokens: room, responseLength: sample.responseLength, seed: context.samplingSeed),
+        returnLogProbs: true))
     try append(output, to: &sample)
     if isResumed {
       // Two texts do not join where a character's bytes were cut.

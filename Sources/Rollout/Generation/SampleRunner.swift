@@ -89,6 +89,8 @@ struct SampleRunner: Sendable {
       return results
     } catch let error as SampleError {
       throw SampleError("sample \(sample.index ?? 0): \(error)")
+    } catch let error as InvalidRequest {
+      throw SampleError("sample \(sample.index ?? 0): the engine refused it: \(error)")
     }
   }
 }

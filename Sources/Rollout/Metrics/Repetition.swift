@@ -2,7 +2,7 @@ import Foundation
 
 /// Whether a long text repeats itself: its last 10 000 characters compress more than tenfold. slime's measure, with the size
 /// of a DEFLATE stream estimated rather than written.
-func hasRepetition(_ text: String) -> Bool {
+package func hasRepetition(_ text: String) -> Bool {
   guard text.utf8.count > 10_000, text.unicodeScalars.count > 10_000 else { return false }
   var tail = String.UnicodeScalarView()
   tail.append(contentsOf: text.unicodeScalars.suffix(10_000))
@@ -12,7 +12,7 @@ func hasRepetition(_ text: String) -> Bool {
 
 /// About how many bytes zlib makes of these: the longest matches found through the last positions of each three bytes, and
 /// their symbols at the length that their frequency deserves.
-func estimatedDeflateSize(_ bytes: [UInt8]) -> Double {
+package func estimatedDeflateSize(_ bytes: [UInt8]) -> Double {
   let (longestMatch, window, triesPerPosition) = (258, 32_768, 64)
   var lastPosition: [Int: Int] = [:]
   var previous = Array(repeating: -1, count: bytes.count)

@@ -31,8 +31,9 @@ struct AssistantTurns {
     let contentEnd = utf8.count - after.count
     // What comes before the turn's content, and perhaps the beginning of its content.
     let shared = utf8.prefix(commonPrefix(utf8, before))
-    let header = try generationPrompt(before: message)
-    guard let start = shared.end(ofLast: header) else { throw failure("its generation prompt does not come before it") }
+    guard let start = try start(of: message, in: shared) else {
+      throw failure("its generation prompt does not come before it")
+    }
     guard start <= contentEnd else { throw failure("its end lies before its start") }
     let (_, closing) = try aroundPlaceholder(Array(conversation.messages[...message]), replacing: message)
     return start..<contentEnd + commonPrefix(closing, after)
@@ -53,16 +54,17 @@ struct AssistantTurns {
     return (Array(parts[0].utf8), Array(parts[1].utf8))
   }
 
-  /// What the template adds for the assistant to go on from.
-  private func generationPrompt(before message: Int) throws -> [UInt8] {
+  /// Where the assistant goes on from the generation prompt.
+  private func start(of message: Int, in shared: ArraySlice<UInt8>) throws -> Int? {
     var prefix = conversation
     prefix.messages = Array(conversation.messages[..<message])
     let closed = Array(try codec.render(prefix, false).utf8)
     let open = Array(try codec.render(prefix, true).utf8)
     guard open.starts(with: closed), open.count > closed.count else {
-      throw SampleError("message \(message): the chat template adds no generation prompt before it")
+      // Some templates (Llama 2, Mistral) have the assistant go on right behind the user.
+      return open == closed && shared.starts(with: closed) ? closed.count : nil
     }
-    return Array(open[closed.count...])
+    return shared.end(ofLast: Array(open[closed.count...]))
   }
 }
 
@@ -72,7 +74,9 @@ private func commonPrefix(_ a: [UInt8], _ b: [UInt8]) -> Int {
 }
 
 extension [UInt8] {
-  fileprivate func hasSuffix(_ suffix: [UInt8]) -> Bool { count >= suffix.count && self[(count - suffix.count)...] == suffix[...] }
+  fileprivate func hasSuffix(_ suffix: [UInt8]) -> Bool {
+    count >= suffix.count && self[(count - suffix.count)...] == suffix[...]
+  }
 }
 
 extension ArraySlice<UInt8> {

@@ -8,13 +8,11 @@ import Torch
 // The training state on disk: each rank writes its shards of weights and moments, so nothing is gathered; any number of
 // ranks can read them back, since a flat vector is the old ranks' shards one after another.
 extension FSDPBackend {
-  public func forEachWeight(_ visit: (_ name: String, _ tensor: Tensor) throws -> Void) throws {
+  public var weightUnitCount: Int { actor.sharded.units.count }
+
+  public func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)] {
     try catchingTorchErrors {
-      for unit in actor.sharded.units {
-        for (parameter, value) in unit.whole() {
-          for (name, tensor) in checkpointTensors(parameter, value) { try visit(name, tensor) }
-        }
-      }
+      actor.sharded.units[index].whole().flatMap { checkpointTensors($0, $1) }
     }
   }
 

@@ -28,7 +28,7 @@ public struct TrainBatch: Sendable, Equatable {
   /// The version of the weights that sampled each sample's last token.
   public var weightVersions: [String]
 
-  /// An empty batch; samples are added with `append`.
+  /// An empty batch, to be filled.
   public init(rolloutID: Int) {
     self.rolloutID = rolloutID
     (tokens, totalLengths, responseLengths, lossMasks) = ([], [], [], [])

@@ -1,0 +1,67 @@
+import Foundation
+import JSON
+import Rollout
+
+// What generation and evaluation need of the command line.
+extension TrainConfiguration {
+  func sampling(contextLength: Int) -> RolloutSampling {
+    let context = rollout.maxContextLength ?? engine.contextLength ?? contextLength
+    var sampling = RolloutSampling(maxResponseLength: rollout.maxResponseLength ?? context)
+    sampling.maxContextLength = context
+    (sampling.temperature, sampling.topP, sampling.topK) = (rollout.temperature, rollout.topP, rollout.topK)
+    (sampling.stop, sampling.stopTokenIDs) = (rollout.stop, rollout.stopTokenIDs)
+    sampling.skipSpecialTokens = rollout.skipSpecialTokens
+    return sampling
+  }
+
+  func generation(contextLength: Int) -> Rollout.RolloutConfiguration {
+    var generation = Rollout.RolloutConfiguration(
+      rolloutBatchSize: rollout.batchSize, sampling: sampling(contextLength: contextLength))
+    generation.overSamplingBatchSize = rollout.overSamplingBatchSize ?? rollout.batchSize
+    generation.concurrency = serverConcurrency * cluster.engineCount
+    generation.samplingSeed = data.rolloutSeed
+    generation.filter = rollout.dynamicSamplingFilter.map {
+      switch $0 {
+      case .nonzeroRewardDeviation: .nonzeroRewardDeviation
+      }
+    }
+    return generation
+  }
+
+  var evaluationOverrides: EvaluationOverrides {
+    var overrides = EvaluationOverrides()
+    (overrides.temperature, overrides.topP, overrides.topK) = (eval.temperature, eval.topP, eval.topK)
+    overrides.minNewTokens = eval.minNewTokens
+    overrides.maxResponseLength = eval.maxResponseLength
+    overrides.maxContextLength = eval.maxContextLength
+    return overrides
+  }
+
+  func datasetOptions(contextLength: Int, maxPromptLength: Int?) throws -> PromptDataset.Options {
+    var options = PromptDataset.Options()
+    (options.inputKey, options.labelKey) = (data.inputKey, data.labelKey)
+    (options.metadataKey, options.toolKey) = (data.metadataKey, data.toolKey)
+    options.applyChatTemplate = data.applyChatTemplate && !isSupervised
+    options.chatTemplateArguments = try chatTemplateArguments()
+    options.keepsMessages = isSupervised
+    if !isSupervised {
+      let context = rollout.maxContextLength ?? engine.contextLength ?? contextLength
+      options.maximumPromptLength = maxPromptLength ?? context - 1
+    }
+    return options
+  }
+
+  func chatTemplateArguments() throws -> JSONObject {
+    guard let arguments = try? JSONValue(parsing: data.chatTemplateArguments).object else {
+      throw ConfigurationError(
+        "--apply-chat-template-kwargs \(data.chatTemplateArguments) is not a JSON object; write for example '{\"enable_thinking\": false}'")
+    }
+    return arguments
+  }
+
+  var rewardNormalization: RewardNormalization {
+    RewardNormalization(
+      advantageEstimator: algorithm.advantageEstimator.rawValue, disableRewardsNormalization: !algorithm.normalizeRewards,
+      disableGRPOStandardDeviation: !algorithm.normalizeRewardsByDeviation)
+  }
+}

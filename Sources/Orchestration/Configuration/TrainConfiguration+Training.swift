@@ -1,0 +1,82 @@
+import RLAlgorithms
+import Torch
+import Training
+
+// What the trainers need of the command line.
+extension TrainConfiguration {
+  /// - Parameter rolloutCount: rollouts of the whole run, which the learning rate decays over.
+  func trainingOptions(rolloutCount: Int) throws -> TrainingOptions {
+    let steps = max(rolloutCount * resolvedStepsPerRollout, 1)
+    var options = try TrainingOptions(
+      schedule: optimizer.schedule(totalSteps: steps), globalBatchSize: resolvedGlobalBatchSize, batching: backend.batching)
+    options.loss = isSupervised ? .supervised : .policy
+    options.policy.estimator = algorithm.advantageEstimator
+    options.policy.clipLow = algorithm.clip
+    options.policy.clipHigh = algorithm.clipHigh ?? algorithm.clip
+    options.policy.clipDual = algorithm.clipDual
+    options.normalization = algorithm.perTokenLoss ? .perToken : .perRollout
+    options.temperature = isSupervised ? 1 : rollout.temperature
+    options.klCoefficient = Float(algorithm.klCoefficient)
+    options.klLossCoefficient = algorithm.useKLLoss ? algorithm.klLossCoefficient : nil
+    options.klEstimator = algorithm.klLossType
+    options.entropyCoefficient = algorithm.entropyCoefficient
+    options.discount = Float(algorithm.gamma)
+    options.normalizesAdvantages = algorithm.normalizeAdvantages
+    options.computesAdvantages = algorithm.computesAdvantages
+    options.usesRolloutLogProbs = algorithm.useRolloutLogProbs
+    if algorithm.useTIS { options.importanceBounds = .init(low: algorithm.tisClipLow, high: algorithm.tisClip) }
+    options.clipGradient = optimizer.clipGradient
+    options.optimizer = AdamW.Options(
+      beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay)
+    options.balancesData = backend.balanceData
+    options.computeType = backend.resolvedDType.tensorType
+    options.gradientCheckpointing = backend.gradientCheckpointing
+    return options
+  }
+}
+
+extension BackendConfiguration {
+  var batching: MicroBatching {
+    if useDynamicBatchSize, let maxTokensPerGPU { return .dynamic(maxTokensPerDevice: maxTokensPerGPU) }
+    return .fixed(microBatchSize: microBatchSize)
+  }
+}
+
+extension ComputeDType {
+  public var tensorType: DType {
+    switch self {
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    case .float16: .float16
+    }
+  }
+}
+
+extension OptimizerConfiguration {
+  func schedule(totalSteps: Int) throws -> LearningRateSchedule {
+    let decaySteps = Double(decaySteps ?? totalSteps)
+    let warmup = warmupFraction.map { $0 * decaySteps } ?? Double(warmupSteps)
+    return try LearningRateSchedule(
+      initial: warmupInit, peak: learningRate, minimum: minLearningRate, warmupSteps: warmup,
+      decaySteps: max(decaySteps, warmup + 1), decay: decay(decaySteps: decaySteps))
+  }
+
+  private func decay(decaySteps: Double) -> LearningRateDecay {
+    switch decayStyle {
+    case .constant: .constant
+    case .linear: .linear
+    case .cosine: .cosine
+    case .inverseSquareRoot: .inverseSquareRoot
+    case .warmupStableDecay: .warmupStableDecay(steps: Double(wsdDecaySteps ?? Int(decaySteps)), annealing)
+    }
+  }
+
+  private var annealing: LearningRateDecay.AnnealingStyle {
+    switch wsdDecayStyle {
+    case .linear: .linear
+    case .cosine: .cosine
+    case .exponential: .exponential
+    case .minusSquareRoot: .minusSquareRoot
+    }
+  }
+}

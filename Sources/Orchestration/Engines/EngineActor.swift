@@ -1,0 +1,71 @@
+import Checkpoints
+import Distributed
+import Foundation
+import Inference
+import Tokenization
+import Torch
+import WeightSync
+
+/// All that an engine needs to know to begin.
+public struct EngineSetup: Sendable, Codable {
+  public var folder: String
+  public var dtype: DType
+  public var device: Device
+  public var limits: EngineConfiguration
+  public var randomSeed: Int
+  public var threadCount: Int
+}
+
+/// An engine in a process of its own.
+public distributed actor EngineActor {
+  // Loading blocks; it must not do so on the cooperative pool. Everything else only waits.
+  public nonisolated var unownedExecutor: UnownedSerialExecutor { actorSystem.thread.asUnownedSerialExecutor() }
+
+  private var engine: Engine?
+
+  public init(actorSystem: ControlPlane) { self.actorSystem = actorSystem }
+
+  public distributed func start(_ setup: EngineSetup) throws {
+    Runtime.threadCount = setup.threadCount
+    if setup.device.kind == .cuda { try Runtime.openCUDA() }
+    let url = URL(fileURLWithPath: setup.folder)
+    engine = try Engine(
+      folder: HuggingFaceFolder(url), tokenizer: Tokenizer(folder: url),
+      options: setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed))
+  }
+
+  private func started() throws -> Engine {
+    guard let engine else { throw EngineError("the engine was not started") }
+    return engine
+  }
+
+  public distributed func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
+    try await started().generate(request)
+  }
+
+  public distributed func abort(_ id: String?) async throws { try await started().abort(id) }
+  public distributed func flushCache() async throws -> Bool { try await started().flushCache() }
+  public distributed func status() async throws -> EngineStatus { try await started().status() }
+  public distributed func beginWeightUpdate() async throws { try await started().beginWeightUpdate() }
+
+  public distributed func loadWeights(_ bucket: WeightBucket) async throws {
+    try await started().updateWeights(try bucket.open())
+  }
+
+  public distributed func endWeightUpdate(version: String) async throws {
+    try await started().endWeightUpdate(version: version)
+  }
+}
+
+extension EngineConfiguration {
+  /// The engine's options; what is nil here stays the engine's choice.
+  public func options(dtype: DType, device: Device, randomSeed: Int) -> EngineOptions {
+    var options = EngineOptions(dtype: dtype, device: device, contextLength: contextLength, randomSeed: randomSeed)
+    options.maxTotalTokens = maxTotalTokens
+    if let pageSize { options.pageSize = pageSize }
+    if let memFractionStatic { options.memoryFraction = memFractionStatic }
+    if let maxRunningRequests { options.maxRunningRequests = maxRunningRequests }
+    if let chunkedPrefillSize { options.chunkedPrefillSize = chunkedPrefillSize }
+    return options
+  }
+}

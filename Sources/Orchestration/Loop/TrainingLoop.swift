@@ -1,0 +1,204 @@
+import Foundation
+import Observability
+import Rollout
+import Training
+import WeightSync
+
+/// `slime train`: generate → reward → train → update weights → evaluate → save, one rollout after another.
+public struct TrainingLoop {
+  private let configuration: TrainConfiguration
+  private let inputs: RunInputs
+  private let workers: RunWorkers
+  private let checkpoints: RunCheckpoints?
+  private let firstRollout: Int
+  private let sinks: MetricsSinks
+  private let timers = Timers()
+  private let observer: @Sendable (RunEvent) -> Void
+  private let reward: @Sendable (Sample) async throws -> Reward
+
+  /// Runs a validated configuration to its end.
+  /// - Parameter observer: told what happens; for commands that show more than the metrics.
+  public static func run(
+    _ configuration: TrainConfiguration, console: Console = .standard,
+    observer: @escaping @Sendable (RunEvent) -> Void = { _ in }
+  ) async throws {
+    let inputs = try RunInputs(configuration)
+    let resume = try configuration.checkpoint.load.flatMap { try RunCheckpoints($0).latest() }
+    if let resume { try await inputs.source?.load(from: resume.sourceState) }
+    let reward = try configuration.usesEngine ? rewardFunction(configuration.rollout.rewardModelType) : { _ in .number(0) }
+    let workers = try await RunWorkers.start(inputs, stateFolder: resume?.stateFolder)
+    do {
+      var step = resume?.nextStep ?? 0
+      let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
+      try await loop.run(step: &step, console)
+    } catch {
+      _ = await workers.supervisor.shutDown()
+      throw error
+    }
+    _ = await workers.supervisor.shutDown()
+  }
+
+  private init(
+    _ inputs: RunInputs, _ workers: RunWorkers, _ resume: RunCheckpoints.Resume?, firstStep: Int,
+    _ reward: @escaping @Sendable (Sample) async throws -> Reward, _ console: Console,
+    _ observer: @escaping @Sendable (RunEvent) -> Void
+  ) throws {
+    (configuration, self.inputs, self.workers, self.observer) = (inputs.configuration, inputs, workers, observer)
+    self.reward = reward
+    checkpoints = configuration.checkpoint.save.map { RunCheckpoints($0) }
+    firstRollout = configuration.data.startRolloutID ?? resume?.nextRollout ?? 0
+    var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)]
+    if let save = configuration.checkpoint.save {
+      sinks.append(try JSONLinesSink(URL(fileURLWithPath: save).appendingPathComponent("metrics.jsonl"), firstStep: firstStep))
+    }
+    self.sinks = MetricsSinks(sinks)
+  }
+
+  /// What a person follows a run by; metrics.jsonl has everything.
+  private static func isShown(_ name: String) -> Bool {
+    [
+      "rollout/raw_reward", "rollout/response_len/mean", "rollout/truncated_ratio", "train/loss", "train/grad_norm",
+      "train/entropy_loss", "train/kl_loss", "train/train_rollout_logprob_abs_diff", "perf/step_time",
+    ].contains(name) || name.hasPrefix("eval/") && !name.contains("response_len")
+  }
+
+  private func run(step: inout Int, _ console: Console) async throws {
+    let end = inputs.rolloutCount
+    let interval = configuration.eval.interval
+    let progress = ProgressBar("rollouts", total: max(end - firstRollout, 1), console: console)
+    var pending = Metrics()
+    if workers.trainers != nil, workers.engines != nil { try await updateWeights(version: firstRollout) }
+    if interval != nil, end == 0 || (firstRollout == 0 && !configuration.eval.skipBeforeTraining) {
+      pending.merge(try await evaluate(rolloutID: 0))
+    }
+    for rolloutID in stride(from: firstRollout, to: end, by: 1) {
+      let began = ContinuousClock.now
+      let batch = try await timers.measure("data_preprocess") { try await rollout(rolloutID, into: &pending) }
+      var steps: [Metrics] = [Metrics()]
+      if let trainers = workers.trainers {
+        let report = try await timers.measure("train") { try await trainers.train(batch) }
+        steps = report.steps.enumerated().map { Metrics(prefix: "train/", $1).adding("train/step", Double(step + $0)) }
+        pending.merge(Metrics(prefix: "rollout/", report.rollout))
+      }
+      let nextStep = step + steps.count
+      if let trainers = workers.trainers, isSaved(rolloutID, end) {
+        try await timers.measure("save") { try await save(rolloutID, nextStep: nextStep, trainers) }
+      }
+      if workers.engines != nil, workers.trainers != nil,
+        (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
+      {
+        try await timers.measure("update_weights") { try await updateWeights(version: rolloutID + 1) }
+      }
+      if let interval, (rolloutID + 1) % interval == 0 || rolloutID + 1 == end {
+        pending.merge(try await evaluate(rolloutID: rolloutID + 1))
+      }
+      pending.merge(timers.take())
+      pending["perf/step_time"] = (ContinuousClock.now - began) / .seconds(1)
+      steps[steps.count - 1].merge(pending)
+      pending = Metrics()
+      for metrics in steps {
+        try sinks.record(metrics, step: step)
+        observer(.step(rolloutID: rolloutID, metrics))
+        step += 1
+      }
+      progress.update(rolloutID + 1 - firstRollout)
+    }
+    if !pending.isEmpty { try sinks.record(pending, step: step) }
+    progress.finish()
+  }
+
+  /// One rollout's samples, from wherever they come, as what trainers take.
+  private func rollout(_ rolloutID: Int, into metrics: inout Metrics) async throws -> TrainBatch {
+    metrics["rollout/step"] = Double(rolloutID)
+    let samples: [Sample]
+    if let template = configuration.debug.loadRolloutData {
+      samples = try DebugRolloutData(template: template).load(rolloutID: rolloutID)
+      metrics.merge(Metrics(prefix: "", try rolloutMetrics(of: samples)))
+    } else if configuration.isSupervised {
+      samples = try await supervised()
+    } else {
+      let result = try await generate(rolloutID)
+      metrics.merge(Metrics(prefix: "", try result.metrics(devices: configuration.cluster.engineGPUs)))
+      samples = result.samples
+    }
+    if let template = configuration.debug.saveRolloutData {
+      try DebugRolloutData(template: template).save(samples, rolloutID: rolloutID)
+    }
+    let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: nil) }
+    let rewards = configuration.rewardNormalization.apply(raw, groupIDs: samples.enumerated().map { $1.groupIndex ?? -1 - $0 })
+    return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards)
+  }
+
+  private func supervised() async throws -> [Sample] {
+    guard let codec = inputs.codec, let source = inputs.source else { return [] }
+    let masks = LossMaskGenerator(codec: codec, type: configuration.data.lossMaskType)
+    return try await SupervisedRollout(masks: masks, chatTemplateArguments: configuration.chatTemplateArguments())
+      .generate(count: configuration.rollout.batchSize, from: source)
+  }
+
+  private func generate(_ rolloutID: Int) async throws -> RolloutResult {
+    guard let codec = inputs.codec, let source = inputs.source, let engines = workers.engines else {
+      throw ConfigurationError("this run has no engine to generate rollout \(rolloutID) with")
+    }
+    let generator = RolloutGenerator(
+      configuration: configuration.generation(contextLength: inputs.model.contextLength), engine: engines, codec: codec,
+      reward: .each(reward))
+    return try await generator.generate(rolloutID: rolloutID, from: source)
+  }
+
+  private func evaluate(rolloutID: Int) async throws -> Metrics {
+    guard let codec = inputs.codec, let engines = workers.engines else { return Metrics() }
+    let result = try await timers.measure("eval") {
+      try await Evaluator(
+        engine: engines, codec: codec, concurrency: configuration.serverConcurrency * configuration.cluster.engineCount,
+        samplingSeed: configuration.data.rolloutSeed, reward: reward
+      ).evaluate(inputs.evaluations)
+    }
+    let metrics = Metrics(prefix: "", result.metrics).adding("eval/step", Double(rolloutID))
+    observer(.evaluation(rolloutID: rolloutID, metrics))
+    return metrics
+  }
+
+  private func updateWeights(version: Int) async throws {
+    guard let trainers = workers.trainers, let engines = workers.engines else { return }
+    let update = UpdateWeightFromTensor(
+      sources: trainers.ranks.map(TrainerWeights.init), targets: engines.weightTargets,
+      bufferSize: configuration.backend.updateWeightBufferSize, dtype: configuration.backend.resolvedDType.tensorType)
+    try await update.update(version: String(version))
+  }
+
+  private func isSaved(_ rolloutID: Int, _ end: Int) -> Bool {
+    guard checkpoints != nil || configuration.checkpoint.saveHF != nil else { return false }
+    return rolloutID + 1 == end || configuration.checkpoint.saveInterval.map { (rolloutID + 1) % $0 == 0 } ?? false
+  }
+
+  private func save(_ rolloutID: Int, nextStep: Int, _ trainers: TrainerGroup) async throws {
+    if let template = configuration.checkpoint.saveHF {
+      let path = template.replacingOccurrences(of: "{rollout_id}", with: String(rolloutID))
+      let dtype = inputs.model.dtype ?? configuration.backend.resolvedDType.tensorType
+      try await trainers.saveHuggingFace(to: URL(fileURLWithPath: path), dtype: dtype)
+    }
+    try await checkpoints?.save(rolloutID: rolloutID, nextStep: nextStep, trainers: trainers, source: inputs.source)
+  }
+}
+
+/// What happens in a run.
+public enum RunEvent: Sendable {
+  case step(rolloutID: Int, Metrics)
+  /// `rolloutID` rollouts were trained on before it.
+  case evaluation(rolloutID: Int, Metrics)
+}
+
+extension Metrics {
+  /// Numbers by name, in the names' order.
+  init(prefix: String, _ values: [String: Double]) {
+    self.init()
+    for (name, value) in values.sorted(by: { $0.key < $1.key }) { self[prefix + name] = value }
+  }
+
+  fileprivate func adding(_ name: String, _ value: Double) -> Metrics {
+    var copy = self
+    copy[name] = value
+    return copy
+  }
+}

@@ -1,0 +1,113 @@
+import Checkpoints
+import Distributed
+import Foundation
+import JSON
+import Models
+import Parallelism
+import Torch
+import Training
+import WeightSync
+
+/// One rank of the trainer in a process of its own. Its tensors live on one thread.
+public distributed actor TrainerActor {
+  public nonisolated var unownedExecutor: UnownedSerialExecutor { actorSystem.thread.asUnownedSerialExecutor() }
+
+  private var store: Store?
+  private var backend: (any TrainBackend)?
+  private var folder: HuggingFaceFolder?
+  private var rank = 0
+
+  public init(actorSystem: ControlPlane) { self.actorSystem = actorSystem }
+
+  /// Rank 0 opens the store where all ranks meet.
+  /// - Returns: its port.
+  public distributed func openStore(rankCount: Int, timeoutSeconds: Int) throws -> Int {
+    let store = try Store.tcp(
+      host: "127.0.0.1", port: 0, isServer: true, rankCount: rankCount, timeout: .seconds(timeoutSeconds))
+    self.store = store
+    return store.port
+  }
+
+  /// Joins the other ranks and loads the model.
+  public distributed func start(_ setup: TrainerSetup) throws {
+    rank = setup.rank
+    Runtime.threadCount = setup.threadCount
+    let timeout = Duration.seconds(setup.timeoutSeconds)
+    let store = try self.store ?? Store.tcp(
+      host: "127.0.0.1", port: setup.storePort, isServer: false, rankCount: setup.rankCount, timeout: timeout)
+    self.store = store
+    let parallel = try ParallelContext.dataParallel(
+      store: store, rank: setup.rank, size: setup.rankCount, device: setup.device, timeout: timeout)
+    let folder = try HuggingFaceFolder(URL(fileURLWithPath: setup.folder))
+    self.folder = folder
+    let reference = try setup.referenceFolder.map { try HuggingFaceFolder(URL(fileURLWithPath: $0)) }
+    let backend = try FSDPBackend(folder, reference: reference, options: setup.options, parallel: parallel)
+    if let stateFolder = setup.stateFolder { try backend.loadState(from: URL(fileURLWithPath: stateFolder)) }
+    self.backend = backend
+  }
+
+  private func started() throws -> any TrainBackend {
+    guard let backend else { throw TrainingError("trainer rank \(rank) was not started") }
+    return backend
+  }
+
+  public distributed func train(_ batch: TrainBatch) throws -> TrainReport { try started().train(batch) }
+
+  public distributed func stepCount() throws -> Int { try started().stepCount }
+
+  public distributed func score(_ sequences: [[Int32]], tokensPerPack: Int) throws -> [ScoredSequence] {
+    try started().score(sequences, tokensPerPack: tokensPerPack)
+  }
+
+  public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
+    let backend = try started()
+    return try WeightSync.exportWeights(
+      fromUnit: unit, unitCount: backend.weightUnitCount, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
+      weights: backend.weights(ofUnit:))
+  }
+
+  /// Writes this rank's part of the training state into a folder that the driver made.
+  public distributed func saveState(into folder: String) throws {
+    try started().saveState(into: URL(fileURLWithPath: folder))
+  }
+
+  /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
+  public distributed func saveHuggingFace(to path: String, dtype: DType) throws {
+    guard let folder else { throw TrainingError("trainer rank \(rank) was not started") }
+    let backend = try started()
+    guard rank == 0 else { return try backend.forEachWeight { _, _ in } }
+    let model = try CausalLM(ModelRegistry.configuration(of: folder), tensorGroup: .single(), dtype: dtype)
+    let tensors = model.table.parameters.flatMap(\.pieces).map {
+      TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(dtype), shape: $0.shape)
+    }
+    let writer = try HuggingFaceWriter(
+      to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors, copyingFrom: folder)
+    try backend.forEachWeight { try writer.write($0, $1) }
+    try writer.finish()
+  }
+}
+
+extension JSONValue {
+  /// A config.json that says what type the weights have, under the key that it used before.
+  func settingDType(_ dtype: DType) -> JSONValue {
+    guard case .object(var object) = self else { return self }
+    object[object["dtype"] == nil && object["torch_dtype"] != nil ? "torch_dtype" : "dtype"] = .string(dtype.name)
+    return .object(object)
+  }
+}
+
+extension ParallelContext {
+  /// All ranks train on different data; nothing else is split.
+  static func dataParallel(
+    store: Store, rank: Int, size: Int, device: Device, timeout: Duration
+  ) throws -> ParallelContext {
+    if device.kind == .cuda {
+      try Runtime.openCUDA()
+      Runtime.setCurrent(device)
+    }
+    let group = device.kind == .cuda && size > 1
+      ? try ProcessGroup.nccl("data", store: store, rank: rank, size: size, device: device, timeout: timeout)
+      : try ProcessGroup.gloo("data", store: store, rank: rank, size: size, timeout: timeout)
+    return ParallelContext(world: group, tensor: .single("tensor"), data: group, device: device)
+  }
+}

@@ -1,0 +1,65 @@
+import Foundation
+import Models
+import Torch
+import Training
+import WeightSync
+
+/// All ranks of a trainer as one: every call goes to each of them.
+///
+/// Calls may take as long as they need: what bounds them is the deadline of each collective, and the life of the workers.
+public struct TrainerGroup: Sendable {
+  public let ranks: [TrainerActor]
+
+  public init(_ ranks: [TrainerActor]) { self.ranks = ranks }
+
+  /// Brings the ranks together and loads the model on them.
+  public func start(_ setup: TrainerSetup, devices: [Device]) async throws {
+    let port = try await ranks[0].openStore(rankCount: ranks.count, timeoutSeconds: setup.timeoutSeconds)
+    _ = try await onAll { rank, trainer in
+      var own = setup
+      (own.rank, own.rankCount, own.storePort, own.device) = (rank, devices.count, port, devices[rank])
+      return try await trainer.start(own)
+    }
+  }
+
+  /// - Returns: rank 0's report; the ranks agree.
+  public func train(_ batch: TrainBatch) async throws -> TrainReport {
+    try await onAll { try await $1.train(batch) }[0]
+  }
+
+  public func stepCount() async throws -> Int { try await ranks[0].stepCount() }
+
+  /// In the order of `sequences`.
+  public func score(_ sequences: [[Int32]], tokensPerPack: Int) async throws -> [ScoredSequence] {
+    try await onAll { try await $1.score(sequences, tokensPerPack: tokensPerPack) }.flatMap { $0 }
+      .sorted { $0.index < $1.index }
+  }
+
+  public func saveState(into folder: URL) async throws {
+    _ = try await onAll { try await $1.saveState(into: folder.path) }
+  }
+
+  public func saveHuggingFace(to folder: URL, dtype: DType) async throws {
+    _ = try await onAll { try await $1.saveHuggingFace(to: folder.path, dtype: dtype) }
+  }
+
+  private func onAll<R: Sendable>(_ body: @escaping @Sendable (Int, TrainerActor) async throws -> R) async throws -> [R] {
+    try await withDeadline(nil) {
+      try await withThrowingTaskGroup(of: (Int, R).self) { group in
+        for (rank, trainer) in ranks.enumerated() { group.addTask { (rank, try await body(rank, trainer)) } }
+        var results: [Int: R] = [:]
+        for try await (rank, result) in group { results[rank] = result }
+        return ranks.indices.map { results[$0]! }
+      }
+    }
+  }
+}
+
+/// A trainer rank as a source of weights.
+struct TrainerWeights: WeightSource {
+  let trainer: TrainerActor
+
+  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
+    try await withDeadline(nil) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
+  }
+}
