@@ -45,7 +45,7 @@ func present(_ dependencies: [Target.Dependency]) -> [Target.Dependency] {
 }
 
 let roomTargets: [Target] = rooms.map { .target(name: $0.name, dependencies: present($0.dependencies)) }
-let testTargets: [Target] = (rooms + [("SlimeCLI", ["Orchestration"])]).map {
+let testTargets: [Target] = (rooms + [("SlimeCLI", ["Rollout", "Orchestration"])]).map {
   .testTarget(
     name: $0.name + "Tests",
     dependencies: present(
@@ -80,7 +80,7 @@ let package = Package(
       ]),
     .executableTarget(
       name: "OrchestrationTestWorker", dependencies: present(["Orchestration"]), path: "Tests/OrchestrationTestWorker"),
-    .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Orchestration"])),
+    .executableTarget(name: "SlimeCLI", dependencies: present(["Serving", "Rollout", "RLAlgorithms", "Orchestration"])),
     .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
   ].filter { exists($0) || $0.path != nil } + roomTargets.filter(exists) + testTargets.filter(exists),
   swiftLanguageModes: [.v6],

@@ -4,7 +4,7 @@ public struct TrainConfiguration: Sendable, Equatable, Codable {
   public var cluster = ClusterConfiguration()
   public var backend = BackendConfiguration()
   public var data = DataConfiguration()
-  public var rollout = RolloutConfiguration()
+  public var rollout = SamplingConfiguration()
   public var eval = EvalConfiguration()
   public var algorithm = AlgorithmConfiguration()
   public var optimizer = OptimizerConfiguration()
@@ -31,7 +31,7 @@ public struct TrainConfiguration: Sendable, Equatable, Codable {
 }
 
 /// A command line that contradicts itself or its files, in one sentence that says what to write instead.
-public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+public struct ConfigurationError: ExitCodeError, Equatable, CustomStringConvertible {
   public var description: String
   /// The process's exit code.
   public var exitCode: Int32 { 2 }
