@@ -7,7 +7,6 @@ let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
-let hummingbirdTesting = Target.Dependency.product(name: "HummingbirdTesting", package: "hummingbird")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
 // c10d's Gloo header needs a few declarations that the torch wheel does not carry.
@@ -37,38 +36,24 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ),
 ]
 
-/// While rooms are still being furnished, a target without a folder is left out.
-func exists(_ folder: String) -> Bool {
-  let files = FileManager.default.enumerator(atPath: Context.packageDirectory + "/" + folder)?.allObjects ?? []
-  return files.contains { ["swift", "cpp"].contains(URL(fileURLWithPath: "\($0)").pathExtension) }
-}
-func exists(_ target: Target) -> Bool { exists((target.isTest ? "Tests/" : "Sources/") + target.name) }
-
-/// The dependencies that are there.
-func present(_ dependencies: [Target.Dependency]) -> [Target.Dependency] {
-  dependencies.filter {
-    if case .byNameItem(let name, _) = $0 { exists("Sources/" + name) || exists("Tests/" + name) } else { true }
-  }
-}
-
-let roomTargets: [Target] = rooms.map { .target(name: $0.name, dependencies: present($0.dependencies)) }
-/// What the tests of a room need besides the room.
-func helpers(_ room: String) -> [Target.Dependency] {
-  switch room {
-  case "Orchestration": ["TestSupport", "OrchestrationTestWorker"]
-  case "Serving": ["TestSupport", hummingbirdTesting]
-  default: ["TestSupport"]
-  }
-}
-let testTargets: [Target] = (rooms + [("SlimeCLI", ["Orchestration"])]).map {
+/// What the tests of a room need besides the room and what it is built on.
+let testHelpers: [String: [Target.Dependency]] = [
+  "Orchestration": ["OrchestrationTestWorker"], "Serving": [.product(name: "HummingbirdTesting", package: "hummingbird")],
+]
+let tested = [
+  "JSON", "Torch", "Checkpoints", "Tokenization", "Models", "Training", "Inference", "Serving", "Rollout", "Observability",
+  "Orchestration",
+]
+let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in
   .testTarget(
-    name: $0.name + "Tests", dependencies: present([.byName(name: $0.name)] + $0.dependencies + helpers($0.name)))
+    name: room.name + "Tests",
+    dependencies: [.byName(name: room.name)] + room.dependencies + ["TestSupport"] + (testHelpers[room.name] ?? []))
 }
 
 let package = Package(
   name: "slime",
   platforms: [.macOS(.v15)],
-  products: exists("Sources/SlimeCLI") ? [.executable(name: "slime", targets: ["SlimeCLI"])] : [],
+  products: [.executable(name: "slime", targets: ["SlimeCLI"])],
   dependencies: [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
@@ -91,12 +76,15 @@ let package = Package(
         .linkedLibrary("torch_cpu"), .linkedLibrary("c10"), .linkedLibrary("stdc++"), .linkedLibrary("dl"),
       ]),
     .executableTarget(
-      name: "OrchestrationTestWorker", dependencies: present(["Orchestration"]), path: "Tests/OrchestrationTestWorker"),
-    .executableTarget(
       name: "SlimeCLI",
-      dependencies: present(["JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Inference", "Serving", "Orchestration"])),
+      dependencies: [
+        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Inference", "Serving", "Rollout", "Orchestration",
+      ]),
+    .testTarget(name: "SlimeCLITests", dependencies: ["SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
-  ].filter { exists($0) || $0.path != nil } + roomTargets.filter(exists) + testTargets.filter(exists),
+    .executableTarget(
+      name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
+  ] + rooms.map { .target(name: $0.name, dependencies: $0.dependencies) } + testTargets,
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20
 )

@@ -54,7 +54,7 @@ enum Run {
   }
 
   @Sendable static func demo(_ configuration: DemoConfiguration) async throws {
-    throw ConfigurationError("'demo' is not part of this build")
+    try await Demo.run(configuration)
   }
 
   @Sendable static func bench(_ configuration: BenchConfiguration) async throws {

@@ -6,12 +6,9 @@ enum Slime {
   static func main() async {
     do {
       try await run(Array(CommandLine.arguments.dropFirst()))
-    } catch let error as ConfigurationError {
-      complain(error.description)
-      exit(error.exitCode)
     } catch {
       complain("\(error)")
-      exit(1)
+      exit((error as? any ExitCodeError)?.exitCode ?? 1)
     }
   }
 

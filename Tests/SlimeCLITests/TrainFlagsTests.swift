@@ -70,7 +70,7 @@ private func complaint(_ line: String) -> String {
     ("--lr", "--lr needs a value"), ("--lr --seed 1", "--lr needs a value"), ("--lr fast", "--lr takes a number, not 'fast'"),
     ("--seed 1.5", "--seed takes an integer, not '1.5'"), ("--colocate=1", "--colocate is a switch"),
     ("--device tpu", "--device takes one of cpu, cuda, not 'tpu'"), ("word", "'word' belongs to no flag"),
-    ("--rollout-stop", "--rollout-stop needs at least one value"), ("--eval-prompt-data name", "pairs of NAME FILE"),
+    ("--rollout-stop", "--rollout-stop needs at least one value"), ("--eval-prompt-data name", "pairs of name and path"), ("--eval-prompt-data a x a y", "twice"),
     ("--fp16 --bf16", "--bf16 contradicts --dtype float16"), ("--lr nan", "--lr takes a number"),
     ("--learning-rat 1", "there is no flag --learning-rat"), ("--rolout-batch-size 1", "did you mean --rollout-batch-size?"),
     ("--sglang-mem-fraction-statik 1", "did you mean --sglang-mem-fraction-static?"),
@@ -94,7 +94,7 @@ private func complaint(_ line: String) -> String {
     ("--recompute-granularity full", "use --gradient-checkpointing"), ("--use-wandb", "metrics.jsonl"),
     ("--sglang-enable-ep-moe", "is not supported yet by this engine"), ("--sglang-never-heard-of 1", "not supported yet"),
     ("--router-policy random", "engines are reached directly"), ("--custom-rm-path a.b", "functions of one's own"),
-    ("--loss-mask-type qwen3", "chat template"), ("--sequence-parallel yes", "is not supported yet"),
+    ("--sequence-parallel yes", "is not supported yet"),
   ]) func unsupportedFlagsSayWhatToDo(_ line: String, _ words: String) {
     #expect(complaint(line).contains(words), "\(complaint(line))")
   }

@@ -1,3 +1,5 @@
+import Rollout
+
 /// Which prompts are trained on, in which order, and for how long.
 public struct DataConfiguration: Sendable, Equatable, Codable {
   /// A jsonl file; `path@[a:b]` takes a slice of its rows.
@@ -9,6 +11,8 @@ public struct DataConfiguration: Sendable, Equatable, Codable {
   public var applyChatTemplate = false
   /// A JSON object: extra variables of the chat template.
   public var chatTemplateArguments = "{}"
+  /// Which tokens of a conversation a supervised loss trains on.
+  public var lossMaskType = LossMaskType.qwen
   public var shuffle = false
   /// Seeds the data order and, where sampling is seeded, the samples.
   public var rolloutSeed = 42

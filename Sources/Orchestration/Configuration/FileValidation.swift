@@ -1,13 +1,14 @@
 import Foundation
 import JSON
+import Rollout
 
 extension TrainConfiguration {
   /// Checks that what is to be read exists, and the architecture flags against config.json.
   public func validateFiles() throws(ConfigurationError) {
     try architecture.check(model: checkpoint.hfCheckpoint, flag: "hf-checkpoint")
     if let reference = checkpoint.referenceLoad { try requireFile(reference + "/config.json", of: "--ref-load \(reference)") }
-    if debug.loadRolloutData == nil { try requireFile(rowsFile(data.promptData), of: "--prompt-data \(data.promptData)") }
-    for set in eval.datasets { try requireFile(rowsFile(set.path), of: "--eval-prompt-data \(set.name) \(set.path)") }
+    if debug.loadRolloutData == nil { try requireFile(DatasetPath(data.promptData).file, of: "--prompt-data \(data.promptData)") }
+    for set in eval.datasets { try requireFile(DatasetPath(set.path).file, of: "--eval-prompt-data \(set.name) \(set.path)") }
   }
 }
 
@@ -65,10 +66,4 @@ extension [ArchitectureClaim] {
 
 private func requireFile(_ path: String, of flag: String) throws(ConfigurationError) {
   try require(FileManager.default.fileExists(atPath: path), "\(flag): there is no file \(path)")
-}
-
-/// `rows.jsonl` of `rows.jsonl@[10:20]`.
-private func rowsFile(_ path: String) -> String {
-  guard path.hasSuffix("]"), let slice = path.range(of: "@[", options: .backwards) else { return path }
-  return String(path[..<slice.lowerBound])
 }

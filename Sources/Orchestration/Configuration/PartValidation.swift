@@ -1,3 +1,5 @@
+import Rollout
+
 /// The rules that concern one part of a configuration alone.
 
 extension ClusterConfiguration {
@@ -44,7 +46,7 @@ extension BackendConfiguration {
   }
 }
 
-extension RolloutConfiguration {
+extension SamplingConfiguration {
   func validate(isSupervised: Bool) throws(ConfigurationError) {
     try require(batchSize >= 1, "--rollout-batch-size is required: the number of prompts a rollout trains on")
     try require(samplesPerPrompt >= 1, "--n-samples-per-prompt must be at least 1, not \(samplesPerPrompt)")
@@ -58,6 +60,7 @@ extension RolloutConfiguration {
       let set: [(String, Bool)] = [
         ("n-samples-per-prompt", samplesPerPrompt != 1), ("over-sampling-batch-size", overSamplingBatchSize != nil),
         ("dynamic-sampling-filter-path", dynamicSamplingFilter != nil), ("rm-type", rewardModelType != nil),
+        ("partial-rollout", partialRollout),
       ]
       for (flag, isSet) in set where isSet {
         throw ConfigurationError("--\(flag) has no effect on --loss-type sft_loss; leave it out")
@@ -80,6 +83,10 @@ extension RolloutConfiguration {
         maxPromptLength < maxContextLength,
         "--rollout-max-prompt-len \(maxPromptLength) leaves no room for a response in --rollout-max-context-len \(maxContextLength)")
     }
+    try require(partialRollout || !maskOffPolicy, "--mask-offpolicy-in-partial-rollout has no effect without --partial-rollout; add it")
+    if let dynamicSamplingFilter {
+      do { _ = try DynamicSamplingFilter.named(dynamicSamplingFilter) } catch { throw ConfigurationError("\(error)") }
+    }
     if let overSamplingBatchSize {
       try require(
         overSamplingBatchSize >= batchSize,
@@ -97,8 +104,6 @@ extension EvalConfiguration {
     try require(interval >= 1, "--eval-interval must be at least 1, not \(interval)")
     try require(!datasets.isEmpty, "--eval-interval has nothing to evaluate; add --eval-prompt-data NAME PATH")
     try require(engineRuns, "--eval-interval needs an engine, which --debug-train-only and --loss-type sft_loss do without; leave it out")
-    let names = datasets.map(\.name)
-    try require(Set(names).count == names.count, "--eval-prompt-data names a data set twice: \(names.joined(separator: ", "))")
     try require(samplesPerPrompt >= 1, "--n-samples-per-eval-prompt must be at least 1, not \(samplesPerPrompt)")
     try require(temperature ?? 0 >= 0, "--eval-temperature must not be negative, not \(temperature ?? 0)")
     try require(topP ?? 1 > 0 && topP ?? 1 <= 1, "--eval-top-p must be above 0 and at most 1, not \(topP ?? 0)")

@@ -4,7 +4,7 @@ import Rollout
 
 // What generation and evaluation need of the command line.
 extension TrainConfiguration {
-  func sampling(contextLength: Int) -> RolloutSampling {
+  package func sampling(contextLength: Int) -> RolloutSampling {
     let context = rollout.maxContextLength ?? engine.contextLength ?? contextLength
     var sampling = RolloutSampling(maxResponseLength: rollout.maxResponseLength ?? context)
     sampling.maxContextLength = context
@@ -14,17 +14,14 @@ extension TrainConfiguration {
     return sampling
   }
 
-  func generation(contextLength: Int) -> Rollout.RolloutConfiguration {
-    var generation = Rollout.RolloutConfiguration(
+  func generation(contextLength: Int) throws -> RolloutConfiguration {
+    var generation = RolloutConfiguration(
       rolloutBatchSize: rollout.batchSize, sampling: sampling(contextLength: contextLength))
     generation.overSamplingBatchSize = rollout.overSamplingBatchSize ?? rollout.batchSize
     generation.concurrency = serverConcurrency * cluster.engineCount
     generation.samplingSeed = data.rolloutSeed
-    generation.filter = rollout.dynamicSamplingFilter.map {
-      switch $0 {
-      case .nonzeroRewardDeviation: .rewardNonzeroStandardDeviation
-      }
-    }
+    generation.filter = try rollout.dynamicSamplingFilter.map(DynamicSamplingFilter.named)
+    (generation.partialRollout, generation.masksOffPolicyTokens) = (rollout.partialRollout, rollout.maskOffPolicy)
     return generation
   }
 
@@ -37,7 +34,7 @@ extension TrainConfiguration {
     return overrides
   }
 
-  func datasetOptions(contextLength: Int, maxPromptLength: Int?) throws -> PromptDataset.Options {
+  package func datasetOptions(contextLength: Int, maxPromptLength: Int?) throws -> PromptDataset.Options {
     var options = PromptDataset.Options()
     (options.inputKey, options.labelKey) = (data.inputKey, data.labelKey)
     (options.metadataKey, options.toolKey) = (data.metadataKey, data.toolKey)
@@ -51,7 +48,7 @@ extension TrainConfiguration {
     return options
   }
 
-  func chatTemplateArguments() throws -> JSONObject {
+  func chatTemplateArguments() throws(ConfigurationError) -> JSONObject {
     guard let arguments = try? JSONValue(parsing: data.chatTemplateArguments).object else {
       throw ConfigurationError(
         "--apply-chat-template-kwargs \(data.chatTemplateArguments) is not a JSON object; write for example '{\"enable_thinking\": false}'")

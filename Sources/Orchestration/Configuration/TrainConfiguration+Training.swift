@@ -5,7 +5,7 @@ import Training
 // What the trainers need of the command line.
 extension TrainConfiguration {
   /// - Parameter rolloutCount: rollouts of the whole run, which the learning rate decays over.
-  func trainingOptions(rolloutCount: Int) throws -> TrainingOptions {
+  package func trainingOptions(rolloutCount: Int) throws -> TrainingOptions {
     let steps = max(rolloutCount * resolvedStepsPerRollout, 1)
     var options = try TrainingOptions(
       schedule: optimizer.schedule(totalSteps: steps), globalBatchSize: resolvedGlobalBatchSize, batching: backend.batching)

@@ -49,6 +49,9 @@ extension TrainConfiguration {
     try require(data.rolloutCount ?? 0 >= 0, "--num-rollout must not be negative")
     try require(data.epochs ?? 1 >= 1, "--num-epoch must be at least 1")
     try require(data.startRolloutID ?? 0 >= 0, "--start-rollout-id must not be negative")
+    _ = try chatTemplateArguments()
+    try require(
+      isSupervised || data.lossMaskType == .qwen, "--loss-mask-type has no effect without --loss-type sft_loss; leave it out")
     try require(
       data.chatTemplateArguments == "{}" || data.applyChatTemplate || isSupervised,
       "--apply-chat-template-kwargs has no effect without --apply-chat-template; add it")

@@ -4,7 +4,7 @@ public struct TrainConfiguration: Sendable, Equatable, Codable {
   public var cluster = ClusterConfiguration()
   public var backend = BackendConfiguration()
   public var data = DataConfiguration()
-  public var rollout = RolloutConfiguration()
+  public var rollout = SamplingConfiguration()
   public var eval = EvalConfiguration()
   public var algorithm = AlgorithmConfiguration()
   public var optimizer = OptimizerConfiguration()

@@ -131,7 +131,7 @@ public struct TrainingLoop {
 
   private func supervised() async throws -> [Sample] {
     guard let codec = inputs.codec, let source = inputs.source else { return [] }
-    let masks = LossMaskGenerator(codec: codec, type: .qwen)
+    let masks = LossMaskGenerator(codec: codec, type: configuration.data.lossMaskType)
     return try await SupervisedRollout(masks: masks, chatTemplateArguments: configuration.chatTemplateArguments())
       .generate(count: configuration.rollout.batchSize, from: source)
   }
@@ -141,7 +141,7 @@ public struct TrainingLoop {
       throw ConfigurationError("this run has no engine to generate rollout \(rolloutID) with")
     }
     let generator = RolloutGenerator(
-      configuration: configuration.generation(contextLength: inputs.model.contextLength), engine: engines, codec: codec,
+      configuration: try configuration.generation(contextLength: inputs.model.contextLength), engine: engines, codec: codec,
       reward: .each(reward))
     return try await generator.generate(rolloutID: rolloutID, from: source)
   }

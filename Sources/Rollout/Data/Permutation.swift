@@ -25,7 +25,7 @@ struct SplitMix64: RandomNumberGenerator {
 
 /// An order of 0 ..< count by Fisher and Yates' shuffle, a function of the seed alone. Written out here because the standard
 /// library does not promise that its shuffle stays the same.
-func permutation(of count: Int, seed: Int) -> [Int] {
+package func permutation(of count: Int, seed: Int) -> [Int] {
   var generator = SplitMix64(seed: UInt64(bitPattern: Int64(seed)))
   var order = Array(0..<count)
   for last in stride(from: count - 1, to: 0, by: -1) {

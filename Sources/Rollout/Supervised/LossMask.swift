@@ -1,7 +1,7 @@
 import JSON
 
 /// How the trained tokens of a conversation are found (`--loss-mask-type`).
-public enum LossMaskType: String, Sendable, CaseIterable {
+public enum LossMaskType: String, Sendable, Codable, CaseIterable {
   /// Every assistant turn, where the chat template puts it when it renders the whole conversation.
   case qwen
   /// The same; the template drops the thinking of earlier turns, and so it is not trained on.

@@ -1,15 +1,16 @@
 import Orchestration
+import Rollout
 
-extension RolloutConfiguration {
+extension SamplingConfiguration {
   static let flags: [Flag<Self>] = [
     .option("rollout-batch-size", \.batchSize, "prompts a rollout trains on (required)"),
     .option("n-samples-per-prompt", \.samplesPerPrompt, "responses to each prompt"),
     .option("over-sampling-batch-size", \.overSamplingBatchSize, "prompts sampled at a time; default --rollout-batch-size"),
     .option(
       "dynamic-sampling-filter-path", \.dynamicSamplingFilter,
-      "groups to drop: those without …check_reward_nonzero_std, under its full name in slime"),
+      "NAME", "groups to drop, by slime's function: …check_reward_nonzero_std"),
     .option(
-      "rollout-function-path", \.function, "slime.rollout.sglang_rollout.generate_rollout, or sft_rollout's; default by --loss-type"),
+      "rollout-function-path", \.function, "slime.rollout.{sglang,sft}_rollout.generate_rollout; default by --loss-type"),
     .option("rollout-temperature", \.temperature, "sampling temperature, above 0"),
     .option("rollout-top-p", \.topP, "sample from the most likely tokens of this total probability"),
     .option("rollout-top-k", \.topK, "sample from this many of the most likely tokens; -1: all"),
@@ -19,6 +20,8 @@ extension RolloutConfiguration {
     .list("rollout-stop", \.stop, "TEXT", "end a response at any of these texts"),
     .list("rollout-stop-token-ids", \.stopTokenIDs, "ID", "end a response at any of these tokens"),
     .toggle("rollout-skip-special-tokens", \.skipSpecialTokens, "leave special tokens out of the response text"),
+    .toggle("partial-rollout", \.partialRollout, "continue aborted responses in the next rollout"),
+    .toggle("mask-offpolicy-in-partial-rollout", \.maskOffPolicy, "train only on what was sampled since"),
     .option("rm-type", \.rewardModelType, "NAME", "reward: math, deepscaler; a row's metadata.rm_type goes first"),
   ]
 }
@@ -32,6 +35,7 @@ extension DataConfiguration {
     .option("tool-key", \.toolKey, "KEY", "field that holds the tools"),
     .toggle("apply-chat-template", \.applyChatTemplate, "put the prompt into the model's chat template"),
     .option("apply-chat-template-kwargs", \.chatTemplateArguments, "JSON", "extra variables of the template"),
+    .option("loss-mask-type", \.lossMaskType, "trained turns of a conversation (sft_loss only)"),
     .toggle("rollout-shuffle", \.shuffle, "shuffle the rows in every epoch"),
     .option("rollout-seed", \.rolloutSeed, "seed of the data order and of sampling"),
     .option("num-rollout", \.rolloutCount, "rollouts in all; 0 only evaluates"),
@@ -47,10 +51,9 @@ extension EvalConfiguration {
       name: "eval-prompt-data", values: .many, placeholder: "NAME FILE…", help: "jsonl files to evaluate on, and their names",
       standard: { _ in nil },
       set: { (configuration, words) throws(ConfigurationError) in
-        guard words.count % 2 == 0 else {
-          throw ConfigurationError("--eval-prompt-data takes pairs of NAME FILE, not '\(words.joined(separator: " "))'")
-        }
-        configuration.datasets = stride(from: 0, to: words.count, by: 2).map { EvalDataset(name: words[$0], path: words[$0 + 1]) }
+        do {
+          configuration.datasets = try EvaluationDataset.pairs(words).map { EvalDataset(name: $0.name, path: $0.path) }
+        } catch { throw ConfigurationError("\(error)") }
       }),
     .toggle("skip-eval-before-train", \.skipBeforeTraining, "no evaluation before the first rollout"),
     .option("n-samples-per-eval-prompt", \.samplesPerPrompt, "responses to each prompt"),

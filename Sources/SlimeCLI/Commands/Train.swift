@@ -10,7 +10,7 @@ extension TrainConfiguration {
           + (ClusterConfiguration.trainerFlags + ClusterConfiguration.rolloutFlags).map { $0.lifted(\.cluster) }
       ),
       ("Data", DataConfiguration.flags.map { $0.lifted(\.data) }),
-      ("Rollout", RolloutConfiguration.flags.map { $0.lifted(\.rollout) }),
+      ("Rollout", SamplingConfiguration.flags.map { $0.lifted(\.rollout) }),
       (
         "Engine",
         EngineConfiguration.flags(prefix: "sglang-").map { $0.lifted(\.engine) } + [

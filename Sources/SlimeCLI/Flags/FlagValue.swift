@@ -1,5 +1,7 @@
 import RLAlgorithms
 import Orchestration
+import RLAlgorithms
+import Rollout
 
 /// What can be written after a flag.
 protocol FlagValue: Sendable {
@@ -66,14 +68,11 @@ extension TrainBackendKind: FlagValue {}
 extension ComputeDevice: FlagValue {}
 extension ComputeDType: FlagValue {}
 extension DistributedBackend: FlagValue {}
-// Their names are too long for a line of help.
+// Its names are too long for a line of help.
 extension RolloutFunction: FlagValue {
   static var choices: String { "" }
 }
-extension DynamicSamplingFilter: FlagValue {
-  static var placeholder: String { "NAME" }
-  static var choices: String { "" }
-}
+extension LossMaskType: FlagValue {}
 extension LossType: FlagValue {}
 extension AdvantageEstimatorKind: FlagValue {}
 extension KLEstimatorKind: FlagValue {}

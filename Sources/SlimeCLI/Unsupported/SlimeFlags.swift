@@ -32,9 +32,6 @@ extension UnsupportedGroup {
       .accept("log-probs-chunk-size", "-1"), "log-probs-max-tokens-per-gpu", "recompute-loss-function",
     ]),
     .init("slime", "context parallelism comes with the megatron backend; leave it out", ["allgather-cp"]),
-    .init("slime", "aborted responses are not resumed; leave it out", [
-      "partial-rollout", "mask-offpolicy-in-partial-rollout",
-    ]),
     .init("slime", "the policy that sampled is the one before the update; leave it out", ["keep-old-actor"]),
     .init("slime", "engines are started by the run itself; leave it out", [
       "rollout-external-engine-addrs", .accept("rollout-data-transport", "object-store"), "use-distributed-post", "http-proxy",
@@ -92,7 +89,6 @@ extension UnsupportedGroup {
     .init("slime", "rewards are numbers of --rm-type, one response at a time; leave it out", [
       "reward-key", "group-rm", "rm-url",
     ]),
-    .init("slime", "loss masks come from the model's own chat template; leave it out", ["loss-mask-type"]),
     .init("slime", "next-token prediction is all that is trained; leave it out", [
       "mtp-num-layers", .accept("mtp-loss-scaling-factor", "0.2"), "enable-mtp-training",
     ]),

@@ -1,4 +1,5 @@
 import Orchestration
+import Rollout
 import Testing
 
 /// A configuration that is good, for each test to spoil.
@@ -63,6 +64,9 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--num-epoch must") { ($0.data.rolloutCount, $0.data.epochs) = (nil, 0) },
     Rule("--start-rollout-id") { $0.data.startRolloutID = -1 },
     Rule("--num-rollout 0", "--eval-interval") { $0.data.rolloutCount = 0 },
+    Rule("--apply-chat-template-kwargs [1]", "object") {
+      ($0.data.applyChatTemplate, $0.data.chatTemplateArguments) = (true, "[1]")
+    },
     Rule("--apply-chat-template-kwargs", "add it") { $0.data.chatTemplateArguments = "{\"a\":1}" },
   ]
 
@@ -130,7 +134,11 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule(sft: "--rollout-function-path", "policy_loss") { $0.rollout.function = .generate },
     Rule(sft: "--n-samples-per-prompt", "sft_loss") { $0.rollout.samplesPerPrompt = 2 },
     Rule(sft: "--over-sampling-batch-size", "sft_loss") { $0.rollout.overSamplingBatchSize = 16 },
-    Rule(sft: "--dynamic-sampling-filter-path", "sft_loss") { $0.rollout.dynamicSamplingFilter = .nonzeroRewardDeviation },
+    Rule(sft: "--dynamic-sampling-filter-path", "sft_loss") { $0.rollout.dynamicSamplingFilter = "x" },
+    Rule("--dynamic-sampling-filter-path x", "check_reward_nonzero_std") { $0.rollout.dynamicSamplingFilter = "x" },
+    Rule("--loss-mask-type", "sft_loss") { $0.data.lossMaskType = .qwen3 },
+    Rule("--mask-offpolicy-in-partial-rollout", "--partial-rollout") { $0.rollout.maskOffPolicy = true },
+    Rule(sft: "--partial-rollout", "sft_loss") { $0.rollout.partialRollout = true },
     Rule(sft: "--rm-type", "sft_loss") { $0.rollout.rewardModelType = "math" },
     Rule("--sglang-page-size") { $0.engine.pageSize = 0 },
     Rule("--sglang-mem-fraction-static") { $0.engine.memFractionStatic = 1 },
@@ -190,7 +198,6 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--eval-interval", "--eval-prompt-data NAME PATH") { $0.eval.interval = 1 },
     Rule("--eval-prompt-data", "--eval-interval N") { $0.eval.datasets = [EvalDataset(name: "a", path: "b")] },
     Rule("--eval-interval", "at least 1") { evaluate(&$0); $0.eval.interval = 0 },
-    Rule("--eval-prompt-data", "twice") { evaluate(&$0); $0.eval.datasets += $0.eval.datasets },
     Rule("--n-samples-per-eval-prompt") { evaluate(&$0); $0.eval.samplesPerPrompt = 0 },
     Rule("--eval-temperature") { evaluate(&$0); $0.eval.temperature = -1 },
     Rule("--eval-top-p") { evaluate(&$0); $0.eval.topP = 2 },

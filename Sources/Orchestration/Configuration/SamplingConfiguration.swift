@@ -1,11 +1,16 @@
-/// How responses are sampled.
-public struct RolloutConfiguration: Sendable, Equatable, Codable {
+/// How many prompts are answered how often, and how responses are sampled and rewarded.
+public struct SamplingConfiguration: Sendable, Equatable, Codable {
   /// Prompts a rollout trains on. Required.
   public var batchSize = 0
   public var samplesPerPrompt = 1
   /// Prompts sampled at a time; nil: `batchSize`. More than that only helps with a dynamic sampling filter.
   public var overSamplingBatchSize: Int?
-  public var dynamicSamplingFilter: DynamicSamplingFilter?
+  /// slime's name of a filter.
+  public var dynamicSamplingFilter: String?
+  /// Aborted responses are continued in the next rollout.
+  public var partialRollout = false
+  /// What was sampled before the continuation is not trained on.
+  public var maskOffPolicy = false
   /// nil: follows from the loss.
   public var function: RolloutFunction?
 
@@ -34,10 +39,4 @@ public struct RolloutConfiguration: Sendable, Equatable, Codable {
 public enum RolloutFunction: String, Sendable, Codable, CaseIterable {
   case generate = "slime.rollout.sglang_rollout.generate_rollout"
   case supervised = "slime.rollout.sft_rollout.generate_rollout"
-}
-
-/// Named by the functions that they are in slime.
-public enum DynamicSamplingFilter: String, Sendable, Codable, CaseIterable {
-  /// Drops groups whose rewards are all the same: they have no advantage.
-  case nonzeroRewardDeviation = "slime.rollout.filter_hub.dynamic_sampling_filters.check_reward_nonzero_std"
 }
