@@ -5,6 +5,8 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
+
+#include <atomic>
 #include <torch/version.h>
 
 #include "internal.h"
@@ -16,12 +18,19 @@ void ct_set_num_threads(int32_t threads) {
   guarded([&] { at::set_num_threads(threads); });
 }
 int32_t ct_num_threads(void) { return at::get_num_threads(); }
+// ATen looks its CUDA hooks up once: who asks for them before the library is open has none for good.
+static std::atomic<bool> library_is_open{false};
+
 bool ct_has_cuda(void) {
+  if (!library_is_open) return false;
   return guarded<>(false, [&] { return at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0; });
 }
 
 bool ct_load_library(const char* path) {
-  if (dlopen(path, RTLD_NOW | RTLD_GLOBAL)) return true;
+  if (dlopen(path, RTLD_NOW | RTLD_GLOBAL)) {
+    library_is_open = true;
+    return true;
+  }
   set_error(dlerror());
   return false;
 }

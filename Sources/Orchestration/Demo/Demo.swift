@@ -58,7 +58,7 @@ public enum Demo {
     train.checkpoint.hfCheckpoint = paths.fresh.path
     train.checkpoint.saveHF = paths.warm.path
     train.data.promptData = paths.conversations.path
-    train.data.rolloutCount = 300
+    train.data.rolloutCount = 200
     train.rollout.batchSize = 128
     train.optimizer.learningRate = 2e-3
     train.optimizer.warmupSteps = 20
@@ -73,16 +73,16 @@ public enum Demo {
     train.data.promptData = paths.prompts.path
     train.data.labelKey = "label"
     train.data.applyChatTemplate = true
-    train.data.rolloutCount = 150
+    train.data.rolloutCount = 240
     train.rollout.batchSize = 64
     train.rollout.samplesPerPrompt = 8
     train.rollout.maxResponseLength = 8
     train.rollout.rewardModelType = "math"
     train.globalBatchSize = 512
-    train.optimizer.learningRate = 5e-4
+    train.optimizer.learningRate = 4e-4
     train.optimizer.warmupSteps = 5
     train.engine.maxRunningRequests = 512
-    train.eval.interval = 50
+    train.eval.interval = 60
     train.eval.datasets = [EvalDataset(name: evaluationName, path: paths.heldOut.path)]
     train.eval.temperature = 0
     return train
