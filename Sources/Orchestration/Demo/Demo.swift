@@ -58,7 +58,7 @@ public enum Demo {
     train.checkpoint.hfCheckpoint = paths.fresh.path
     train.checkpoint.saveHF = paths.warm.path
     train.data.promptData = paths.conversations.path
-    train.data.rolloutCount = 200
+    train.data.rolloutCount = 320
     train.rollout.batchSize = 128
     train.optimizer.learningRate = 2e-3
     train.optimizer.warmupSteps = 20
@@ -73,14 +73,17 @@ public enum Demo {
     train.data.promptData = paths.prompts.path
     train.data.labelKey = "label"
     train.data.applyChatTemplate = true
-    train.data.rolloutCount = 240
+    train.data.rolloutCount = 180
     train.rollout.batchSize = 64
     train.rollout.samplesPerPrompt = 8
+    // Prompts that are always or never solved teach nothing: others take their place.
+    train.rollout.dynamicSamplingFilter = "slime.rollout.filter_hub.dynamic_sampling_filters.check_reward_nonzero_std"
+    train.rollout.overSamplingBatchSize = 96
     train.rollout.maxResponseLength = 8
     train.rollout.rewardModelType = "math"
     train.globalBatchSize = 512
-    train.optimizer.learningRate = 4e-4
-    train.optimizer.warmupSteps = 5
+    train.optimizer.learningRate = 3e-4
+    train.optimizer.warmupSteps = 10
     train.engine.maxRunningRequests = 512
     train.eval.interval = 60
     train.eval.datasets = [EvalDataset(name: evaluationName, path: paths.heldOut.path)]
