@@ -1,4 +1,3 @@
-#if canImport(Tokenization)
 import Foundation
 import JSON
 import Rollout
@@ -112,4 +111,3 @@ import Tokenization
     #expect(error?.description.hasPrefix("sample 1: ") == true)
   }
 }
-#endif

@@ -74,4 +74,6 @@ final class ScriptedEngine: GenerationEngine {
 
   func flushCache() async -> Bool { true }
   func status() async throws -> EngineStatus { EngineStatus() }
+  func pause(_ mode: PauseMode) async throws {}
+  func resume() async throws {}
 }

@@ -1,4 +1,3 @@
-#if canImport(Tokenization)
 import Foundation
 import JSON
 import Tokenization
@@ -44,4 +43,3 @@ extension PromptCodec {
       })
   }
 }
-#endif
