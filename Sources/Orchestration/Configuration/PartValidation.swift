@@ -21,6 +21,9 @@ extension ClusterConfiguration {
       !colocate || engineGPUs <= trainerRanks,
       "--rollout-num-gpus \(engineGPUs) is more than the \(trainerRanks) devices that --colocate shares with the trainer")
     try require(
+      device == .cpu || trainerRanks == 1,
+      "--actor-num-gpus-per-node \(trainerRanks) with --device cuda is not supported yet: a GPU run has one trainer rank; use 1")
+    try require(
       distributedBackend != .nccl || device == .cuda, "--distributed-backend nccl needs --device cuda; use gloo on the CPU")
   }
 }
