@@ -7,7 +7,6 @@ let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
-let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 
 // c10d's Gloo header needs a few declarations that the torch wheel does not carry.
 let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
@@ -56,7 +55,6 @@ let package = Package(
   products: [.executable(name: "slime", targets: ["SlimeCLI"])],
   dependencies: [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
-    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
   ],
   targets: [
     .target(
@@ -79,11 +77,17 @@ let package = Package(
       name: "SlimeCLI",
       dependencies: [
         "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Inference", "Serving", "Rollout", "Orchestration",
+        "Benchmarks",
       ]),
     .testTarget(name: "SlimeCLITests", dependencies: ["SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
+    // What is timed, and its other side in C++.
+    .target(name: "Benchmarks", dependencies: ["Torch", "COperators"], path: "Benchmarks", exclude: ["COperators"]),
+    .target(
+      name: "COperators", path: "Benchmarks/COperators",
+      cxxSettings: [.unsafeFlags(["-I\(torch)/include", "-Wno-everything"])]),
   ] + rooms.map { .target(name: $0.name, dependencies: $0.dependencies) } + testTargets,
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20

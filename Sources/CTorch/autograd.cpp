@@ -60,10 +60,12 @@ struct ClosureNode : torch::autograd::Node {
   std::string name() const override { return label; }
 };
 
-struct PostAccumulateHook : torch::autograd::PostAccumulateGradHook {
-  explicit PostAccumulateHook(ct_closure closure) : closure(closure) {}
-  void operator()(const torch::autograd::Variable& leaf) override { closure({leaf}, 0); }
-  Closure closure;
+/// A leaf has one hook object: ours holds all closures, in the order of their registration.
+struct PostAccumulateHooks : torch::autograd::PostAccumulateGradHook {
+  void operator()(const torch::autograd::Variable& leaf) override {
+    for (auto& closure : closures) (*closure)({leaf}, 0);
+  }
+  std::vector<std::unique_ptr<Closure>> closures;
 };
 
 variable_list list(ct_tensors handles) {
@@ -94,7 +96,13 @@ ct_tensor ct_grad(ct_tensor tensor) {
 }
 
 void ct_set_grad(ct_tensor tensor, ct_tensor grad) {
-  guarded([&] { borrow_mutable(tensor).mutable_grad() = borrow_optional(grad); });
+  guarded([&] {
+    auto& t = borrow(tensor);
+    auto& gradient = borrow_optional(grad);
+    TORCH_CHECK(!gradient.defined() || gradient.sizes() == t.sizes(), "a gradient of shape ", gradient.sizes(),
+                " for a tensor of shape ", t.sizes());
+    t.mutable_grad() = gradient;
+  });
 }
 
 ct_tensor ct_detach(ct_tensor tensor) {
@@ -147,9 +155,15 @@ void ct_register_hook(ct_tensor tensor, ct_closure hook) {
 }
 
 void ct_register_post_accumulate_hook(ct_tensor leaf, ct_closure hook) {
-  auto owned = std::make_unique<PostAccumulateHook>(hook);
+  auto closure = std::make_unique<Closure>(hook);
   guarded([&] {
-    TORCH_CHECK(borrow(leaf).is_leaf(), "a post-accumulate hook needs a leaf");
-    torch::autograd::impl::set_post_acc_grad_hooks(borrow(leaf), std::move(owned));
+    auto& t = borrow(leaf);
+    TORCH_CHECK(t.is_leaf() && t.requires_grad(), "a post-accumulate hook needs a leaf that requires a gradient");
+    if (!torch::autograd::impl::post_acc_grad_hooks(t)) {
+      torch::autograd::impl::set_post_acc_grad_hooks(t, std::make_unique<PostAccumulateHooks>());
+    }
+    auto* hooks = dynamic_cast<PostAccumulateHooks*>(torch::autograd::impl::post_acc_grad_hooks(t).get());
+    TORCH_CHECK(hooks, "this leaf has a post-accumulate hook of someone else");
+    hooks->closures.push_back(std::move(closure));
   });
 }

@@ -45,7 +45,9 @@ ct_store ct_tcp_store(const char* host, uint16_t port, bool is_server, int32_t w
 
 uint16_t ct_tcp_store_port(ct_store store) {
   return guarded<>(uint16_t{0}, [&] {
-    return static_cast<uint16_t>(reinterpret_cast<c10d::TCPStore*>(store)->getPort());
+    auto* tcp = dynamic_cast<c10d::TCPStore*>(reinterpret_cast<c10d::Store*>(store));
+    TORCH_CHECK(tcp, "only a TCP store has a port");
+    return static_cast<uint16_t>(tcp->getPort());
   });
 }
 
@@ -106,7 +108,7 @@ ct_work ct_all_gather(ct_group group, ct_tensor output, ct_tensor input, int64_t
   return guarded<>(ct_work{}, [&] {
     c10d::AllgatherOptions options;
     options.timeout = milliseconds(timeout_ms);
-    return give_work(group_of(group)._allgather_base(borrow_mutable(output), borrow_mutable(input), options));
+    return give_work(group_of(group)._allgather_base(borrow(output), borrow(input), options));
   });
 }
 
@@ -115,7 +117,7 @@ ct_work ct_reduce_scatter(ct_group group, ct_tensor output, ct_tensor input, int
     c10d::ReduceScatterOptions options;
     options.reduceOp = reduce_op(reduction);
     options.timeout = milliseconds(timeout_ms);
-    return give_work(group_of(group)._reduce_scatter_base(borrow_mutable(output), borrow_mutable(input), options));
+    return give_work(group_of(group)._reduce_scatter_base(borrow(output), borrow(input), options));
   });
 }
 
@@ -127,7 +129,7 @@ ct_work ct_all_to_all(ct_group group, ct_tensor output, ct_tensor input, ct_ints
     auto out = splits(output_splits);
     auto in = splits(input_splits);
     return give_work(
-        group_of(group).alltoall_base(borrow_mutable(output), borrow_mutable(input), out, in, options));
+        group_of(group).alltoall_base(borrow(output), borrow(input), out, in, options));
   });
 }
 

@@ -13,13 +13,25 @@ namespace ctorch {
 /// Keeps `message` for this thread unless an earlier error is still waiting to be taken.
 void set_error(const char* message) noexcept;
 
+/// The undefined tensor of ATen is a singleton, not NULL. Here it is what a failed operation gave; ATen does not expect
+/// it everywhere, so it is refused before ATen sees it.
+inline bool is_undefined(ct_tensor handle) {
+  return reinterpret_cast<at::TensorImpl*>(handle) == at::UndefinedTensorImpl::singleton();
+}
+[[noreturn]] void refuse_undefined();
+inline void require_defined(ct_tensor handle) {
+  if (is_undefined(handle)) [[unlikely]] refuse_undefined();
+}
+
 /// A handle is the pointer that an at::Tensor holds, so a borrowed handle can be read as a Tensor in place.
 static_assert(sizeof(at::Tensor) == sizeof(void*));
-inline const at::Tensor& borrow(const ct_tensor& handle) { return *reinterpret_cast<const at::Tensor*>(&handle); }
+inline at::Tensor& borrow(ct_tensor& handle) {
+  require_defined(handle);
+  return *reinterpret_cast<at::Tensor*>(&handle);
+}
+inline const at::Tensor& borrow(const ct_tensor& handle) { return borrow(const_cast<ct_tensor&>(handle)); }
 
-inline at::Tensor& borrow_mutable(ct_tensor& handle) { return *reinterpret_cast<at::Tensor*>(&handle); }
-
-/// The undefined tensor of ATen is a singleton, not NULL.
+/// NULL stands for ATen's undefined tensor.
 inline const at::Tensor& borrow_optional(const ct_tensor& handle) {
   static const at::Tensor undefined;
   return handle ? borrow(handle) : undefined;
@@ -44,6 +56,7 @@ inline at::OptionalIntArrayRef optional_ints(ct_ints list) {
 }
 
 inline at::TensorList tensors(ct_tensors list) {
+  for (size_t i = 0; i < list.count; ++i) require_defined(list.data[i]);
   return {reinterpret_cast<const at::Tensor*>(list.data), list.count};
 }
 

@@ -6,8 +6,9 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
-#include <atomic>
 #include <torch/version.h>
+
+#include <atomic>
 
 #include "internal.h"
 
@@ -33,6 +34,25 @@ bool ct_load_library(const char* path) {
   }
   set_error(dlerror());
   return false;
+}
+
+static std::atomic<const ct_cuda_functions*> cuda_functions = nullptr;
+
+const ct_cuda_functions* ct_cuda(void) { return cuda_functions; }
+
+bool ct_open_cuda_library(const char* path) {
+  return guarded<>(false, [&] {
+    void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    TORCH_CHECK(library, dlerror());
+    using Initialize = const ct_cuda_functions*(size_t, void (*)(const char*));
+    auto* initialize = reinterpret_cast<Initialize*>(dlsym(library, "ct_cuda_initialize"));
+    TORCH_CHECK(initialize, path, " has no function ct_cuda_initialize");
+    // The size tells builds apart; errors are kept here, by thread.
+    auto* functions = initialize(sizeof(ct_cuda_functions), ct_raise);
+    TORCH_CHECK(functions, path, " belongs to another build; build it again");
+    cuda_functions = functions;
+    return true;
+  });
 }
 
 int32_t ct_cuda_device_count(void) {

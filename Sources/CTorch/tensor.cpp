@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <sstream>
 
 #include "internal.h"
@@ -21,6 +22,8 @@ void set_error(const char* message) noexcept {
   }
   error_waits = true;
 }
+
+void refuse_undefined() { TORCH_CHECK(false, "the result of a failed operation was used"); }
 
 ct_tensor_array give_array(std::vector<at::Tensor> list) {
   auto* data = static_cast<ct_tensor*>(std::malloc(sizeof(ct_tensor) * std::max<size_t>(list.size(), 1)));
@@ -62,11 +65,11 @@ int32_t ct_scope_depth(void) { return scope_depth; }
 void ct_scope_add(int32_t change) { scope_depth += change; }
 
 ct_tensor ct_undefined(void) { return give(at::Tensor()); }
-bool ct_is_defined(ct_tensor tensor) { return borrow(tensor).defined(); }
+bool ct_is_defined(ct_tensor tensor) { return !is_undefined(tensor); }
 
 void ct_free_array(ct_tensor* data) { std::free(data); }
 
-ct_tensor ct_retain(ct_tensor tensor) { return give(borrow(tensor)); }
+ct_tensor ct_retain(ct_tensor tensor) { return give(*reinterpret_cast<at::Tensor*>(&tensor)); }
 
 void ct_release(ct_tensor tensor) {
   c10::intrusive_ptr<at::TensorImpl, at::UndefinedTensorImpl>::reclaim(reinterpret_cast<at::TensorImpl*>(tensor));
@@ -91,11 +94,11 @@ void ct_strides(ct_tensor tensor, int64_t* out) {
 }
 
 int64_t ct_size(ct_tensor tensor, int64_t dimension) {
-  return guarded<>(int64_t{0}, [&] { return borrow(tensor).size(dimension); });
+  return guarded<>(int64_t{1}, [&] { return borrow(tensor).size(dimension); });
 }
 
 int64_t ct_numel(ct_tensor tensor) {
-  return guarded<>(int64_t{0}, [&] { return borrow(tensor).numel(); });
+  return guarded<>(int64_t{1}, [&] { return borrow(tensor).numel(); });
 }
 
 int32_t ct_dtype(ct_tensor tensor) {
@@ -107,7 +110,7 @@ int32_t ct_device_type(ct_tensor tensor) {
 }
 
 int32_t ct_device_index(ct_tensor tensor) {
-  return guarded<>(int32_t{0}, [&] { return static_cast<int32_t>(borrow(tensor).device().index()); });
+  return guarded<>(int32_t{-1}, [&] { return static_cast<int32_t>(borrow(tensor).device().index()); });
 }
 
 bool ct_is_contiguous(ct_tensor tensor) {
@@ -119,15 +122,25 @@ bool ct_shares_storage(ct_tensor a, ct_tensor b) {
 }
 
 void* ct_data(ct_tensor tensor) {
-  return guarded<>(static_cast<void*>(nullptr), [&] { return borrow(tensor).data_ptr(); });
+  return guarded<>(static_cast<void*>(nullptr), [&] {
+    auto& t = borrow(tensor);
+    TORCH_CHECK(t.numel() == 0 || t.storage().data(), "a tensor of shape ", t.sizes(),
+                " has no memory: it is on the meta device, or its storage was emptied");
+    return t.data_ptr();
+  });
 }
 
 char* ct_description(ct_tensor tensor) {
-  return guarded<>(static_cast<char*>(nullptr), [&] {
-    std::ostringstream text;
-    text << borrow(tensor);
-    return strdup(text.str().c_str());
-  });
+  if (is_undefined(tensor)) return strdup("[the result of a failed operation]");
+  auto& t = borrow(tensor);
+  std::ostringstream text;
+  try {
+    text << t;
+  } catch (const std::exception&) {  // ATen prints not every type
+    text.str("");
+    text << "[" << t.options() << ", shape " << t.sizes() << "]";
+  }
+  return strdup(text.str().c_str());
 }
 
 double ct_item_double(ct_tensor tensor) {
@@ -140,8 +153,10 @@ int64_t ct_item_int(ct_tensor tensor) {
 
 ct_tensor ct_from_memory(void* data, ct_ints sizes, int32_t dtype, void (*release)(void*), void* context) {
   return guarded<>(ct_tensor{}, [&] {
+    // The owner goes with the tensor, or with a failure to make one.
+    std::shared_ptr<void> owner(context, release);
     auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype));
-    return give(at::from_blob(data, ints(sizes), [=](void*) { release(context); }, options));
+    return give(at::from_blob(data, ints(sizes), [owner](void*) {}, options));
   });
 }
 
@@ -173,7 +188,7 @@ ct_tensor ct_index(ct_tensor tensor, ct_tensors indices) {
 }
 
 void ct_index_put(ct_tensor tensor, ct_tensors indices, ct_tensor values, bool accumulate) {
-  guarded([&] { at::index_put_(borrow_mutable(tensor), index_list(indices), borrow(values), accumulate); });
+  guarded([&] { at::index_put_(borrow(tensor), index_list(indices), borrow(values), accumulate); });
 }
 
 size_t ct_storage_bytes(ct_tensor tensor) {
@@ -183,6 +198,7 @@ size_t ct_storage_bytes(ct_tensor tensor) {
 bool ct_resize_storage(ct_tensor tensor, size_t bytes) {
   return guarded<>(false, [&] {
     auto storage = borrow(tensor).storage();
+    TORCH_CHECK(storage.allocator(), "borrowed memory cannot be emptied or filled again");
     if (bytes == 0) {
       storage.set_data_ptr_noswap(storage.allocator()->allocate(0));
       storage.set_nbytes(0);

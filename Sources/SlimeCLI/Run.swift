@@ -1,3 +1,4 @@
+import Benchmarks
 import Checkpoints
 import Foundation
 import Inference
@@ -58,7 +59,17 @@ enum Run {
   }
 
   @Sendable static func bench(_ configuration: BenchConfiguration) async throws {
-    throw ConfigurationError("'bench' is not part of this build")
+    switch configuration.subject {
+    case .ops:
+      let rows = try OperatorsBenchmark.run()
+      print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))
+    }
+  }
+
+  private static func json(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 
   @Sendable static func worker(_ configuration: WorkerConfiguration) async throws {

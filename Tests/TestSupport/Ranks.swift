@@ -28,7 +28,6 @@ public func runRanks<R>(
         let outcome = Result { try catchingTorchErrors { try body(rank, store) } }
         run.finish(rank, outcome)
       }
-      thread.name = "rank \(rank)"
       thread.stackSize = 8 << 20
       thread.start()
     }

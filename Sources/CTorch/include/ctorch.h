@@ -200,4 +200,5 @@ CT_API bool ct_work_wait(ct_work work, int64_t timeout_ms);
 CT_API bool ct_work_is_completed(ct_work work);
 CT_API void ct_work_release(ct_work work);
 
+#include "ctorch_cuda.h"
 #include "ctorch_operators.h"

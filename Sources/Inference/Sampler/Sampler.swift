@@ -90,7 +90,7 @@ package struct Sampler {
     func column(_ value: (SamplingParameters) -> Float) -> Tensor {
       Tensor(members.map { value(rows[$0].state.parameters) }, shape: [members.count, 1]).to(device: device)
     }
-    let (sorted, order) = (isAll ? scaled : scaled.indexSelect(0, index: index)).softmax(1).sort(true, dim: 1, descending: true)
+    let (sorted, order) = (isAll ? scaled : scaled.indexSelect(0, index: index)).softmax(1).sort(stable: true, dim: 1, descending: true)
     let columns = scaled.size(1)
     let rank = Tensor.arange(columns, dtype: .float32, device: device).unsqueeze(0)
     let before = sorted.cumsum(1) - sorted

@@ -72,13 +72,13 @@ public struct DemoConfiguration: Sendable, Equatable, Codable {
 /// `slime bench`: what is timed, and with how much.
 public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var subject = BenchSubject.ops
-  public var device = ComputeDevice.cpu
   public var json = false
 
   public init() {}
 }
 
 public enum BenchSubject: String, Sendable, Codable, CaseIterable {
+  /// What a call of an operator costs from Swift, beside the same call from C++.
   case ops
 }
 

@@ -8,6 +8,7 @@ public struct EvalConfiguration: Sendable, Equatable, Codable {
   public var inputKey: String?
   public var labelKey: String?
   public var toolKey: String?
+  public var rewardKey: String?
   public var temperature: Double?
   public var topP: Double?
   public var topK: Int?

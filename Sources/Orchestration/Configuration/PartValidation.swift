@@ -21,10 +21,10 @@ extension ClusterConfiguration {
       !colocate || engineGPUs <= trainerRanks,
       "--rollout-num-gpus \(engineGPUs) is more than the \(trainerRanks) devices that --colocate shares with the trainer")
     try require(
-      device == .cpu || trainerRanks == 1,
-      "--actor-num-gpus-per-node \(trainerRanks) with --device cuda is not supported yet: a GPU run has one trainer rank; use 1")
-    try require(
       distributedBackend != .nccl || device == .cuda, "--distributed-backend nccl needs --device cuda; use gloo on the CPU")
+    try require(
+      distributedBackend != .gloo || device == .cpu || trainerRanks == 1,
+      "--distributed-backend gloo moves CPU tensors only; leave it out, and the \(trainerRanks) ranks on --device cuda use NCCL")
   }
 }
 
@@ -63,6 +63,7 @@ extension SamplingConfiguration {
       let set: [(String, Bool)] = [
         ("n-samples-per-prompt", samplesPerPrompt != 1), ("over-sampling-batch-size", overSamplingBatchSize != nil),
         ("dynamic-sampling-filter-path", dynamicSamplingFilter != nil), ("rm-type", rewardModelType != nil),
+        ("reward-key", rewardKey != nil),
         ("partial-rollout", partialRollout),
       ]
       for (flag, isSet) in set where isSet {

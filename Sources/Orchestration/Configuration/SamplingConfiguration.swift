@@ -29,6 +29,8 @@ public struct SamplingConfiguration: Sendable, Equatable, Codable {
   public var skipSpecialTokens = false
 
   public var rewardModelType: String?
+  /// Which value of a reward that has several is learned from.
+  public var rewardKey: String?
 
   public init() {}
 

@@ -20,6 +20,7 @@ extension TrainConfiguration {
     generation.overSamplingBatchSize = rollout.overSamplingBatchSize ?? rollout.batchSize
     generation.concurrency = serverConcurrency * cluster.engineCount
     generation.samplingSeed = data.rolloutSeed
+    generation.rewardKey = rollout.rewardKey
     generation.filter = try rollout.dynamicSamplingFilter.map(DynamicSamplingFilter.named)
     (generation.partialRollout, generation.masksOffPolicyTokens) = (rollout.partialRollout, rollout.maskOffPolicy)
     return generation

@@ -2,7 +2,7 @@ import Foundation
 import JSON
 import Rollout
 
-/// Sums of two numbers below 100, split into what is trained on and what is held out. Equal seeds give equal splits.
+/// Sums of two two-digit numbers, split into what is trained on and what is held out. Equal seeds give equal splits.
 struct ArithmeticProblems {
   /// For the supervised warm-up: conversations whose answer is `\boxed{…}`.
   let conversations: [JSONValue]
@@ -11,7 +11,7 @@ struct ArithmeticProblems {
   let heldOut: [JSONValue]
 
   init(seed: Int, heldOutCount: Int = 200, warmUpCount: Int = 4096) {
-    let pairs = permutation(of: 100 * 100, seed: seed).map { ($0 / 100, $0 % 100) }
+    let pairs = permutation(of: 90 * 90, seed: seed).map { (10 + $0 / 90, 10 + $0 % 90) }
     func prompt(_ pair: (Int, Int)) -> JSONValue {
       ["prompt": [Self.question(pair)], "label": .string(String(pair.0 + pair.1))]
     }

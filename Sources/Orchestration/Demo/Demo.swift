@@ -20,8 +20,9 @@ public enum Demo {
     try ArithmeticProblems.write(problems.heldOut, to: paths.heldOut)
     try DemoModel.write(to: paths.fresh, seed: configuration.seed)
 
-    console.print("2/3  warming up on examples (slime train --loss-type sft_loss)")
-    try await TrainingLoop.run(warmUp(configuration, paths), console: console)
+    console.print("2/3  warming up on examples (slime train --loss-type sft_loss) until the loss is below \(WarmUp.targetLoss)")
+    let warmUp = WarmUp()
+    try await TrainingLoop.run(self.warmUp(configuration, paths), console: console, observer: warmUp.decide)
 
     console.print("3/3  learning from rewards (slime train, GRPO)")
     let record = Record()
@@ -58,7 +59,7 @@ public enum Demo {
     train.checkpoint.hfCheckpoint = paths.fresh.path
     train.checkpoint.saveHF = paths.warm.path
     train.data.promptData = paths.conversations.path
-    train.data.rolloutCount = 320
+    train.data.rolloutCount = WarmUp.longest
     train.rollout.batchSize = 128
     train.optimizer.learningRate = 2e-3
     train.optimizer.warmupSteps = 20
@@ -111,11 +112,31 @@ public enum Demo {
       """)
   }
 
+  /// Ends the warm-up when the model gets about half of the problems right: how many steps that takes depends on the
+  /// seed, while the loss tells it for every seed.
+  private final class WarmUp: Sendable {
+    static let targetLoss = 0.3
+    /// Steps after which it ends in any case.
+    static let longest = 600
+    /// Steps whose losses are averaged.
+    private static let window = 10
+    private let losses = Mutex<[Double]>([])
+
+    @Sendable func decide(_ event: RunEvent) -> RunDecision {
+      guard case .step(_, let metrics) = event, let loss = metrics["train/loss"] else { return .goOn }
+      return losses.withLock { losses in
+        losses = losses.suffix(Self.window - 1) + [loss]
+        let isReached = losses.count == Self.window && losses.reduce(0, +) / Double(Self.window) < Self.targetLoss
+        return isReached ? .finish : .goOn
+      }
+    }
+  }
+
   /// What the report shows of the run.
   private final class Record: Sendable {
     private let state = Mutex<(rewards: [Double], accuracies: [Double])>(([], []))
 
-    @Sendable func add(_ event: RunEvent) {
+    @Sendable func add(_ event: RunEvent) -> RunDecision {
       state.withLock { state in
         switch event {
         case .step(_, let metrics):
@@ -124,6 +145,7 @@ public enum Demo {
           if let accuracy = metrics["eval/" + evaluationName] { state.accuracies.append(accuracy) }
         }
       }
+      return .goOn
     }
 
     var curves: (rewards: [Double], accuracies: [Double]) { state.withLock { $0 } }

@@ -60,6 +60,7 @@ struct RunInputs {
     return EvaluationDataset(
       name: set.name, dataset: try PromptDataset(path: set.path, options: options, codec: codec),
       samplesPerPrompt: eval.samplesPerPrompt,
-      sampling: configuration.evaluationOverrides.applied(to: configuration.sampling(contextLength: context)))
+      sampling: configuration.evaluationOverrides.applied(to: configuration.sampling(contextLength: context)),
+      rewardKey: eval.rewardKey ?? configuration.rollout.rewardKey)
   }
 }

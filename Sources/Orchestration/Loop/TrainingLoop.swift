@@ -13,14 +13,14 @@ public struct TrainingLoop {
   private let firstRollout: Int
   private let sinks: MetricsSinks
   private let timers = Timers()
-  private let observer: @Sendable (RunEvent) -> Void
+  private let observer: @Sendable (RunEvent) -> RunDecision
   private let reward: @Sendable (Sample) async throws -> Reward
 
   /// Runs a validated configuration to its end.
-  /// - Parameter observer: told what happens; for commands that show more than the metrics.
+  /// - Parameter observer: told what happens, and may end the run; for commands that do more than show the metrics.
   public static func run(
     _ configuration: TrainConfiguration, console: Console = .standard,
-    observer: @escaping @Sendable (RunEvent) -> Void = { _ in }
+    observer: @escaping @Sendable (RunEvent) -> RunDecision = { _ in .goOn }
   ) async throws {
     let inputs = try RunInputs(configuration)
     let resume = try configuration.checkpoint.load.flatMap { try RunCheckpoints($0).latest() }
@@ -41,7 +41,7 @@ public struct TrainingLoop {
   private init(
     _ inputs: RunInputs, _ workers: RunWorkers, _ resume: RunCheckpoints.Resume?, firstStep: Int,
     _ reward: @escaping @Sendable (Sample) async throws -> Reward, _ console: Console,
-    _ observer: @escaping @Sendable (RunEvent) -> Void
+    _ observer: @escaping @Sendable (RunEvent) -> RunDecision
   ) throws {
     (configuration, self.inputs, self.workers, self.observer) = (inputs.configuration, inputs, workers, observer)
     self.reward = reward
@@ -81,7 +81,10 @@ public struct TrainingLoop {
         pending.merge(Metrics(prefix: "rollout/", report.rollout))
       }
       let nextStep = step + steps.count
-      if let trainers = workers.trainers, isSaved(rolloutID, end) {
+      var seen = steps[steps.count - 1]
+      seen.merge(pending)
+      let isLast = observer(.step(rolloutID: rolloutID, seen)) == .finish || rolloutID + 1 == end
+      if let trainers = workers.trainers, isSaved(rolloutID, isLast: isLast) {
         try await timers.measure("save") { try await save(rolloutID, nextStep: nextStep, trainers) }
       }
       if workers.engines != nil, workers.trainers != nil,
@@ -89,7 +92,7 @@ public struct TrainingLoop {
       {
         try await timers.measure("update_weights") { try await updateWeights(version: rolloutID + 1) }
       }
-      if let interval, (rolloutID + 1) % interval == 0 || rolloutID + 1 == end {
+      if let interval, (rolloutID + 1) % interval == 0 || isLast {
         pending.merge(try await evaluate(rolloutID: rolloutID + 1))
       }
       pending.merge(timers.take())
@@ -98,10 +101,10 @@ public struct TrainingLoop {
       pending = Metrics()
       for metrics in steps {
         try sinks.record(metrics, step: step)
-        observer(.step(rolloutID: rolloutID, metrics))
         step += 1
       }
       progress.update(rolloutID + 1 - firstRollout)
+      if isLast { break }
     }
     if !pending.isEmpty { try sinks.record(pending, step: step) }
     progress.finish()
@@ -110,23 +113,24 @@ public struct TrainingLoop {
   /// One rollout's samples, from wherever they come, as what trainers take.
   private func rollout(_ rolloutID: Int, into metrics: inout Metrics) async throws -> TrainBatch {
     metrics["rollout/step"] = Double(rolloutID)
+    let rewardKey = configuration.rollout.rewardKey
     let samples: [Sample]
     if let template = configuration.debug.loadRolloutData {
       samples = try DebugRolloutData(template: template).load(rolloutID: rolloutID)
-      metrics.merge(Metrics(prefix: "", try rolloutMetrics(of: samples)))
+      metrics.merge(Metrics(prefix: "", try rolloutMetrics(of: samples, rewardKey: rewardKey)))
     } else if configuration.isSupervised {
       samples = try await supervised()
     } else {
       let result = try await generate(rolloutID)
-      metrics.merge(Metrics(prefix: "", try result.metrics(devices: configuration.cluster.engineGPUs)))
+      metrics.merge(Metrics(prefix: "", try result.metrics(rewardKey: rewardKey, devices: configuration.cluster.engineGPUs)))
       samples = result.samples
     }
     if let template = configuration.debug.saveRolloutData {
       try DebugRolloutData(template: template).save(samples, rolloutID: rolloutID)
     }
-    let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: nil) }
+    let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: rewardKey) }
     let rewards = configuration.rewardNormalization.apply(raw, groupIDs: samples.enumerated().map { $1.groupIndex ?? -1 - $0 })
-    return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards)
+    return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards, rewardKey: rewardKey)
   }
 
   private func supervised() async throws -> [Sample] {
@@ -155,7 +159,7 @@ public struct TrainingLoop {
       ).evaluate(inputs.evaluations)
     }
     let metrics = Metrics(prefix: "", result.metrics).adding("eval/step", Double(rolloutID))
-    observer(.evaluation(rolloutID: rolloutID, metrics))
+    _ = observer(.evaluation(rolloutID: rolloutID, metrics))
     return metrics
   }
 
@@ -167,9 +171,9 @@ public struct TrainingLoop {
     try await update.update(version: String(version))
   }
 
-  private func isSaved(_ rolloutID: Int, _ end: Int) -> Bool {
+  private func isSaved(_ rolloutID: Int, isLast: Bool) -> Bool {
     guard checkpoints != nil || configuration.checkpoint.saveHF != nil else { return false }
-    return rolloutID + 1 == end || configuration.checkpoint.saveInterval.map { (rolloutID + 1) % $0 == 0 } ?? false
+    return isLast || configuration.checkpoint.saveInterval.map { (rolloutID + 1) % $0 == 0 } ?? false
   }
 
   private func save(_ rolloutID: Int, nextStep: Int, _ trainers: TrainerGroup) async throws {
@@ -184,9 +188,17 @@ public struct TrainingLoop {
 
 /// What happens in a run.
 public enum RunEvent: Sendable {
+  /// A rollout has been trained on; its last optimizer step's metrics with the rollout's.
   case step(rolloutID: Int, Metrics)
   /// `rolloutID` rollouts were trained on before it.
   case evaluation(rolloutID: Int, Metrics)
+}
+
+/// What an observer wants of the run.
+public enum RunDecision: Sendable {
+  case goOn
+  /// To end as if this rollout were the last one: with its evaluation and its save. Heeded after a step.
+  case finish
 }
 
 extension Metrics {

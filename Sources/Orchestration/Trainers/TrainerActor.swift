@@ -101,11 +101,18 @@ extension ParallelContext {
   static func dataParallel(
     store: Store, rank: Int, size: Int, device: Device, timeout: Duration
   ) throws -> ParallelContext {
+    let group: ProcessGroup
     if device.kind == .cuda {
       try Runtime.openCUDA()
+      guard device.index < Runtime.cudaDeviceCount else {
+        throw TorchError(
+          "trainer rank \(rank) of \(size) needs GPU \(device.index), and this machine has \(Runtime.cudaDeviceCount); lower --actor-num-gpus-per-node")
+      }
       Runtime.setCurrent(device)
+      group = try .nccl("data", store: store, rank: rank, size: size, device: device, timeout: timeout)
+    } else {
+      group = try .gloo("data", store: store, rank: rank, size: size, timeout: timeout)
     }
-    let group = try ProcessGroup.gloo("data", store: store, rank: rank, size: size, timeout: timeout)
     return ParallelContext(world: group, tensor: .single("tensor"), data: group, device: device)
   }
 }

@@ -87,6 +87,11 @@ public struct RolloutGenerator: Sendable {
         if case .drop(let reason) = try configuration.filter?.decide(group, configuration.rewardKey) ?? .keep {
           result.dropped[reason, default: 0] += 1
           state.droppedGroups += 1
+          if result.groups.isEmpty, state.droppedGroups >= Self.fruitlessRounds * wanted {
+            throw SampleError(
+              "the dynamic sampling filter dropped each of \(state.droppedGroups) groups in rollout \(rolloutID) (\(reason)); "
+                + "the model solves all of these prompts or none: give it others, or leave --dynamic-sampling-filter-path out")
+          }
         } else {
           result.groups.append(group)
           state.keptGroups = min(result.groups.count, wanted)
@@ -124,6 +129,9 @@ public struct RolloutGenerator: Sendable {
     result.seconds = began.duration(to: clock.now) / .seconds(1)
     return result
   }
+
+  /// Rollouts' worth of groups after which a filter that has kept none of them will keep none.
+  private static let fruitlessRounds = 50
 
   private struct Outcome: Sendable {
     var submitted: [Sample]

@@ -23,8 +23,7 @@ extension Command {
         (
           "Bench",
           [
-            .option("device", \.device, "where it runs"),
-            .toggle("json", \.json, "print JSON"),
+            .toggle("json", \.json, "print JSON")
           ]
         )
       ], positional: .option("subject", \.subject, "what to time")), configuration: BenchConfiguration(), Run.bench)

@@ -22,6 +22,7 @@ extension SamplingConfiguration {
     .toggle("rollout-skip-special-tokens", \.skipSpecialTokens, "leave special tokens out of the response text"),
     .toggle("partial-rollout", \.partialRollout, "continue aborted responses in the next rollout"),
     .toggle("mask-offpolicy-in-partial-rollout", \.maskOffPolicy, "train only on what was sampled since"),
+    .option("reward-key", \.rewardKey, "KEY", "which value of a reward that has several is learned from"),
     .option("rm-type", \.rewardModelType, "NAME", "reward: math, deepscaler; a row's metadata.rm_type goes first"),
   ]
 }
@@ -59,6 +60,7 @@ extension EvalConfiguration {
     .option("n-samples-per-eval-prompt", \.samplesPerPrompt, "responses to each prompt"),
     .option("eval-input-key", \.inputKey, "KEY", "default --input-key"),
     .option("eval-label-key", \.labelKey, "KEY", "default --label-key"),
+    .option("eval-reward-key", \.rewardKey, "KEY", "default --reward-key"),
     .option("eval-tool-key", \.toolKey, "KEY", "default --tool-key"),
     .option("eval-temperature", \.temperature, "0 is greedy; default --rollout-temperature"),
     .option("eval-top-p", \.topP, "default --rollout-top-p"),

@@ -47,7 +47,7 @@ extension UnsupportedGroup {
     ]),
     .init("slime", "micro-batches are balanced by tokens: use --balance-data", ["balance-by-flops"]),
     .init("slime", "packs are not padded; leave it out", [.accept("data-pad-size-multiplier", "128")]),
-    .init("slime", "give the data sets as --eval-prompt-data NAME FILE", ["eval-config", "eval-reward-key"]),
+    .init("slime", "give the data sets as --eval-prompt-data NAME FILE", ["eval-config"]),
     .init("slime", "the reference is a Hugging Face folder that stays as it is; leave it out", [
       "ref-ckpt-step", "ref-update-interval",
     ]),
@@ -87,7 +87,7 @@ extension UnsupportedGroup {
       "ci-load-grad-norm",
     ]),
     .init("slime", "rewards are numbers of --rm-type, one response at a time; leave it out", [
-      "reward-key", "group-rm", "rm-url",
+      "group-rm", "rm-url",
     ]),
     .init("slime", "next-token prediction is all that is trained; leave it out", [
       "mtp-num-layers", .accept("mtp-loss-scaling-factor", "0.2"), "enable-mtp-training",

@@ -9,17 +9,25 @@ extension Tensor {
   ) -> Tensor {
     guard gradientsEnabled else { return body(input) }
     let saved = input.detached()
+    let needsInput = input.requiresGrad
+    // What is frozen gets no gradient.
+    let learned = parameters.indices.filter { parameters[$0].requiresGrad }
     return function(
       name, inputs: [input] + parameters, forward: { [body(saved)] },
       backward: { gradients in
-        guard let gradient = gradients[0] else { return Array(repeating: nil, count: 1 + parameters.count) }
-        return withGradients(true) {
+        var results = [Tensor?](repeating: nil, count: 1 + parameters.count)
+        guard let gradient = gradients[0] else { return results }
+        withGradients(true) {
           let again = saved.detached()
-          again.requiresGrad = true
-          let output = body(again)
-          return Tensor.gradients(
-            of: [output], by: [again] + parameters, gradients: [gradient], allowUnused: true)
+          again.requiresGrad = needsInput
+          let found = Tensor.gradients(
+            of: [body(again)], by: (needsInput ? [again] : []) + learned.map { parameters[$0] }, gradients: [gradient],
+            allowUnused: true)
+          for (place, gradient) in zip((needsInput ? [0] : []) + learned.map { $0 + 1 }, found) {
+            results[place] = gradient
+          }
         }
+        return results
       })[0]
   }
 }

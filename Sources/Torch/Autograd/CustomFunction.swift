@@ -4,15 +4,18 @@ import Foundation
 extension Tensor {
   /// An operation with a backward of the caller's.
   ///
-  /// `forward` runs with gradients off and returns fresh tensors (no views of `inputs`). `backward` maps the gradients
+  /// `forward` runs with gradients off and returns fresh tensors, or inputs unchanged. `backward` maps the gradients
   /// of the outputs to those of the inputs, in their order; nil is "no gradient" both ways. It may run on another
-  /// thread. What it captures lives as long as the graph: capture `detached()` outputs, since an output itself would
-  /// keep the graph alive.
+  /// thread. What it captures lives until the graph has been used: capture `detached()` outputs, since an output itself
+  /// would keep the graph alive.
   public static func function(
     _ name: String, inputs: [Tensor], forward: () -> [Tensor],
     backward: @escaping (_ outputGradients: [Tensor?]) -> [Tensor?]
   ) -> [Tensor] {
-    let outputs = withoutGradients(forward)
+    // An input that comes back as itself needs a history of its own.
+    let outputs = withoutGradients(forward).map { output in
+      inputs.contains { $0.handle == output.handle } ? output.detached() : output
+    }
     withHandles(inputs) { inputs in
       withHandles(outputs) { ct_attach_backward(inputs, $0, name, ClosureBox.closure(backward)) }
     }

@@ -15,15 +15,15 @@ public var gradientsEnabled: Bool { ct_grad_enabled() }
 
 extension Tensor {
   public var requiresGrad: Bool {
-    get { withExtendedLifetime(self) { ct_requires_grad(handle) } }
+    get { withExtendedLifetime(self) { checked(ct_requires_grad(handle)) } }
     set { withExtendedLifetime(self) { ct_set_requires_grad(handle, newValue) }; checkTorchError() }
   }
 
-  public var isLeaf: Bool { withExtendedLifetime(self) { ct_is_leaf(handle) } }
+  public var isLeaf: Bool { withExtendedLifetime(self) { checked(ct_is_leaf(handle)) } }
 
   /// The accumulated gradient of a leaf.
   public var grad: Tensor? {
-    get { withExtendedLifetime(self) { ct_grad(handle).map { Tensor(owned: $0) } } }
+    get { withExtendedLifetime(self) { checked(ct_grad(handle)).map { Tensor(owned: $0) } } }
     set { withExtendedLifetime((self, newValue)) { ct_set_grad(handle, newValue?.handle) }; checkTorchError() }
   }
 

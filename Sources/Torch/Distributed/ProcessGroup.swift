@@ -20,16 +20,20 @@ public final class ProcessGroup {
   public let size: Int
   public let timeout: Duration
   private let handle: ct_group?
+  private let transport: Transport
 
-  private init(name: String, rank: Int, size: Int, timeout: Duration, handle: ct_group?) {
-    (self.name, self.rank, self.size, self.timeout, self.handle) = (name, rank, size, timeout, handle)
+  private enum Transport { case none, gloo, nccl }
+
+  private init(name: String, rank: Int, size: Int, timeout: Duration, _ transport: Transport, handle: ct_group?) {
+    (self.name, self.rank, self.size, self.timeout) = (name, rank, size, timeout)
+    (self.transport, self.handle) = (transport, handle)
   }
 
   deinit { if let handle { ct_group_release(handle) } }
 
   /// A group of one.
   public static func single(_ name: String = "single") -> ProcessGroup {
-    ProcessGroup(name: name, rank: 0, size: 1, timeout: .seconds(0), handle: nil)
+    ProcessGroup(name: name, rank: 0, size: 1, timeout: .seconds(0), .none, handle: nil)
   }
 
   /// A group over Gloo (CPU tensors); returns when every rank is there.
@@ -37,38 +41,69 @@ public final class ProcessGroup {
   public static func gloo(
     _ name: String, store: Store, rank: Int, size: Int, host: String = "127.0.0.1", timeout: Duration = .seconds(600)
   ) throws -> ProcessGroup {
-    guard size > 1 else { return .single(name) }
-    let own = try store.prefixed(name)
-    let handle = withExtendedLifetime(own) {
-      ct_gloo_group(own.handle, Int32(rank), Int32(size), host, timeout.milliseconds)
+    try join(name, store: store, rank: rank, size: size, timeout: timeout, .gloo) {
+      ct_gloo_group($0, Int32(rank), Int32(size), host, timeout.milliseconds)
     }
-    guard let handle else {
-      throw TorchError(
-        "rank \(rank) of \(size) could not join group '\(name)' within \(timeout): \(takeTorchError()?.description ?? "")")
-    }
-    return ProcessGroup(name: name, rank: rank, size: size, timeout: timeout, handle: handle)
   }
 
-  // MARK: Collectives. Each `start…` returns at once; the other form waits.
+  /// A group over NCCL (CUDA tensors), after `Runtime.openCUDA()`; the ranks meet in the first collective.
+  ///
+  /// The deadline is enforced by libtorch's watchdog: it ends the process with a message that names group, operation and
+  /// rank.
+  public static func nccl(
+    _ name: String, store: Store, rank: Int, size: Int, device: Device, timeout: Duration = .seconds(600)
+  ) throws -> ProcessGroup {
+    guard size > 1 else { return .single(name) }
+    let cuda = try CUDALibrary.opened()
+    return try join(name, store: store, rank: rank, size: size, timeout: timeout, .nccl) {
+      cuda.nccl_group($0, Int32(rank), Int32(size), Int32(device.index), name, timeout.milliseconds)
+    }
+  }
+
+  private static func join(
+    _ name: String, store: Store, rank: Int, size: Int, timeout: Duration, _ transport: Transport,
+    _ body: (ct_store) -> ct_group?
+  ) throws -> ProcessGroup {
+    guard (0..<size).contains(rank) else {
+      throw TorchError("rank \(rank) cannot be in group '\(name)' of \(size); ranks go from 0 to \(size - 1)")
+    }
+    guard size > 1 else { return .single(name) }
+    let own = try store.prefixed(name)
+    let failure = "rank \(rank) of \(size) could not join group '\(name)' within \(timeout)"
+    let handle = try withExtendedLifetime(own) {
+      try requireHandle(orThrow: { "\(failure): \($0)" }) { body(own.handle) }
+    }
+    let group = ProcessGroup(name: name, rank: rank, size: size, timeout: timeout, transport, handle: handle)
+    // A rank of Gloo is done when it is connected itself; were it to leave at once, the others could not connect.
+    if transport == .gloo {
+      do { try catchingTorchErrors(group.barrier) } catch { throw TorchError("\(failure): \(error)") }
+    }
+    return group
+  }
+
+  // MARK: Collectives on contiguous tensors. Each `start…` returns at once, and its result is there after the work's
+  // `wait`; the other form waits.
 
   /// Reduces `tensor` over all ranks, in place.
   public func startAllReduce(_ tensor: Tensor, _ reduction: Reduction = .sum) -> Work {
-    start("all_reduce", [tensor]) { ct_all_reduce($0, tensor.handle, reduction.rawValue, timeout.milliseconds) }
+    start("all_reduce", [tensor], averaging: reduction == .average ? tensor : nil) {
+      ct_all_reduce($0, $1[0].handle, self.native(reduction).rawValue, timeout.milliseconds)
+    }
   }
 
   /// `output` is the ranks' `input`s one after another along dimension 0.
   public func startAllGather(_ input: Tensor, into output: Tensor) -> Work {
     guard handle != nil else { return copy(input, output) }
-    return start("all_gather", [input, output]) {
-      ct_all_gather($0, output.handle, input.handle, timeout.milliseconds)
+    return start("all_gather", movingBytes([input, output])) {
+      ct_all_gather($0, $1[1].handle, $1[0].handle, timeout.milliseconds)
     }
   }
 
   /// `output` is this rank's share, along dimension 0, of the reduction of all ranks' `input`s.
   public func startReduceScatter(_ input: Tensor, into output: Tensor, _ reduction: Reduction = .sum) -> Work {
     guard handle != nil else { return copy(input, output) }
-    return start("reduce_scatter", [input, output]) {
-      ct_reduce_scatter($0, output.handle, input.handle, reduction.rawValue, timeout.milliseconds)
+    return start("reduce_scatter", [input, output], averaging: reduction == .average ? output : nil) {
+      ct_reduce_scatter($0, $1[1].handle, $1[0].handle, self.native(reduction).rawValue, timeout.milliseconds)
     }
   }
 
@@ -78,25 +113,25 @@ public final class ProcessGroup {
     _ input: Tensor, into output: Tensor, inputSplits: [Int] = [], outputSplits: [Int] = []
   ) -> Work {
     guard handle != nil else { return copy(input, output) }
-    return start("all_to_all", [input, output]) { group in
+    return start("all_to_all", movingBytes([input, output])) { group, tensors in
       withInts(outputSplits) { outputs in
         withInts(inputSplits) {
-          ct_all_to_all(group, output.handle, input.handle, outputs, $0, timeout.milliseconds)
+          ct_all_to_all(group, tensors[1].handle, tensors[0].handle, outputs, $0, timeout.milliseconds)
         }
       }
     }
   }
 
   public func startBroadcast(_ tensor: Tensor, from root: Int) -> Work {
-    start("broadcast", [tensor]) { ct_broadcast($0, tensor.handle, Int32(root), timeout.milliseconds) }
+    start("broadcast", movingBytes([tensor])) { ct_broadcast($0, $1[0].handle, Int32(root), timeout.milliseconds) }
   }
 
   public func startSend(_ tensor: Tensor, to destination: Int, tag: Int = 0) -> Work {
-    start("send", [tensor]) { ct_send($0, tensor.handle, Int32(destination), Int32(tag)) }
+    start("send", movingBytes([tensor])) { ct_send($0, $1[0].handle, Int32(destination), Int32(tag)) }
   }
 
   public func startReceive(_ tensor: Tensor, from source: Int, tag: Int = 0) -> Work {
-    start("receive", [tensor]) { ct_receive($0, tensor.handle, Int32(source), Int32(tag)) }
+    start("receive", movingBytes([tensor])) { ct_receive($0, $1[0].handle, Int32(source), Int32(tag)) }
   }
 
   public func allReduce(_ tensor: Tensor, _ reduction: Reduction = .sum) { startAllReduce(tensor, reduction).wait() }
@@ -112,43 +147,85 @@ public final class ProcessGroup {
   public func receive(_ tensor: Tensor, from source: Int, tag: Int = 0) {
     startReceive(tensor, from: source, tag: tag).wait()
   }
-  public func barrier() { start("barrier", []) { ct_barrier($0, timeout.milliseconds) }.wait() }
+  public func barrier() { start("barrier", []) { group, _ in ct_barrier(group, timeout.milliseconds) }.wait() }
 
   private func copy(_ input: Tensor, _ output: Tensor) -> Work {
     withoutGradients { _ = output.copy_(input.view(output.shape)) }
     return Work(nil, describing: "", tensors: [], timeout: timeout)
   }
 
-  private func start(_ operation: String, _ tensors: [Tensor], _ body: (ct_group) -> ct_work?) -> Work {
+  /// Gloo cannot average: it sums, and the work divides.
+  private func native(_ reduction: Reduction) -> Reduction {
+    transport == .gloo && reduction == .average ? .sum : reduction
+  }
+
+  /// Gloo knows few types; where nothing is computed, bytes do.
+  private func movingBytes(_ tensors: [Tensor]) -> [Tensor] {
+    guard transport == .gloo else { return tensors }
+    return tensors.map { tensor in
+      switch tensor.dtype {
+      case .bool, .int8, .float8e4m3, .float8e5m2: tensor.detached().viewing(.uint8)
+      case .int16: tensor.detached().viewing(.float16)
+      default: tensor
+      }
+    }
+  }
+
+  private func start(
+    _ operation: String, _ tensors: [Tensor], averaging result: Tensor? = nil, _ body: (ct_group, [Tensor]) -> ct_work?
+  ) -> Work {
     let place = "\(operation) in group '\(name)' on rank \(rank) of \(size)"
-    guard let handle else { return Work(nil, describing: place, tensors: [], timeout: timeout) }
-    guard let work = withExtendedLifetime(tensors, { body(handle) }) else {
-      raiseTorchError("\(place) failed: \(takeTorchError()?.description ?? "")")
+    func failed(_ reason: String) -> Work {
+      raiseTorchError("\(place) failed: \(reason)")
       return Work(nil, describing: place, tensors: [], timeout: timeout)
     }
-    return Work(work, describing: place, tensors: tensors, timeout: timeout)
+    guard let handle else { return Work(nil, describing: place, tensors: [], timeout: timeout) }
+    for tensor in tensors where tensor.isDefined && !tensor.isContiguous {
+      return failed("a tensor of shape \(tensor.shape) with strides \(tensor.strides) is not contiguous")
+    }
+    let (work, error) = withExtendedLifetime((self, tensors)) { isolatingTorchError { body(handle, tensors) } }
+    guard let work else { return failed(error?.description ?? "no reason given") }
+    // NCCL's wait is for the stream; with a time it would block the thread. Its watchdog has the deadline.
+    return Work(
+      work, describing: place, tensors: tensors, timeout: timeout, blocksThread: transport != .nccl,
+      dividing: transport == .gloo ? result : nil, by: size)
   }
 }
 
-/// A collective under way. It keeps its tensors until it is waited for.
+/// A collective under way. It keeps its tensors; what it has computed is there after `wait`.
 public final class Work {
   private let handle: ct_work?
   private let place: String
   private let tensors: [Tensor]
   private let timeout: Duration
+  private let blocksThread: Bool
+  private var sum: Tensor?
+  private let divisor: Int
 
-  fileprivate init(_ handle: ct_work?, describing place: String, tensors: [Tensor], timeout: Duration) {
+  fileprivate init(
+    _ handle: ct_work?, describing place: String, tensors: [Tensor], timeout: Duration, blocksThread: Bool = true,
+    dividing sum: Tensor? = nil, by divisor: Int = 1
+  ) {
     (self.handle, self.place, self.tensors, self.timeout) = (handle, place, tensors, timeout)
+    (self.blocksThread, self.sum, self.divisor) = (blocksThread, sum, divisor)
   }
 
   deinit { if let handle { ct_work_release(handle) } }
 
-  public var isCompleted: Bool { handle.map { ct_work_is_completed($0) } ?? true }
+  public var isCompleted: Bool {
+    withExtendedLifetime(self) { handle.map { work in isolatingTorchError { ct_work_is_completed(work) }.0 } ?? true }
+  }
 
   /// Returns when the collective is done (on a GPU: when the current stream waits for it).
   public func wait() {
     guard let handle else { return }
-    let done = withExtendedLifetime(self) { ct_work_wait(handle, timeout.milliseconds) }
-    if !done { raiseTorchError("\(place) failed (deadline \(timeout)): \(takeTorchError()?.description ?? "no reason given")") }
+    let (done, error) = withExtendedLifetime(self) {
+      isolatingTorchError { ct_work_wait(handle, blocksThread ? timeout.milliseconds : 0) }
+    }
+    guard done else {
+      return raiseTorchError("\(place) failed (deadline \(timeout)): \(error?.description ?? "no reason given")")
+    }
+    if let sum { withoutGradients { _ = sum.div_(divisor) } }
+    sum = nil
   }
 }

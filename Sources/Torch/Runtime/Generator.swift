@@ -5,10 +5,13 @@ public final class Generator {
   let handle: ct_generator
 
   public init(seed: UInt64, device: Device = .cpu) {
-    guard let handle = ct_generator_new(device.kind.rawValue, Int32(device.index), seed) else {
-      fatalError(takeTorchError()?.description ?? "no random generator for \(device)")
+    if let handle = ct_generator_new(device.kind.rawValue, Int32(device.index), seed) {
+      self.handle = handle
+    } else {
+      stopOutsideScope()
+      // The scope fails in the end; until then there is something to draw from.
+      handle = ct_generator_new(Device.Kind.cpu.rawValue, -1, seed)!
     }
-    self.handle = handle
   }
 
   deinit { ct_generator_release(handle) }

@@ -11,21 +11,29 @@ public enum Runtime {
     set { ct_set_num_threads(Int32(newValue)) }
   }
 
-  /// Opens libtorch_cuda (and our own CUDA library, where it exists) for the whole process, before the first CUDA tensor.
+  /// Opens libtorch_cuda for the whole process, before the first CUDA tensor, and our own GPU library where it lies
+  /// beside the executable or beside libtorch.
   ///
-  /// The library is looked for beside the libtorch_cpu that is linked, then by the loader's own rules.
+  /// libtorch_cuda is looked for beside the libtorch_cpu that is linked, then by the loader's own rules.
   /// - Throws: `TorchError` when there is no CUDA library or no GPU.
   public static func openCUDA() throws {
-    if ct_has_cuda() { return }
-    let beside = URL(fileURLWithPath: libraryFolder()).appendingPathComponent("libtorch_cuda.so").path
-    let name = FileManager.default.fileExists(atPath: beside) ? beside : "libtorch_cuda.so"
-    guard ct_load_library(name) else {
-      throw TorchError("--device cuda needs libtorch_cuda.so: \(takeTorchError()?.description ?? "it could not be opened")")
+    if !ct_has_cuda() {
+      let beside = libraryFolder.appendingPathComponent("libtorch_cuda.so").path
+      let name = FileManager.default.fileExists(atPath: beside) ? beside : "libtorch_cuda.so"
+      let (isOpen, error) = isolatingTorchError { ct_load_library(name) }
+      guard isOpen else {
+        throw TorchError("--device cuda needs libtorch_cuda.so: \(error?.description ?? "it could not be opened")")
+      }
+      guard isolatingTorchError(ct_has_cuda).0 else {
+        throw TorchError("--device cuda was asked for, but this machine has no usable NVIDIA GPU; use --device cpu")
+      }
     }
-    guard ct_has_cuda() else {
-      throw TorchError("--device cuda was asked for, but this machine has no usable NVIDIA GPU; use --device cpu")
-    }
+    let executable = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+    try CUDALibrary.open(in: [executable.deletingLastPathComponent(), libraryFolder])
   }
+
+  /// Whether `openCUDA()` found our own GPU library (NCCL groups, streams, memory figures).
+  public static var hasCUDALibrary: Bool { ct_cuda() != nil }
 
   public static var cudaDeviceCount: Int { Int(ct_cuda_device_count()) }
 
@@ -47,8 +55,7 @@ public enum Runtime {
   public static func setDeterministic(_ on: Bool) { ct_set_deterministic(on) }
 
   /// The folder of the linked libtorch.
-  private static func libraryFolder() -> String {
-    guard let path = ct_library_path() else { return "" }
-    return URL(fileURLWithPath: String(cString: path)).deletingLastPathComponent().path
+  public static var libraryFolder: URL {
+    URL(fileURLWithPath: ct_library_path().map { String(cString: $0) } ?? "").deletingLastPathComponent()
   }
 }

@@ -11,8 +11,12 @@ public struct TorchError: Error, Equatable, CustomStringConvertible {
 ///
 /// Model code does not say `try` on every line: inside the scope a failed operation gives an undefined tensor, what
 /// depends on it fails as well, and the first message is thrown at the end. Outside any scope an error stops the
-/// process with its message.
+/// process with its message. A scope inside a scope that has failed already throws the same error at once.
 public func catchingTorchErrors<Result>(_ body: () throws -> Result) throws -> Result {
+  if let earlier = takeTorchError() {
+    ct_raise(earlier.description)
+    throw earlier
+  }
   ct_scope_add(1)
   let outcome: Swift.Result<Result, any Error>
   do { outcome = .success(try body()) } catch { outcome = .failure(error) }
@@ -25,6 +29,23 @@ public func catchingTorchErrors<Result>(_ body: () throws -> Result) throws -> R
 package func raiseTorchError(_ message: String) {
   ct_raise(message)
   checkTorchError()
+}
+
+/// Runs `body` as if no error waited and takes the error that it leaves; an earlier one waits on.
+func isolatingTorchError<Result>(_ body: () -> Result) -> (Result, TorchError?) {
+  let earlier = takeTorchError()
+  let result = body()
+  let error = takeTorchError()
+  if let earlier { ct_raise(earlier.description) }
+  return (result, error)
+}
+
+/// The handle that `body` makes.
+/// - Throws: `TorchError` with the sentence that `explain` makes of libtorch's reason.
+func requireHandle<Handle>(orThrow explain: (_ reason: String) -> String, _ body: () -> Handle?) throws -> Handle {
+  let (handle, error) = isolatingTorchError(body)
+  if let handle { return handle }
+  throw TorchError(explain(error?.description ?? "no reason given"))
 }
 
 func takeTorchError() -> TorchError? {

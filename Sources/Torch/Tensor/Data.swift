@@ -5,19 +5,13 @@ extension Tensor {
   /// A copy of `values` on the CPU, of shape `[count]` unless another is given.
   public convenience init<Element: TensorElement>(_ values: [Element], shape: [Int]? = nil) {
     let tensor = Tensor.empty([values.count], dtype: Element.dtype)
-    values.withUnsafeBytes { source in
-      if let base = source.baseAddress, source.count > 0 {
-        ct_data(tensor.handle)!.copyMemory(from: base, byteCount: source.count)
-      }
-    }
-    let shaped = shape.map { tensor.view($0) } ?? tensor
-    self.init(owned: ct_retain(shaped.handle))
+    values.withUnsafeBytes { source in tensor.withMutableBytes { if $0.count == source.count { $0.copyMemory(from: source) } } }
+    self.init(retaining: shape.map { tensor.view($0) } ?? tensor)
   }
 
   /// A number without dimensions.
   public convenience init(_ value: some TensorScalar, dtype: DType = .float32, device: Device = .cpu) {
-    let tensor = Tensor.full([], value, dtype: dtype, device: device)
-    self.init(owned: ct_retain(tensor.handle))
+    self.init(retaining: .full([], value, dtype: dtype, device: device))
   }
 
   /// Memory of someone else, seen as a contiguous tensor without a copy; `release` runs after its last use.
@@ -32,23 +26,34 @@ extension Tensor {
 
   /// The elements in row-major order, copied (and converted when the type differs).
   public func array<Element: TensorElement>(_ type: Element.Type = Element.self) -> [Element] {
-    withBytes(as: Element.dtype) { bytes in
-      Array(bytes.bindMemory(to: Element.self))
-    }
+    withBytes(as: Element.dtype) { Array($0.bindMemory(to: Element.self)) }
+  }
+
+  private convenience init(retaining other: Tensor) {
+    self.init(owned: withExtendedLifetime(other) { ct_retain(other.handle) })
   }
 
   /// The memory of this tensor, if it is contiguous on the CPU, else of a copy; valid inside `body` only.
   public func withBytes<R>(as dtype: DType? = nil, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
     let source = detached().to(dtype: dtype, device: .cpu).contiguous()
     defer { withExtendedLifetime(source) {} }
-    return try body(UnsafeRawBufferPointer(start: ct_data(source.handle), count: source.byteCount))
+    return try body(UnsafeRawBufferPointer(source.memory))
   }
 
   /// The memory itself, for writing; the tensor must be contiguous on the CPU.
   public func withMutableBytes<R>(_ body: (UnsafeMutableRawBufferPointer) throws -> R) rethrows -> R {
-    precondition(isContiguous && device.kind == .cpu, "withMutableBytes needs a contiguous tensor on the CPU")
+    if isDefined && !(isContiguous && device.kind == .cpu) {
+      raiseTorchError("withMutableBytes needs a contiguous tensor on the CPU, not one on \(device) with strides \(strides)")
+      return try body(UnsafeMutableRawBufferPointer(start: nil, count: 0))
+    }
     defer { withExtendedLifetime(self) {} }
-    return try body(UnsafeMutableRawBufferPointer(start: ct_data(handle), count: byteCount))
+    return try body(memory)
+  }
+
+  /// Empty where there is none (an error then waits).
+  private var memory: UnsafeMutableRawBufferPointer {
+    let start = checked(ct_data(handle))
+    return UnsafeMutableRawBufferPointer(start: start, count: start == nil ? 0 : byteCount)
   }
 
   /// The only element, as a double.
@@ -69,7 +74,7 @@ extension Tensor {
 
   // MARK: Storage
 
-  public var storageByteCount: Int { withExtendedLifetime(self) { ct_storage_bytes(handle) } }
+  public var storageByteCount: Int { withExtendedLifetime(self) { checked(ct_storage_bytes(handle)) } }
 
   /// Frees the storage of this tensor and all its views; `refillStorage` must come before their next use.
   package func emptyStorage() {

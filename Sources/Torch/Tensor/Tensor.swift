@@ -39,27 +39,26 @@ public final class Tensor {
   /// False for the result of an operation that failed.
   public var isDefined: Bool { withExtendedLifetime(self) { ct_is_defined(handle) } }
 
-  /// Sizes of all dimensions.
-  public var shape: [Int] {
-    withExtendedLifetime(self) {
-      [Int](unsafeUninitializedCapacity: dimensionCount) { buffer, count in
-        buffer.withMemoryRebound(to: Int64.self) { ct_sizes(handle, $0.baseAddress) }
-        count = dimensionCount
-      }
-    }
-  }
+  /// Sizes of all dimensions; ones for the result of an operation that failed.
+  public var shape: [Int] { perDimension(ct_sizes) }
 
   /// Elements to step over for one step in each dimension.
-  public var strides: [Int] {
+  public var strides: [Int] { perDimension(ct_strides) }
+
+  private func perDimension(_ fill: (ct_tensor, UnsafeMutablePointer<Int64>?) -> Void) -> [Int] {
     withExtendedLifetime(self) {
-      [Int](unsafeUninitializedCapacity: dimensionCount) { buffer, count in
-        buffer.withMemoryRebound(to: Int64.self) { ct_strides(handle, $0.baseAddress) }
-        count = dimensionCount
+      let dimensions = dimensionCount
+      // Code that looks at sizes of a failed result must reach the end of its scope: nothing to divide by is 0, and
+      // there are enough of them.
+      guard isDefined else { return Array(repeating: 1, count: 8) }
+      return [Int](unsafeUninitializedCapacity: dimensions) { buffer, count in
+        buffer.withMemoryRebound(to: Int64.self) { fill(handle, $0.baseAddress) }
+        count = dimensions
       }
     }
   }
 
-  public var dimensionCount: Int { withExtendedLifetime(self) { Int(ct_dim(handle)) } }
+  public var dimensionCount: Int { withExtendedLifetime(self) { checked(Int(ct_dim(handle))) } }
 
   /// The size of one dimension; negative ones count from the end.
   public func size(_ dimension: Int) -> Int {
@@ -67,12 +66,12 @@ public final class Tensor {
   }
 
   /// How many elements there are.
-  public var count: Int { withExtendedLifetime(self) { Int(ct_numel(handle)) } }
+  public var count: Int { withExtendedLifetime(self) { checked(Int(ct_numel(handle))) } }
   public var byteCount: Int { count * dtype.size }
 
   public var dtype: DType {
     withExtendedLifetime(self) {
-      let code = ct_dtype(handle)
+      let code = checked(ct_dtype(handle))
       guard let dtype = DType(rawValue: code) else { fatalError("a tensor of libtorch's scalar type \(code)") }
       return dtype
     }
@@ -80,23 +79,23 @@ public final class Tensor {
 
   public var device: Device {
     withExtendedLifetime(self) {
-      let kind = ct_device_type(handle)
+      let kind = checked(ct_device_type(handle))
       guard let known = Device.Kind(rawValue: kind) else { fatalError("a tensor on libtorch's device type \(kind)") }
       return Device(kind: known, index: Int(ct_device_index(handle)))
     }
   }
 
-  public var isContiguous: Bool { withExtendedLifetime(self) { ct_is_contiguous(handle) } }
+  public var isContiguous: Bool { withExtendedLifetime(self) { checked(ct_is_contiguous(handle)) } }
 
   public func sharesStorage(with other: Tensor) -> Bool {
-    withExtendedLifetime((self, other)) { ct_shares_storage(handle, other.handle) }
+    withExtendedLifetime((self, other)) { checked(ct_shares_storage(handle, other.handle)) }
   }
 }
 
 extension Tensor: CustomStringConvertible {
   public var description: String {
     withExtendedLifetime(self) {
-      guard let text = ct_description(handle) else { return "undefined tensor" }
+      let text = ct_description(handle)!
       defer { free(text) }
       return String(cString: text)
     }

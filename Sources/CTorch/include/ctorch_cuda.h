@@ -1,0 +1,51 @@
+// The GPU half: a table of functions that CTorchCUDA, a shared library of its own, offers. It is opened at run time,
+// after libtorch_cuda and only where there is a GPU, so that one binary serves both. Errors as in ctorch.h.
+#pragma once
+
+#include "ctorch.h"
+
+typedef struct {
+  int64_t id;
+  int32_t device_index;
+} ct_stream;
+
+typedef struct ct_event_impl* ct_event;
+
+// Bytes on a device: what the driver says, and what libtorch's allocator holds of it.
+typedef struct {
+  uint64_t free;
+  uint64_t total;
+  uint64_t allocated;
+  uint64_t peak_allocated;
+  uint64_t reserved;
+} ct_memory;
+
+typedef struct {
+  // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say.
+  ct_group (*nccl_group)(ct_store store, int32_t rank, int32_t size, int32_t device_index, const char* name,
+                         int64_t timeout_ms);
+
+  bool (*memory)(int32_t device_index, ct_memory* out);
+  void (*reset_peak_memory)(int32_t device_index);
+  void (*empty_cache)(void);
+
+  ct_stream (*current_stream)(int32_t device_index);
+  ct_stream (*pool_stream)(int32_t device_index, bool high_priority);
+  void (*set_current_stream)(ct_stream stream);
+  void (*synchronize_stream)(ct_stream stream);
+  // Keeps the tensor's memory from other use until what the stream has queued is done.
+  void (*record_stream)(ct_tensor tensor, ct_stream stream);
+
+  ct_event (*event)(bool timed);
+  void (*release_event)(ct_event event);
+  void (*record_event)(ct_event event, ct_stream stream);
+  void (*wait_event)(ct_event event, ct_stream stream);
+  void (*synchronize_event)(ct_event event);
+  bool (*event_is_done)(ct_event event);
+  double (*milliseconds_between)(ct_event start, ct_event end);
+} ct_cuda_functions;
+
+// Opens CTorchCUDA at `path`; false with an error when it cannot be opened or belongs to another build.
+CT_API bool ct_open_cuda_library(const char* path);
+// The table, or NULL while the library is not open.
+CT_API const ct_cuda_functions* ct_cuda(void);

@@ -1,0 +1,37 @@
+// The table of functions, and where errors go: to the CTorch that opened this library.
+#include "cuda_functions.h"
+
+namespace ctorch {
+
+static void (*raise)(const char* message) = nullptr;
+
+void set_error(const char* message) noexcept { raise(message); }
+void refuse_undefined() { TORCH_CHECK(false, "the result of a failed operation was used"); }
+
+}  // namespace ctorch
+
+using namespace ctorch;
+
+CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(const char*)) {
+  static const ct_cuda_functions functions = {
+      .nccl_group = nccl_group,
+      .memory = memory,
+      .reset_peak_memory = reset_peak_memory,
+      .empty_cache = empty_cache,
+      .current_stream = current_stream,
+      .pool_stream = pool_stream,
+      .set_current_stream = set_current_stream,
+      .synchronize_stream = synchronize_stream,
+      .record_stream = record_stream,
+      .event = event,
+      .release_event = release_event,
+      .record_event = record_event,
+      .wait_event = wait_event,
+      .synchronize_event = synchronize_event,
+      .event_is_done = event_is_done,
+      .milliseconds_between = milliseconds_between,
+  };
+  if (size != sizeof(functions)) return nullptr;
+  ctorch::raise = raise;
+  return &functions;
+}

@@ -1,0 +1,94 @@
+import Testing
+import Torch
+
+@Suite struct OptimizerTests {
+  private struct Run: Decodable {
+    struct Step: Decodable {
+      let learningRate: Double
+      let gradients: [[Float]?]
+      let parameters: [[Float]]
+    }
+    let shapes: [[Int]]
+    let options: AdamW.Options
+    let start: [[Float]]
+    let steps: [Step]
+  }
+
+  @Test func adamWStepsAsPyTorchDoes() throws {
+    let run: Run = try torchFixture("adamw")
+    let parameters = zip(run.start, run.shapes).map { Tensor($0, shape: $1) }
+    for parameter in parameters { parameter.requiresGrad = true }
+    let optimizer = AdamW(parameters, options: run.options)
+    for step in run.steps {
+      for (parameter, gradient) in zip(parameters, step.gradients) {
+        parameter.grad = gradient.map { Tensor($0, shape: parameter.shape) }
+      }
+      optimizer.step(learningRate: step.learningRate)
+      for (parameter, expected) in zip(parameters, step.parameters) {
+        #expect(isClose(parameter.detached(), Tensor(expected, shape: parameter.shape), 1e-6))
+      }
+    }
+    #expect(optimizer.steps.map { $0.item() } == [6, 5, 6])
+    #expect(parameters.allSatisfy { $0.requiresGrad && $0.isLeaf })
+  }
+
+  @Test func aStepWithoutGradientsChangesNothing() {
+    let parameter = Tensor.ones([2])
+    parameter.requiresGrad = true
+    AdamW([parameter], options: .init(weightDecay: 0.1)).step(learningRate: 1)
+    #expect(parameter.array(Float.self) == [1, 1])
+  }
+
+  /// The same as one tensor at a time.
+  @Test func foreachOperators() {
+    let generator = Generator(seed: 3)
+    func lists() -> [Tensor] { [[3], [2, 2], [1, 4]].map { Tensor.rand($0, generator: generator) + 0.1 } }
+    func expectEqual(_ a: [Tensor], _ b: [Tensor]) {
+      #expect(a.count == b.count && zip(a, b).allSatisfy { isClose($0, $1) })
+    }
+    let (a, b, c) = (lists(), lists(), lists())
+    func changed(_ change: ([Tensor]) -> Void) -> [Tensor] {
+      let copy = a.map { $0.clone() }
+      change(copy)
+      return copy
+    }
+    let pairs = zip(a, b)
+    expectEqual(changed { Tensor.foreachAdd_($0, scalar: 2) }, a.map { $0 + 2 })
+    expectEqual(changed { Tensor.foreachAdd_($0, other: b, alpha: 0.5) }, pairs.map { $0 + $1 * 0.5 })
+    expectEqual(changed { Tensor.foreachAdd_($0, other: Tensor(3)) }, a.map { $0 + 3 })
+    expectEqual(changed { Tensor.foreachSub_($0, other: b) }, pairs.map { $0 - $1 })
+    expectEqual(changed { Tensor.foreachMul_($0, scalar: 0.25) }, a.map { $0 * 0.25 })
+    expectEqual(changed { Tensor.foreachMul_($0, other: b) }, pairs.map { $0 * $1 })
+    expectEqual(changed { Tensor.foreachMul_($0, other: Tensor(3)) }, a.map { $0 * 3 })
+    expectEqual(changed { Tensor.foreachDiv_($0, scalar: 3) }, a.map { $0 / 3 })
+    expectEqual(changed { Tensor.foreachDiv_($0, other: b) }, pairs.map { $0 / $1 })
+    expectEqual(changed { Tensor.foreachLerp_($0, tensors1: b, weight: 0.25) }, pairs.map { $0 + ($1 - $0) * 0.25 })
+    expectEqual(
+      changed { Tensor.foreachAddcmul_($0, tensor1: b, tensor2: c, value: 2) },
+      zip(pairs, c).map { $0.0 + $0.1 * $1 * 2 })
+    expectEqual(
+      changed { Tensor.foreachAddcdiv_($0, tensor1: b, tensor2: c, value: 2) },
+      zip(pairs, c).map { $0.0 + $0.1 / $1 * 2 })
+    expectEqual(changed { Tensor.foreachSqrt_($0) }, a.map { $0.sqrt() })
+    expectEqual(changed { Tensor.foreachNeg_($0) }, a.map { -$0 })
+    expectEqual(changed { Tensor.foreachMaximum_($0, other: b) }, pairs.map { $0.maximum($1) })
+    expectEqual(changed { Tensor.foreachClampMin_($0, scalar: 0.5) }, a.map { $0.clampMin(0.5) })
+    expectEqual(changed { Tensor.foreachZero_($0) }, a.map { $0.zerosLike() })
+    expectEqual(changed { Tensor.foreachCopy_($0, src: b) }, b)
+    expectEqual(Tensor.foreachAdd(a, other: b), pairs.map { $0 + $1 })
+    expectEqual(Tensor.foreachMul(a, scalar: 2), a.map { $0 * 2 })
+    expectEqual(Tensor.foreachSqrt(a), a.map { $0.sqrt() })
+    expectEqual(Tensor.foreachAbs(a.map { -$0 }), a)
+    expectEqual(Tensor.foreachNorm(a), a.map { $0.square().sum().sqrt() })
+  }
+
+  @Test func unscalingFindsWhatIsNotFinite() {
+    let found = Tensor(0)
+    let gradients = [Tensor([2, 4] as [Float]), Tensor([6] as [Float])]
+    Tensor.ampForeachNonFiniteCheckAndUnscale_(gradients, foundInf: found, invScale: Tensor(0.5))
+    #expect(gradients.map { $0.array(Float.self) } == [[1, 2], [3]] && found.item() == 0)
+    gradients[1].fill_(Double.infinity)
+    Tensor.ampForeachNonFiniteCheckAndUnscale_(gradients, foundInf: found, invScale: Tensor(0.5))
+    #expect(found.item() == 1)
+  }
+}
