@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Builds CTorchCUDA, the library that the program opens where there is a GPU, into FOLDER (where the executable lies).
 #   Scripts/build_cuda.sh FOLDER
-# Needs .deps/torch and .deps/nvidia/cu13 and, of the wheel nvidia-nccl-cu13 of libtorch's own version, its headers in
-# .deps/nvidia/nccl/include. No GPU and no CUDA compiler.
+# Needs what Scripts/dependencies.py fetches with SLIME_CUDA=1. No GPU and no CUDA compiler.
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
@@ -15,8 +14,8 @@ compiler=${CXX:-$(command -v g++ || command -v clang++ || true)}
 
 fail() { echo "build_cuda: $*" >&2; exit 1; }
 [[ -n $compiler ]] || fail "a C++ compiler is missing: apt-get install -y g++"
-[[ -f $torch/lib/libtorch_cuda.so ]] || fail "$torch/lib/libtorch_cuda.so is missing: run ./slime build"
-[[ -f $nccl/nccl.h ]] || fail "$nccl/nccl.h is missing: run ./slime build"
+[[ -f $torch/lib/libtorch_cuda.so ]] || fail "$torch/lib/libtorch_cuda.so is missing: run SLIME_CUDA=1 ./slime build"
+[[ -f $nccl/nccl.h ]] || fail "$nccl/nccl.h is missing: run SLIME_CUDA=1 ./slime build"
 
 sources=("$root"/Sources/CTorchCUDA/*.cpp)
 headers=("$root"/Sources/CTorchCUDA/*.h "$root"/Sources/CTorch/*.h "$root"/Sources/CTorch/include/*.h)
@@ -28,7 +27,7 @@ trap 'rm -rf "$objects"' EXIT
 for source in "${sources[@]}"; do
   "$compiler" -std=c++20 -O2 -fPIC -fvisibility=hidden -w -DUSE_C10D_NCCL -DUSE_DISTRIBUTED -c "$source" \
     -o "$objects/$(basename "$source").o" -I"$torch/include" -I"$torch/include/torch/csrc/api/include" \
-    -I"$cuda" -I"$nccl" -I"$root/Sources/CTorchCUDA/declarations"
+    -I"$cuda" -I"$cuda/cccl" -I"$nccl"
 done
 # What is undefined here (NCCL, the CUDA runtime) libtorch_cuda brings along.
 mkdir -p "$folder"

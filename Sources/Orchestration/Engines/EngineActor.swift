@@ -27,7 +27,7 @@ public distributed actor EngineActor {
 
   public distributed func start(_ setup: EngineSetup) throws {
     Runtime.threadCount = setup.threadCount
-    if setup.device.kind == .cuda { try Runtime.openCUDA() }
+    try Runtime.open(setup.device, for: "an engine")
     let url = URL(fileURLWithPath: setup.folder)
     engine = try Engine(
       folder: HuggingFaceFolder(url), tokenizer: Tokenizer(folder: url),

@@ -101,18 +101,10 @@ extension ParallelContext {
   static func dataParallel(
     store: Store, rank: Int, size: Int, device: Device, timeout: Duration
   ) throws -> ParallelContext {
-    let group: ProcessGroup
-    if device.kind == .cuda {
-      try Runtime.openCUDA()
-      guard device.index < Runtime.cudaDeviceCount else {
-        throw TorchError(
-          "trainer rank \(rank) of \(size) needs GPU \(device.index), and this machine has \(Runtime.cudaDeviceCount); lower --actor-num-gpus-per-node")
-      }
-      Runtime.setCurrent(device)
-      group = try .nccl("data", store: store, rank: rank, size: size, device: device, timeout: timeout)
-    } else {
-      group = try .gloo("data", store: store, rank: rank, size: size, timeout: timeout)
-    }
+    try Runtime.open(device, for: "trainer rank \(rank)")
+    let group: ProcessGroup = device.kind == .cuda
+      ? try .nccl("data", store: store, rank: rank, size: size, device: device, timeout: timeout)
+      : try .gloo("data", store: store, rank: rank, size: size, timeout: timeout)
     return ParallelContext(world: group, tensor: .single("tensor"), data: group, device: device)
   }
 }

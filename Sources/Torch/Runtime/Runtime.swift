@@ -35,6 +35,19 @@ public enum Runtime {
   /// Whether `openCUDA()` found our own GPU library (NCCL groups, streams, memory figures).
   public static var hasCUDALibrary: Bool { ct_cuda() != nil }
 
+  /// Makes `device` the one that the process works on, after opening CUDA where it is a GPU.
+  /// - Parameter user: who needs it, for the message.
+  /// - Throws: `TorchError` when this machine has no such GPU.
+  public static func open(_ device: Device, for user: String) throws {
+    guard device.kind == .cuda else { return }
+    try openCUDA()
+    guard device.index < cudaDeviceCount else {
+      throw TorchError(
+        "\(user) needs GPU \(device.index), and this machine has \(cudaDeviceCount) (counted from 0); use fewer devices, or let trainer and engines share them with --colocate")
+    }
+    setCurrent(device)
+  }
+
   public static var cudaDeviceCount: Int { Int(ct_cuda_device_count()) }
 
   /// Waits until everything queued on the device is done.

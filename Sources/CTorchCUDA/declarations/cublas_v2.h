@@ -1,5 +1,0 @@
-// Declares the types that libtorch's headers mention; the library itself is not used here and its headers are not fetched.
-#pragma once
-
-typedef struct cublasContext* cublasHandle_t;
-enum cublasStatus_t : int;
