@@ -6,6 +6,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "internal.h"
@@ -28,6 +29,12 @@ ct_work give_work(c10::intrusive_ptr<c10d::Work> work) { return reinterpret_cast
 c10d::ReduceOp reduce_op(int32_t reduction) { return static_cast<c10d::ReduceOp::RedOpType>(reduction); }
 
 std::vector<int64_t> splits(ct_ints list) { return {list.data, list.data + list.count}; }
+
+// c10d's flight recorder looks groups up in a map without its lock, so that ranks that are threads of one process corrupt
+// it, and it takes a stack trace for every collective. Off, unless somebody asked for it.
+[[gnu::constructor]] void turn_flight_recorder_off() {
+  if (!getenv("TORCH_NCCL_TRACE_BUFFER_SIZE")) setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
+}
 
 }  // namespace
 
