@@ -73,6 +73,7 @@ public final class ProcessGroup {
       throw TorchError("rank \(rank) cannot be in group '\(name)' of \(size); ranks go from 0 to \(size - 1)")
     }
     guard size > 1 else { return .single(name) }
+    ct_turn_flight_recorder_off()
     let own = try store.prefixed(name)
     let failure = "rank \(rank) of \(size) could not join group '\(name)' within \(timeout)"
     let handle = try withExtendedLifetime(own) {
