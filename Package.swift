@@ -40,7 +40,7 @@ let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"], "Serving": [.product(name: "HummingbirdTesting", package: "hummingbird")],
 ]
 let tested = [
-  "JSON", "Torch", "Checkpoints", "Tokenization", "Models", "Training", "Inference", "Serving", "Rollout", "Observability",
+  "JSON", "Torch", "Checkpoints", "Tokenization", "Parallelism", "Models", "Training", "Inference", "Serving", "Rollout", "Observability",
   "Orchestration",
 ]
 let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in
@@ -76,8 +76,8 @@ let package = Package(
     .executableTarget(
       name: "SlimeCLI",
       dependencies: [
-        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Inference", "Serving", "Rollout", "Orchestration",
-        "Benchmarks",
+        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Training", "Inference", "Serving", "Rollout",
+        "Orchestration", "Benchmarks",
       ]),
     .testTarget(name: "SlimeCLITests", dependencies: ["SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
     .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),

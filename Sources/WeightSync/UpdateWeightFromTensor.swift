@@ -68,10 +68,10 @@ public struct UpdateWeightFromTensor: Sendable {
 
 /// Fills buckets from a rank's weights: what a `WeightSource` does.
 /// - Parameters:
-///   - unitCount: how many units there are; `weights` gathers one, on every rank.
+///   - elementCounts: how many numbers each unit holds, known on every rank; `weights` gathers one, on every rank.
 ///   - fills: whether this rank fills buckets (rank 0), or only takes part in gathering.
 public func exportWeights(
-  fromUnit unit: Int, unitCount: Int, byteLimit: Int, dtype: DType, fills: Bool,
+  fromUnit unit: Int, elementCounts: [Int], byteLimit: Int, dtype: DType, fills: Bool,
   weights: (Int) throws -> [(name: String, tensor: Tensor)]
 ) throws -> WeightExport {
   var gathered: [(name: String, tensor: Tensor)] = []
@@ -79,11 +79,11 @@ public func exportWeights(
   var next = unit
   repeat {
     let part = try weights(next)
-    bytes += part.reduce(0) { $0 + $1.tensor.count * dtype.size }
+    bytes += elementCounts[next] * dtype.size
     // Narrowed at once, so that not more than one unit is held in fp32.
     if fills { gathered += part.map { ($0.name, $0.tensor.to(dtype: dtype)) } }
     next += 1
-  } while next < unitCount && bytes < byteLimit
+  } while next < elementCounts.count && bytes < byteLimit
   let buckets = fills ? try catchingTorchErrors { try WeightBucket.fill(gathered, dtype: dtype, byteLimit: byteLimit) } : []
-  return WeightExport(buckets: buckets, nextUnit: next < unitCount ? next : nil)
+  return WeightExport(buckets: buckets, nextUnit: next < elementCounts.count ? next : nil)
 }

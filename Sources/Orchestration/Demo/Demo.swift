@@ -43,6 +43,7 @@ public enum Demo {
   private static func common(_ configuration: DemoConfiguration) -> TrainConfiguration {
     var train = TrainConfiguration()
     train.backend.device = configuration.device
+    train.backend.trainBackend = .fsdp
     train.cluster.colocate = true
     train.backend.useDynamicBatchSize = true
     train.backend.maxTokensPerGPU = 16_384
