@@ -4,6 +4,7 @@ Needs torch 2.11, 5 GB of memory and as much of disk for a moment. Run from anyw
 
   single/       a checkpoint saved by one process: every type, odd shapes and layouts, objects, a nested dictionary
   ranks/        a checkpoint saved by four processes: shards in one and two dimensions, uneven ones, replicas, objects
+  views/        a checkpoint put together by hand, of tensors that are views: offsets, strides, shared storages, a parameter
   metadata/     other layouts of single's .metadata: oldest (PyTorch 2.0), of Megatron-Core, damaged on purpose
   common.pt     what Megatron-Core keeps in a file of this name
   archives.json torch.save archives with any number of storages: length and CRC-32
@@ -36,6 +37,7 @@ import torch.distributed.checkpoint as dcp
 import torch.multiprocessing as multiprocessing
 from torch.distributed._shard.sharded_tensor.metadata import TensorProperties as OldTensorProperties
 from torch.distributed.checkpoint import metadata as dcp_metadata
+from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
@@ -233,6 +235,36 @@ def make_metadata():
     write_metadata("no-metadata", [1, 2])
 
 
+# MARK: Views
+
+def make_views():
+    """What other writers than PyTorch's own may save: it copies a view first."""
+    shutil.rmtree(ROOT / "views", ignore_errors=True)
+    (ROOT / "views").mkdir()
+    base = filled("base", torch.int32, (4, 5, 6))
+    views = {
+        "base": base, "last": base[3], "column": base[:, 2, 3], "steps": base[1::2, ::3, 1:6:2],
+        "permuted": base[1:3].permute(2, 0, 1), "expanded": base[2, 1:2].expand(3, 6),
+        "parameter": torch.nn.Parameter(base.to(torch.float32)[1, 2:4]), "scalar": base[3, 4, 5], "none": base[2:2],
+        "float8": filled("float8", torch.float8_e5m2, (6,))[2:5],
+    }
+    metadata = dcp_metadata.Metadata({}, storage_data={})
+    data = b""
+    for name, view in views.items():
+        stream = io.BytesIO()
+        torch.save(view, stream)
+        chunk = dcp_metadata.ChunkStorageMetadata(torch.Size([0] * view.dim()), view.shape)
+        metadata.state_dict_metadata[name] = dcp_metadata.TensorStorageMetadata(
+            dcp_metadata.TensorProperties(dtype=view.dtype), view.shape, [chunk])
+        metadata.storage_data[dcp_metadata.MetadataIndex(name, chunk.offsets, 0)] = _StorageInfo(
+            "tensors/all.distcp", len(data), len(stream.getvalue()))
+        data += stream.getvalue()
+    (ROOT / "views/tensors").mkdir()
+    (ROOT / "views/tensors/all.distcp").write_bytes(data)
+    (ROOT / "views/.metadata").write_bytes(pickle.dumps(metadata))
+    torch.save(views, ROOT / "views/all.pt")
+
+
 # MARK: torch.save
 
 def common():
@@ -393,6 +425,7 @@ if __name__ == "__main__":
     make_single()
     make_ranks()
     make_metadata()
+    make_views()
     make_torch_files()
     make_pickles()
     make_large()

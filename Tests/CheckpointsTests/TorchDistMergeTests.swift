@@ -67,6 +67,7 @@ import Torch
       + "its own")
     #expect(message(object(rank: 0), shard([4], [0], [4], rank: 1))
       == "'w' is a tensor for one of ranks 0 and 1, and an object for the other")
+    #expect(message(shard([4], [3], [2], rank: 6)) == "tensor 'w' of shape [4] has a shard [3:5] of rank 6, outside it")
     #expect(message(object(rank: 0), object("x", rank: 0)) == "rank 0 reported twice what it wrote")
     #expect(message(shard([4], [4], [0], rank: 0))
       == "tensor 'w' has elements, but all shards of it that were written have none")

@@ -84,6 +84,37 @@ import Torch
     }
   }
 
+  /// Tensors that are views of larger or other storages, in a file in a folder of the folder.
+  @Test func readsViewsAsTheyAreStored() throws {
+    let base = filled("base", .int32, [4, 5, 6])
+    let steps = base.slice(0, start: 1, end: 4, step: 2).slice(1, start: 0, end: 5, step: 3).slice(2, start: 1, end: 6, step: 2)
+    let views: [(String, Tensor)] = [
+      ("base", base), ("last", base.select(0, index: 3)), ("column", base.select(1, index: 2).select(1, index: 3)),
+      ("steps", steps), ("permuted", base.narrow(0, start: 1, length: 2).permute([2, 0, 1])),
+      ("expanded", base.select(0, index: 2).narrow(0, start: 1, length: 1).expand([3, 6])),
+      ("parameter", base.to(dtype: .float32).select(0, index: 1).narrow(0, start: 2, length: 2)),
+      ("scalar", base.select(0, index: 3).select(0, index: 4).select(0, index: 5)),
+      ("none", base.narrow(0, start: 2, length: 0)), ("float8", filled("float8", .float8e5m2, [6]).narrow(0, start: 2, length: 3)),
+    ]
+    let reader = try TorchDistReader(torchDistFixture("views"))
+    let all = try TorchFile.read(torchDistFixture("views/all.pt"))
+    var generator = SeededGenerator(state: 3)
+    for (name, view) in views {
+      let (shape, dtype, expected) = (view.shape, view.dtype, bytes(view))
+      let whole = try reader.tensor(name)
+      #expect(whole.shape == shape && whole.dtype == dtype && bytes(whole) == expected, "\(name)")
+      #expect(all[name]?.tensor == HostTensor(view), "\(name)")
+      for _ in 0..<10 {
+        let offsets = shape.map { Int.random(in: 0...$0, using: &generator) }
+        let box = TensorBox(
+          offsets: offsets, sizes: zip(shape, offsets).map { Int.random(in: 0...$0 - $1, using: &generator) })
+        #expect(
+          try bytes(reader.tensor(name, box)) == cut(box, of: expected, shape, elementSize: dtype.size), "\(name) \(box)")
+      }
+    }
+    #expect(reader.metadata.tensors.count == views.count)
+  }
+
   private func replaceMetadata(of folder: URL, by name: String) throws {
     let url = folder.appendingPathComponent(".metadata")
     try Data(contentsOf: torchDistFixture("metadata/" + name)).write(to: url)

@@ -13,11 +13,16 @@ public enum TorchFile {
   public static func write(_ value: PickleValue, to url: URL) throws {
     let partial = url.appendingPathExtension("partial")
     let output = try FileOutput(creating: partial)
-    try explaining(url) {
-      try TorchArchiveWriter.write(value, folder: url.deletingPathExtension().lastPathComponent, to: output)
+    do {
+      try explaining(url) {
+        try TorchArchiveWriter.write(value, folder: url.deletingPathExtension().lastPathComponent, to: output)
+      }
+      try output.finish()
+      try publish(partial, as: url)
+    } catch {
+      unlink(partial.path)
+      throw error
     }
-    try output.finish()
-    try publish(partial, as: url)
   }
 
   /// The sizes of the archive's entries, by name.

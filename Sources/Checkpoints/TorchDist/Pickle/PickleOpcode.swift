@@ -52,9 +52,3 @@ enum PickleOpcode: UInt8 {
   case memoize = 0x94
   case frame = 0x95
 }
-
-/// What is wrong with a pickle, to go behind a file's name.
-package struct PickleError: Error {
-  package let problem: String
-  init(_ problem: String) { self.problem = problem }
-}

@@ -47,15 +47,18 @@ public final class TorchDistReader: Sendable {
 
   // MARK: Tensors
 
-  /// A copy of a box of a tensor, or of all of it, on the CPU, in the type that it was saved in.
+  /// A copy of a box of a tensor, or of all of it, on the CPU, in the type that it was saved in. Throws `CheckpointError`,
+  /// and `TorchError` where there is not enough memory.
   public func tensor(_ name: String, _ box: TensorBox? = nil) throws -> Tensor {
     let entry = try description(of: name)
     let box = box ?? TensorBox(whole: entry.shape)
     let dtype = try dtype(of: entry)
-    try check(box, in: entry)
-    let tensor = Tensor.empty(box.sizes, dtype: dtype)
-    try read(entry, box, into: tensor)
-    return tensor
+    let parts = try parts(of: box, entry)
+    return try catchingTorchErrors {
+      let tensor = Tensor.empty(box.sizes, dtype: dtype)
+      try read(parts, of: entry, box, into: tensor)
+      return tensor
+    }
   }
 
   /// Fills a contiguous tensor on the CPU, of the same type, with a box of its own shape.
@@ -67,13 +70,13 @@ public final class TorchDistReader: Sendable {
         folder, "tensor '\(name)' is \(entry.shape); no box at \(offsets) of shape \(tensor.shape) can be read from it")
     }
     let box = TensorBox(offsets: offsets, sizes: tensor.shape)
-    try check(box, in: entry)
+    let parts = try parts(of: box, entry)
     guard tensor.dtype == (try dtype(of: entry)), tensor.device.kind == .cpu, tensor.isContiguous else {
       throw CheckpointError(
         folder, "tensor '\(name)' is \(entry.dtypeName) and can be read into a contiguous tensor of this type on the CPU, "
           + "not into one of \(tensor.dtype.name) on \(tensor.device) with strides \(tensor.strides)")
     }
-    try read(entry, box, into: tensor)
+    try read(parts, of: entry, box, into: tensor)
   }
 
   private func dtype(of entry: TorchDistMetadata.TensorEntry) throws -> DType {
@@ -83,10 +86,17 @@ public final class TorchDistReader: Sendable {
     return dtype
   }
 
-  private func check(_ box: TensorBox, in entry: TorchDistMetadata.TensorEntry) throws {
+  /// A shard, and what of it is asked for.
+  private typealias Part = (shard: TorchDistMetadata.Shard, box: TensorBox)
+
+  /// The shards' parts that make up a box. Throws where they do not.
+  private func parts(of box: TensorBox, _ entry: TorchDistMetadata.TensorEntry) throws -> [Part] {
     guard box.fits(entry.shape) else {
       throw CheckpointError(folder, "tensor '\(entry.name)' is \(entry.shape) and does not have the box \(box)")
     }
+    let parts = entry.shards.compactMap { shard in shard.box.intersection(box).map { (shard: shard, box: $0) } }
+    try checkCover(of: box, by: parts.map(\.box), entry)
+    return parts
   }
 
   private func checkCover(
@@ -102,9 +112,9 @@ public final class TorchDistReader: Sendable {
     }
   }
 
-  private func read(_ entry: TorchDistMetadata.TensorEntry, _ box: TensorBox, into tensor: Tensor) throws {
-    let parts = entry.shards.compactMap { shard in shard.box.intersection(box).map { (shard: shard, box: $0) } }
-    try checkCover(of: box, by: parts.map(\.box), entry)
+  private func read(
+    _ parts: [Part], of entry: TorchDistMetadata.TensorEntry, _ box: TensorBox, into tensor: Tensor
+  ) throws {
     try tensor.withMutableBytes { memory in
       guard let destination = memory.baseAddress else { return }
       for part in parts {

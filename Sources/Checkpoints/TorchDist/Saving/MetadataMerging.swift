@@ -44,6 +44,9 @@ private struct Merger {
   mutating func add(_ item: WrittenItem, of rank: Int) throws {
     let piece = Piece(item: item, rank: rank)
     if let first = pieces[item.name]?.first { try checkKind(first, piece) }
+    if case .shard(_, let shape, let box) = item.content, !box.fits(shape) {
+      throw CheckpointError("tensor '\(item.name)' of shape \(shape) has a shard \(box) of rank \(rank), outside it")
+    }
     if pieces[item.name] == nil {
       names.append(item.name)
       pieces[item.name] = []
