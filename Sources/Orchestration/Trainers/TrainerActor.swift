@@ -14,6 +14,7 @@ public distributed actor TrainerActor {
 
   private var store: Store?
   private var trainer: PolicyTrainer?
+  private var saving: BackgroundTask<RankContents?>?
   private var folder: HuggingFaceFolder?
   private var rank = 0
 
@@ -69,9 +70,16 @@ public distributed actor TrainerActor {
       weights: backend.weights(ofUnit:))
   }
 
-  /// Writes this rank's part of the training state into a folder that the driver made.
-  public distributed func saveState(into folder: String) throws {
-    try started().backend.saveState(into: URL(fileURLWithPath: folder))
+  /// Begins to write this rank's part of the training state into a folder that the driver made; training may go on.
+  public distributed func startSaving(into folder: String, withOptimizer: Bool) throws {
+    saving = try started().backend.startSaving(into: URL(fileURLWithPath: folder), withOptimizer: withOptimizer)
+  }
+
+  /// Waits until that is written.
+  public distributed func finishSaving() async throws -> RankContents? {
+    guard let saving else { throw TrainingError("trainer rank \(rank) is not saving") }
+    self.saving = nil
+    return try await saving.value
   }
 
   /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.

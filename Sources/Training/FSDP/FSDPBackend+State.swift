@@ -31,6 +31,12 @@ extension FSDPBackend {
     }
   }
 
+  public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
+    guard withOptimizer else { throw TrainingError("--no-save-optim is not supported yet by --train-backend fsdp; leave it out") }
+    try saveState(into: folder)
+    return BackgroundTask("save") { nil }
+  }
+
   public func saveState(into folder: URL) throws {
     let (rank, size) = (actor.sharded.group.rank, actor.sharded.group.size)
     try catchingTorchErrors {

@@ -26,3 +26,8 @@ public struct StagedItems: @unchecked Sendable {
     self.items = items
   }
 }
+
+extension TorchDistWriter {
+  /// Writes copies that were made before.
+  public func write(_ staged: StagedItems) throws -> RankContents { try write(staged.items) }
+}
