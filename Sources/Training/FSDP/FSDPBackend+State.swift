@@ -78,7 +78,7 @@ extension FSDPBackend {
 extension ShardedUnit {
   /// Copies this rank's slice out of a whole flat vector, whose padding may be another's.
   fileprivate func fillOwn(_ own: Tensor, from flat: Tensor, name: String) throws {
-    let count = parameters.reduce(0) { $0 + $1.count }
+    let count = learnedCount
     guard flat.count >= count else {
       throw TrainingError("the checkpoint's \(name) has \(flat.count) elements, but this model needs \(count)")
     }

@@ -29,7 +29,7 @@ public final class FSDPBackend: TrainBackend {
       configuration, parallel: parallel, computeType: options.computeType,
       gradientCheckpointing: options.gradientCheckpointing)
     self.actor = actor
-    policies = PolicyWeights(actor.sharded.shards)
+    policies = PolicyWeights(actor.sharded.weights)
     optimizer = AdamW(actor.sharded.shards, options: options.optimizer)
     if options.needsReference {
       try catchingTorchErrors { try actor.load(referenceFolder ?? folder) }

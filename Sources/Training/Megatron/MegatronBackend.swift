@@ -53,15 +53,13 @@ public final class MegatronBackend: TrainBackend {
     pipeline = Pipeline(parallel, chunkCount: chunks.count, dtype: options.computeType)
     runner = RecomputingRunner(options.megatron.recomputation)
     recomputesAttention = options.megatron.recomputation == .selective
-    policies = PolicyWeights(optimizer.buffers.map(\.weights))
+    policies = PolicyWeights(optimizer.weights)
     func load(_ folder: HuggingFaceFolder) throws {
       try catchingTorchErrors {
         let loaders = try chunks.map { try WeightLoader(folder, for: $0) }
-        for buffer in optimizer.buffers {
-          try buffer.fill { parameter in
-            let chunk = chunks.firstIndex { $0.table.parameters.contains { $0 === parameter } }!
-            return try loaders[chunk].tensor(parameter, dtype: .float32)
-          }
+        try optimizer.fill { parameter in
+          let chunk = chunks.firstIndex { $0.table.parameters.contains { $0 === parameter } }!
+          return try loaders[chunk].tensor(parameter, dtype: .float32)
         }
       }
     }

@@ -137,7 +137,7 @@ public final class PolicyTrainer {
     let model = backend.configuration
     let cost = ForwardCost(
       layers: model.layerCount, hiddenSize: model.hiddenSize, queryDimension: model.headCount * model.headDimension,
-      keyValueDimension: model.keyValueHeadCount * model.headDimension, intermediateSize: model.intermediateSize,
+      keyValueDimension: model.keyValueHeadCount * model.headDimension, intermediateSize: model.activeIntermediateSize,
       vocabularySize: model.vocabularySize)
     return batch.totalLengths.map { cost.operations(tokens: Int($0)) }
   }
