@@ -38,7 +38,7 @@ public struct MegatronNames {
     if let leaf = leaf(name, layer) { return one(prefix + leaf, lead: lead) }
     let words = name.split(separator: ".").map(String.init)
     let rest = piece.shape.dropFirst()
-    if words.count == 3, words[0] == "self_attn", let head = ["q_proj", "k_proj", "v_proj"].firstIndex(of: words[1]) {
+    if words.count == 3, words[0] == "self_attn", model.latentAttention == nil, let head = ["q_proj", "k_proj", "v_proj"].firstIndex(of: words[1]) {
       return heads(head, prefix + "self_attention.linear_qkv." + words[2], lead, piece, starts)
     }
     if words.count >= 3, let half = ["gate_proj", "up_proj"].firstIndex(of: words[words.count - 2]),
@@ -77,12 +77,19 @@ public struct MegatronNames {
     "mlp.shared_expert_gate.weight": "mlp.shared_experts.gate_weight",
   ]
 
+  private func isMixture(_ layer: Int) -> Bool { model.mixture?.layers.contains(layer) ?? false }
+
   private func leaf(_ name: String, _ layer: Int) -> String? {
-    name == "post_attention_layernorm.weight" ? "mlp.linear_fc1.layer_norm_weight" : Self.leaves[name]
+    guard name == "post_attention_layernorm.weight" else { return Self.leaves[name] }
+    // A dense layer's norm is fused into its first matrix.
+    return isMixture(layer) ? "pre_mlp_layernorm.weight" : "mlp.linear_fc1.layer_norm_weight"
   }
 
+  /// Layers that differ have names of their own.
   private func place(_ layer: Int) -> (prefix: String, lead: [Lead]) {
-    ("decoder.layers.", [Lead(index: layer, count: model.layerCount)])
+    let areAlike = model.mixture.map { $0.layers.count == model.layerCount } ?? true
+    return areAlike
+      ? ("decoder.layers.", [Lead(index: layer, count: model.layerCount)]) : ("decoder.layers.\(layer).", [])
   }
 
   /// `mlp`, `mlp.experts.3`, `mlp.shared_experts`.
@@ -90,6 +97,10 @@ public struct MegatronNames {
     switch words.count {
     case 1 where words[0] == "mlp": ("mlp", [])
     case 2 where words[1].hasPrefix("shared_expert"): ("mlp.shared_experts", [])
+    case 3 where words[1] == "experts":
+      Int(words[2]).flatMap { expert in
+        model.mixture.map { ("mlp.experts.experts", [Lead(index: expert, count: $0.expertCount)]) }
+      }
     default: nil
     }
   }

@@ -65,7 +65,7 @@ extension UnsupportedGroup {
       "reset-optimizer-states", "use-stateless-adam",
     ]),
     .init("slime", "there are no mixtures of experts yet; leave it out", [
-      "use-routing-replay", "use-rollout-routing-replay",
+      "use-rollout-routing-replay",
     ]),
     .init("slime", "there is no distillation from a teacher yet; leave it out", [
       "use-opd", "opd-type", .accept("opd-kl-coef", "1"), "opd-teacher-load", "opd-teacher-ckpt-step",

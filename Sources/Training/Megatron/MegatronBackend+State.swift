@@ -33,6 +33,9 @@ extension MegatronBackend {
           guard withOptimizer else { continue }
           for (prefix, shard) in shards(index) { add(prefix, buffer.whole(shard), of: buffer, to: &items) }
         }
+        for constant in optimizer.constants where parallel.coordinates.data == 0 && parallel.coordinates.context == 0 {
+          add("", constant, constant.tensor, to: &items)
+        }
         if parallel.rank == 0 {
           let steps = optimizer.optimizers.map { Int($0.steps[0].item()) }
           items.append(
@@ -49,14 +52,19 @@ extension MegatronBackend {
   private func add(_ prefix: String, _ flat: Tensor, of buffer: ParameterBuffer, to items: inout [SaveItem]) {
     for (index, parameter) in buffer.parameters.enumerated()
     where index % buffer.group.size == buffer.group.rank && !isCopy(parameter) {
-      let group = parameter.sharing.isExpert ? parallel.expertTensor : parallel.tensor
-      let value = flat[buffer.ranges[index]].view(parameter.shape)
-      for (piece, rows) in parameter.rows where group.rank % (group.size / (piece.slice?.count ?? 1)) == 0 {
-        for part in names.parts(piece) {
-          let tensor = value[rows][part.rows].reshape(part.box.sizes)
-          items.append(
-            .shard(prefix + part.key, globalShape: part.globalShape, offsets: part.box.offsets, tensor))
-        }
+      add(prefix, parameter, flat[buffer.ranges[index]].view(parameter.shape), to: &items)
+    }
+  }
+
+  /// This rank's slices of a parameter; of slices that several tensor-parallel ranks hold, the first of them writes.
+  private func add(_ prefix: String, _ parameter: Parameter, _ value: Tensor, to items: inout [SaveItem]) {
+    let group = parameter.sharing.isExpert ? parallel.expertTensor : parallel.tensor
+    for (piece, rows) in parameter.rows where group.rank % (group.size / (piece.slice?.count ?? 1)) == 0 {
+      for part in names.parts(piece) {
+        items.append(
+          .shard(
+            prefix + part.key, globalShape: part.globalShape, offsets: part.box.offsets,
+            value[rows][part.rows].reshape(part.box.sizes)))
       }
     }
   }
@@ -74,6 +82,7 @@ extension MegatronBackend {
     let hasOptimizer = reader.metadata.tensors.contains { $0.name.hasPrefix("optimizer.state.") }
     try catchingTorchErrors {
       try withoutGradients {
+        for constant in optimizer.constants { constant.tensor.copy_(try read("", constant, reader)) }
         for (index, buffer) in optimizer.buffers.enumerated() {
           let prefix = hasOptimizer ? shards(index)[0].prefix : ""
           try buffer.fill { try read(prefix, $0, reader) }
