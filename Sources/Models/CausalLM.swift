@@ -152,6 +152,9 @@ public final class CausalLM {
     return (root, blocks)
   }()
 
+  /// Whether a checkpoint tensor is a constant, kept in fp32 whatever type the model computes in.
+  public static func isConstant(_ name: String) -> Bool { name.hasSuffix("." + Router.choiceBiasName) }
+
   /// The layer that a weight belongs to, by its name here or in the checkpoint; nil: none.
   public static func layer(of name: String) -> Int? {
     let prefix = "model.layers."

@@ -141,7 +141,8 @@ import Training
   }
 
   @Test func denseModelsHaveNoExpertsToDivide() throws {
-    let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(TinyModel().url))
+    let model = try TinyModel()
+    let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(model.url))
     let parallel = ParallelContext.imagined(try Layout(data: 2, expert: 2).parallel(), rank: 0)
     #expect(throws: ModelError.self) { try CausalLM(configuration, parallel: parallel, dtype: .float32) }
   }

@@ -67,7 +67,7 @@ public distributed actor TrainerActor {
     let backend = try started().backend
     return try WeightSync.exportWeights(
       fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
-      weights: backend.weights(ofUnit:))
+      keepsType: CausalLM.isConstant, weights: backend.weights(ofUnit:))
   }
 
   /// Begins to write this rank's part of the training state into a folder that the driver made; training may go on.
@@ -88,8 +88,10 @@ public distributed actor TrainerActor {
     let backend = try started().backend
     guard rank == 0 else { return try backend.forEachWeight { _, _ in } }
     let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: dtype)
-    let tensors = model.table.parameters.flatMap(\.pieces).map {
-      TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(dtype), shape: $0.shape)
+    let tensors = model.table.parameters.flatMap { parameter in
+      parameter.pieces.map {
+        TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(parameter.dtype), shape: $0.shape)
+      }
     }
     let writer = try HuggingFaceWriter(
       to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors, copyingFrom: folder)

@@ -7,6 +7,7 @@ public struct Router {
   let weight: Parameter
   /// `[experts]`, a constant.
   let choiceBias: Parameter?
+  static let choiceBiasName = "e_score_correction_bias"
   private let mixture: MixtureConfiguration
   private let layer: Int
 
@@ -19,7 +20,7 @@ public struct Router {
       "weight", shape: [mixture.expertCount, hiddenSize], initializer: initializer, sharing: parallel.sequenceSharing)
     choiceBias = mixture.hasChoiceBias
       ? scope.parameter(
-        "e_score_correction_bias", shape: [mixture.expertCount], initializer: .constant(0), isLearned: false) : nil
+        Self.choiceBiasName, shape: [mixture.expertCount], initializer: .constant(0), isLearned: false) : nil
   }
 
   /// `[T, hiddenSize]` → experts `[T, expertsPerToken]`, int64, and their weights, fp32, differentiable.
