@@ -70,9 +70,10 @@ public struct UpdateWeightFromTensor: Sendable {
 /// - Parameters:
 ///   - elementCounts: how many numbers each unit holds, known on every rank; `weights` gathers one, on every rank.
 ///   - fills: whether this rank fills buckets (rank 0), or only takes part in gathering.
+///   - keepsType: what goes as it comes (in fp32) whatever `dtype` says, by name.
 public func exportWeights(
   fromUnit unit: Int, elementCounts: [Int], byteLimit: Int, dtype: DType, fills: Bool,
-  weights: (Int) throws -> [(name: String, tensor: Tensor)]
+  keepsType: (String) -> Bool = { _ in false }, weights: (Int) throws -> [(name: String, tensor: Tensor)]
 ) throws -> WeightExport {
   var gathered: [(name: String, tensor: Tensor)] = []
   var bytes = 0
@@ -81,9 +82,9 @@ public func exportWeights(
     let part = try weights(next)
     bytes += elementCounts[next] * dtype.size
     // Narrowed at once, so that not more than one unit is held in fp32.
-    if fills { gathered += part.map { ($0.name, $0.tensor.to(dtype: dtype)) } }
+    if fills { gathered += part.map { ($0.name, keepsType($0.name) ? $0.tensor : $0.tensor.to(dtype: dtype)) } }
     next += 1
   } while next < elementCounts.count && bytes < byteLimit
-  let buckets = fills ? try catchingTorchErrors { try WeightBucket.fill(gathered, dtype: dtype, byteLimit: byteLimit) } : []
+  let buckets = fills ? try catchingTorchErrors { try WeightBucket.fill(gathered, byteLimit: byteLimit) } : []
   return WeightExport(buckets: buckets, nextUnit: next < elementCounts.count ? next : nil)
 }

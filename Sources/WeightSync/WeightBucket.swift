@@ -20,9 +20,7 @@ public struct WeightBucket: Sendable, Equatable, Codable {
   private static let alignment = 64
 
   /// Puts weights into as few buckets as fit; a bucket holds more than `byteLimit` bytes only for a single tensor.
-  public static func fill(
-    _ weights: [(name: String, tensor: Tensor)], dtype: DType, byteLimit: Int
-  ) throws -> [WeightBucket] {
+  public static func fill(_ weights: [(name: String, tensor: Tensor)], byteLimit: Int) throws -> [WeightBucket] {
     var buckets: [WeightBucket] = []
     do {
       var first = 0
@@ -31,9 +29,9 @@ public struct WeightBucket: Sendable, Equatable, Codable {
         var end = 0
         for (name, tensor) in weights[first...] {
           let offset = (end + alignment - 1) / alignment * alignment
-          let bytes = tensor.count * dtype.size
+          let bytes = tensor.byteCount
           guard entries.isEmpty || offset + bytes <= byteLimit else { break }
-          entries.append(Entry(name: name, dtype: dtype, shape: tensor.shape, offset: offset))
+          entries.append(Entry(name: name, dtype: tensor.dtype, shape: tensor.shape, offset: offset))
           end = offset + bytes
         }
         let memory = try SharedMemory.make(byteCount: end)

@@ -46,12 +46,14 @@ struct LayoutOutcome: Sendable {
   var rollout: [[String: Double]] = []
   var scores: [ScoredSequence] = []
   var weights: [String: [Float]] = [:]
+  var saved: RankContents?
 }
 
 /// Trains on batches under a layout, one thread a rank, and scores some sequences after that.
 func run(
   _ model: TinyModel, _ layout: Layout, _ batches: [TrainBatch], scoring sequences: [[Int32]] = [],
-  timeout: Duration = .seconds(60), _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in }
+  timeout: Duration = .seconds(60), resuming state: URL? = nil, saving target: URL? = nil,
+  _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in }
 ) async throws -> LayoutOutcome {
   let parallelLayout = try layout.parallel()
   let outcomes = try await runRanks(layout.worldSize, timeout: timeout) { rank, store in
@@ -65,6 +67,7 @@ func run(
     (options.megatron, options.sequenceFormat) = (layout.options, layout.format)
     adjust(&options)
     let backend = try MegatronBackend(HuggingFaceFolder(model.url), options: options, parallel: parallel)
+    if let state { try backend.loadState(from: state) }
     let trainer = PolicyTrainer(backend, options: options)
     var outcome = LayoutOutcome()
     for batch in batches {
@@ -74,7 +77,12 @@ func run(
     }
     outcome.scores = try trainer.score(sequences, tokensPerPack: 50)
     try backend.forEachWeight { outcome.weights[$0] = $1.array() }
+    if let target { outcome.saved = try backend.startSaving(into: target, withOptimizer: true).wait() }
     return outcome
+  }
+  if let target {
+    try MegatronFormat.writeDescription(to: target)
+    try TorchDistMetadata(merging: outcomes.compactMap(\.saved)).write(to: target)
   }
   var outcome = outcomes[outcomes.count - 1]
   outcome.weights = outcomes[0].weights
@@ -100,7 +108,7 @@ func expectEqual(_ found: LayoutOutcome, _ expected: LayoutOutcome, _ place: Str
   for (step, (found, expected)) in zip(found.steps, expected.steps).enumerated() {
     for (name, value) in expected {
       let other = found[name] ?? .nan
-      #expect(abs(other - value) <= 1e-4 * max(abs(value), 1e-2), "\(place), step \(step): \(name) is \(other), not \(value)")
+      #expect(abs(other - value) <= 1e-4 * max(abs(value), 5e-2), "\(place), step \(step): \(name) is \(other), not \(value)")
     }
   }
   for (found, expected) in zip(found.rollout, expected.rollout) {

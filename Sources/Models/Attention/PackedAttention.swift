@@ -18,15 +18,17 @@ private struct TrainingBlocks: BlockAttention {
     device.kind == .cuda && query.dtype != .float32 ? FlashBlockAttention() : RectangleAttention()
   }
 
-  func forward(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape) -> (output: Tensor, logSumExp: Tensor) {
-    kernel(query).forward(query, key, value, shape)
+  func forward(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
+  ) -> (output: Tensor, logSumExp: Tensor) {
+    kernel(query).forward(query, key, value, shape, scale: scale)
   }
 
   func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
-    _ shape: BlockShape
+    _ shape: BlockShape, scale: Double
   ) -> (query: Tensor, key: Tensor, value: Tensor) {
-    kernel(query).backward(gradient, query, key, value, output: output, logSumExp: logSumExp, shape)
+    kernel(query).backward(gradient, query, key, value, output: output, logSumExp: logSumExp, shape, scale: scale)
   }
 }
 
@@ -43,11 +45,11 @@ public final class PackedAttention: AttentionBackend {
   /// - Parameter lengths: tokens of each sequence, in their order.
   public init(lengths: [Int], device: Device) { (self.lengths, self.device) = (lengths, device) }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
     if device.kind == .cuda, query.dtype != .float32 {
-      return FlashBlockAttention().attend(query, key, value, shape)
+      return FlashBlockAttention().attend(query, key, value, shape, scale: scale)
     }
-    let outputs = rectangles.map { $0.attend(query, key, value) }
+    let outputs = rectangles.map { $0.attend(query, key, value, scale: scale) }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
     return inOrder.indexSelect(0, index: order)
   }
@@ -106,13 +108,13 @@ private struct Rectangle {
   }
 
   /// Outputs of the real tokens, in `tokens`' order.
-  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor) -> Tensor {
+  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor, scale: Double) -> Tensor {
     func batch(_ heads: Tensor) -> Tensor {
       heads.indexSelect(0, index: cells).view([count, length, heads.size(1), heads.size(2)]).transpose(1, dim1: 2)
     }
     let output = batch(query).scaledDotProductAttention(
-      batch(key), value: batch(value), isCausal: true, enableGqa: query.size(1) != key.size(1))
-    return output.transpose(1, dim1: 2).reshape([count * length, query.size(1), query.size(2)])
+      batch(key), value: batch(value), isCausal: true, scale: scale, enableGqa: query.size(1) != key.size(1))
+    return output.transpose(1, dim1: 2).reshape([count * length, query.size(1), value.size(2)])
       .indexSelect(0, index: realCells)
   }
 }

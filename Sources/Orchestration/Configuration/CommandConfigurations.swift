@@ -59,6 +59,16 @@ public struct ScoreConfiguration: Sendable, Equatable, Codable {
   public init() {}
 }
 
+/// `slime convert`: between Hugging Face and torch_dist.
+public struct ConvertConfiguration: Sendable, Equatable, Codable {
+  public var hfCheckpoint = ""
+  public var save: String?
+  public var load: String?
+  public var saveHF: String?
+
+  public init() {}
+}
+
 /// `slime demo`: learns small arithmetic from nothing.
 public struct DemoConfiguration: Sendable, Equatable, Codable {
   /// Where data, models and metrics go.

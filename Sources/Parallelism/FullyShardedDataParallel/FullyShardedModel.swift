@@ -28,6 +28,10 @@ public final class FullyShardedModel: BlockRunner {
   public var units: [ShardedUnit] { [root] + blocks }
   /// The trained leaves, in the same order on every rank.
   public var shards: [Tensor] { units.map(\.shard) }
+  /// All that the model computes with, as this rank holds it, in memory that stays in place.
+  public var weights: [Tensor] { shards + units.flatMap(\.constants).map(\.tensor) }
+
+  public var runsAgain: Bool { checkpointing }
 
   /// Runs a forward pass (and, inside `body`, its backward) with the root's weights in place.
   public func withRoot<R>(_ body: () throws -> R) rethrows -> R {

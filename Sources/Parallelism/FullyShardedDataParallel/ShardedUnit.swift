@@ -3,9 +3,16 @@ import Torch
 /// Some parameters of a model as one flat fp32 vector, of which each rank of the group holds an equal slice.
 ///
 /// The unit of FSDP (Zhao et al., "PyTorch FSDP", 2023): gathered before use, its gradient reduce-scattered after.
-/// `shard` is the trained leaf; gradients arrive in `shard.grad`, summed over the ranks.
+/// `shard` is the trained leaf; gradients arrive in `shard.grad`, summed over the ranks. What is not learned, each rank
+/// holds whole, outside of the vector.
 public final class ShardedUnit {
+  /// All parameters: those of the vector in their order, then the constants.
   public let parameters: [Parameter]
+  /// Parameters in the vector.
+  private let learned: [Parameter]
+  public let constants: [Parameter]
+  /// Elements of the vector that are no padding.
+  public let learnedCount: Int
   /// `[paddedCount / group.size]`, fp32, requires a gradient.
   public let shard: Tensor
   let group: ProcessGroup
@@ -15,10 +22,15 @@ public final class ShardedUnit {
   private let paddedCount: Int
 
   public init(_ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType) {
-    (self.parameters, self.group, self.computeType) = (parameters, group, computeType)
-    let count = parameters.reduce(0) { $0 + $1.count }
+    (self.group, self.computeType) = (group, computeType)
+    learned = parameters.filter(\.isLearned)
+    constants = parameters.filter { !$0.isLearned }
+    self.parameters = learned + constants
+    let count = learned.reduce(0) { $0 + $1.count }
+    learnedCount = count
     paddedCount = (count + group.size - 1) / group.size * group.size
-    sizes = parameters.map(\.count) + (paddedCount > count ? [paddedCount - count] : [])
+    sizes = learned.map(\.count) + (paddedCount > count ? [paddedCount - count] : [])
+    for constant in constants { constant.tensor = .zeros(constant.shape, dtype: constant.dtype, device: device) }
     shard = .zeros([paddedCount / group.size], device: device)
     shard.requiresGrad = true
   }
@@ -38,7 +50,8 @@ public final class ShardedUnit {
     try withoutGradients {
       let own = shard.detached()
       var start = 0
-      for parameter in parameters {
+      for constant in constants { constant.tensor.copy_(try value(constant)) }
+      for parameter in learned {
         let overlap = (start..<start + parameter.count).clamped(to: ownRange)
         if !overlap.isEmpty {
           let flat = try value(parameter).contiguous().view([parameter.count])
@@ -83,12 +96,12 @@ public final class ShardedUnit {
   /// Lets the parameters stand for their parts of `full`.
   func lend(_ full: Tensor) {
     let parts = full.splitWithSizes(sizes)
-    for (parameter, part) in zip(parameters, parts) { parameter.tensor = part.view(parameter.shape) }
+    for (parameter, part) in zip(learned, parts) { parameter.tensor = part.view(parameter.shape) }
   }
 
   /// Takes the parameters' memory back.
   func reclaim() {
-    for parameter in parameters { parameter.tensor = .empty(parameter.shape, dtype: computeType, device: .meta) }
+    for parameter in learned { parameter.tensor = .empty(parameter.shape, dtype: computeType, device: .meta) }
   }
 
   // MARK: Whole weights
@@ -103,7 +116,8 @@ public final class ShardedUnit {
         full = .empty([paddedCount], device: shard.device)
         group.allGather(shard.detached(), into: full)
       }
-      return zip(parameters, full.splitWithSizes(sizes)).map { ($0, $1.view($0.shape)) }
+      return zip(learned, full.splitWithSizes(sizes)).map { ($0, $1.view($0.shape)) }
+        + constants.map { ($0, $0.tensor.to(dtype: .float32)) }
     }
   }
 }

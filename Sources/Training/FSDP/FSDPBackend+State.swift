@@ -31,6 +31,12 @@ extension FSDPBackend {
     }
   }
 
+  public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
+    guard withOptimizer else { throw TrainingError("--no-save-optim is not supported yet by --train-backend fsdp; leave it out") }
+    try saveState(into: folder)
+    return BackgroundTask("save") { nil }
+  }
+
   public func saveState(into folder: URL) throws {
     let (rank, size) = (actor.sharded.group.rank, actor.sharded.group.size)
     try catchingTorchErrors {
@@ -72,7 +78,7 @@ extension FSDPBackend {
 extension ShardedUnit {
   /// Copies this rank's slice out of a whole flat vector, whose padding may be another's.
   fileprivate func fillOwn(_ own: Tensor, from flat: Tensor, name: String) throws {
-    let count = parameters.reduce(0) { $0 + $1.count }
+    let count = learnedCount
     guard flat.count >= count else {
       throw TrainingError("the checkpoint's \(name) has \(flat.count) elements, but this model needs \(count)")
     }

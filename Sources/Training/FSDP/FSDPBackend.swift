@@ -29,7 +29,7 @@ public final class FSDPBackend: TrainBackend {
       configuration, parallel: parallel, computeType: options.computeType,
       gradientCheckpointing: options.gradientCheckpointing)
     self.actor = actor
-    policies = PolicyWeights(actor.sharded.shards)
+    policies = PolicyWeights(actor.sharded.weights)
     optimizer = AdamW(actor.sharded.shards, options: options.optimizer)
     if options.needsReference {
       try catchingTorchErrors { try actor.load(referenceFolder ?? folder) }
@@ -46,7 +46,7 @@ public final class FSDPBackend: TrainBackend {
     try policies.with(policy) {
       for (index, pack) in packs.enumerated() {
         let statistics = withoutGradients {
-          actor.sharded.withRoot { actor.statistics(pack, temperature: temperature) }
+          actor.sharded.withRoot { actor.statistics(pack, policy: policy, temperature: temperature) }
         }
         try collect(index, statistics)
       }
@@ -57,7 +57,7 @@ public final class FSDPBackend: TrainBackend {
     _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor
   ) {
     for (index, pack) in packs.enumerated() {
-      actor.sharded.withRoot { loss(index, actor.statistics(pack, temperature: temperature)).backward() }
+      actor.sharded.withRoot { loss(index, actor.statistics(pack, isTraining: true, temperature: temperature)).backward() }
     }
   }
 

@@ -27,8 +27,11 @@ final class FullyShardedCausalLM {
   }
 
   /// Statistics of the response tokens; gradients flow only inside `withRoot`'s caller.
-  func statistics(_ pack: PackedBatch, temperature: Double) -> TokenStatistics {
-    let hidden = model.hidden(pack.tokens, pack.context(parallel, runner: sharded))
+  func statistics(
+    _ pack: PackedBatch, policy: Policy = .actor, isTraining: Bool = false, temperature: Double
+  ) -> TokenStatistics {
+    let context = pack.context(parallel, policy: policy, isTraining: isTraining, runner: sharded)
+    let hidden = model.hidden(pack.tokens, context)
     return model.statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }
 }
