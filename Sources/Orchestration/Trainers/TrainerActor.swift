@@ -15,6 +15,7 @@ public distributed actor TrainerActor {
   private var store: Store?
   private var backend: (any TrainBackend)?
   private var folder: HuggingFaceFolder?
+  private var exporter = WeightExporter()
   private var rank = 0
 
   public init(actorSystem: ControlPlane) { self.actorSystem = actorSystem }
@@ -61,10 +62,12 @@ public distributed actor TrainerActor {
 
   public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
     let backend = try started()
-    return try WeightSync.exportWeights(
+    return try exporter.export(
       fromUnit: unit, unitCount: backend.weightUnitCount, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
       weights: backend.weights(ofUnit:))
   }
+
+  public distributed func releaseWeights() { exporter.release() }
 
   /// Writes this rank's part of the training state into a folder that the driver made.
   public distributed func saveState(into folder: String) throws {

@@ -1,0 +1,34 @@
+import Torch
+
+/// What a `WeightSource` does: fills buckets from a rank's weights, and holds their memory until the next export.
+public struct WeightExporter {
+  private var memory: [SharedMemory] = []
+
+  public init() {}
+
+  /// - Parameters:
+  ///   - unitCount: how many units there are; `weights` gathers one, on every rank.
+  ///   - fills: whether this rank fills buckets (rank 0), or only takes part in gathering.
+  public mutating func export(
+    fromUnit unit: Int, unitCount: Int, byteLimit: Int, dtype: DType, fills: Bool,
+    weights: (Int) throws -> [(name: String, tensor: Tensor)]
+  ) throws -> WeightExport {
+    release()
+    var gathered: [(name: String, tensor: Tensor)] = []
+    var bytes = 0
+    var next = unit
+    repeat {
+      let part = try weights(next)
+      bytes += part.reduce(0) { $0 + $1.tensor.count * dtype.size }
+      // Narrowed at once, so that not more than one unit is held in fp32.
+      if fills { gathered += part.map { ($0.name, $0.tensor.to(dtype: dtype)) } }
+      next += 1
+    } while next < unitCount && bytes < byteLimit
+    let filled = try catchingTorchErrors { try WeightBucket.fill(gathered, dtype: dtype, byteLimit: byteLimit) }
+    memory = filled.map(\.memory)
+    return WeightExport(buckets: filled.map(\.bucket), nextUnit: next < unitCount ? next : nil)
+  }
+
+  /// Gives the memory of the latest export back.
+  public mutating func release() { memory = [] }
+}
