@@ -42,8 +42,8 @@ let testHelpers: [String: [Target.Dependency]] = [
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [
-  "JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Models", "Training", "Inference", "Serving",
-  "WeightSync", "Rollout", "Observability", "Orchestration",
+  "JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
+  "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
 ]
 let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in
   .testTarget(
@@ -78,8 +78,8 @@ let package = Package(
     .executableTarget(
       name: "SlimeCLI",
       dependencies: [
-        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Inference", "Serving", "Rollout", "Orchestration",
-        "Benchmarks",
+        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Training", "Inference", "Serving", "Rollout",
+        "Orchestration", "Benchmarks",
       ]),
     .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
     .target(

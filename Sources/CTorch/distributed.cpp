@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 #include "internal.h"
 
@@ -29,12 +30,6 @@ ct_work give_work(c10::intrusive_ptr<c10d::Work> work) { return reinterpret_cast
 c10d::ReduceOp reduce_op(int32_t reduction) { return static_cast<c10d::ReduceOp::RedOpType>(reduction); }
 
 std::vector<int64_t> splits(ct_ints list) { return {list.data, list.data + list.count}; }
-
-// c10d's flight recorder looks groups up in a map without its lock, so that ranks that are threads of one process corrupt
-// it, and it takes a stack trace for every collective. Off, unless somebody asked for it.
-[[gnu::constructor]] void turn_flight_recorder_off() {
-  if (!getenv("TORCH_NCCL_TRACE_BUFFER_SIZE")) setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
-}
 
 }  // namespace
 
@@ -86,6 +81,14 @@ char* ct_store_get(ct_store store, const char* key, int64_t timeout_ms) {
 
 void ct_store_release(ct_store store) {
   guarded([&] { c10::intrusive_ptr<c10d::Store>::reclaim(reinterpret_cast<c10d::Store*>(store)); });
+}
+
+void ct_turn_flight_recorder_off(void) {
+  // Not when the library is loaded: a static Swift finds the program's arguments beside the environment, which this moves.
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (!getenv("TORCH_NCCL_TRACE_BUFFER_SIZE")) setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
+  });
 }
 
 ct_group ct_gloo_group(ct_store store, int32_t rank, int32_t size, const char* host, int64_t timeout_ms) {

@@ -1,50 +1,63 @@
 import Parallelism
 import Torch
 
-/// A decoder-only language model: the one definition that both training backends and the engine run.
+/// A decoder-only language model, or one stage of it: the one definition that both training backends and the engine run.
 ///
 /// Its weights start without memory; `table` is the list of them, in an order that is the same on every rank.
 public final class CausalLM {
   public let configuration: ModelConfiguration
   public let table: ParameterTable
-  public let tensorGroup: ProcessGroup
-  let embedding: VocabularyParallelEmbedding
+  public let parallel: ParallelContext
+  public let stage: ModelStage
+  /// nil outside the first stage.
+  let embedding: VocabularyParallelEmbedding?
   let layers: [DecoderLayer]
-  let finalNorm: RMSNorm
-  /// nil when it is the embedding's.
+  /// nil outside the last stage.
+  let finalNorm: RMSNorm?
+  /// nil outside the last stage; the embedding's weight where it is shared in place.
   let headWeight: Parameter?
   private let rotary: RotaryEmbedding
 
+  /// - Parameter stage: the part of the model that is built; nil: all of it.
   /// - Throws: `ModelError` when the tensor-parallel size does not divide what is split.
-  public init(_ configuration: ModelConfiguration, tensorGroup: ProcessGroup, dtype: DType) throws {
-    try Self.check(configuration, tensorParallelSize: tensorGroup.size)
-    (self.configuration, self.tensorGroup) = (configuration, tensorGroup)
+  public init(
+    _ configuration: ModelConfiguration, parallel: ParallelContext, stage: ModelStage? = nil, dtype: DType
+  ) throws {
+    try Self.check(configuration, tensorParallelSize: parallel.tensor.size)
+    let stage = stage ?? .whole(configuration)
+    (self.configuration, self.parallel, self.stage) = (configuration, parallel, stage)
     table = ParameterTable(dtype: dtype)
     let root = ParameterScope(table)
     let model = root("model")
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
-    embedding = VocabularyParallelEmbedding(
-      model("embed_tokens"), vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
-      initializer: initializer, group: tensorGroup)
-    layers = (0..<configuration.layerCount).map { index in
-      DecoderLayer(model("layers")(index), configuration, layer: index, group: tensorGroup)
-    }
-    finalNorm = RMSNorm(model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon)
-    let slice = tensorGroup.size > 1
-      ? ParameterPiece.Slice(dimension: 0, index: tensorGroup.rank, count: tensorGroup.size) : nil
-    headWeight = configuration.tiesEmbeddings
-      ? nil
-      : root("lm_head").parameter(
-        "weight", shape: [configuration.vocabularySize, configuration.hiddenSize], slice: slice, initializer: initializer)
+    embedding = stage.holdsEmbedding
+      ? VocabularyParallelEmbedding(
+        model("embed_tokens"), vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
+        initializer: initializer, parallel: parallel) : nil
+    layers = stage.layers.map { DecoderLayer(model("layers")($0), configuration, layer: $0, parallel: parallel) }
+    finalNorm = stage.holdsHead
+      ? RMSNorm(
+        model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,
+        sharing: parallel.sequenceSharing) : nil
     rotary = RotaryEmbedding(configuration.rotary, headDimension: configuration.headDimension)
+    guard stage.holdsHead else {
+      headWeight = nil
+      return
+    }
+    if configuration.tiesEmbeddings, let embedding {
+      headWeight = embedding.weight
+    } else {
+      let source = configuration.tiesEmbeddings ? model("embed_tokens").name("weight") : root("lm_head").name("weight")
+      let piece = ParameterPiece(
+        source, shape: [configuration.vocabularySize, configuration.hiddenSize], slice: parallel.tensorSlice(dimension: 0))
+      headWeight = root("lm_head").parameter("weight", pieces: [piece], initializer: initializer)
+    }
   }
 
   private static func check(_ configuration: ModelConfiguration, tensorParallelSize size: Int) throws {
-    for (name, value) in [
-      ("num_attention_heads", configuration.headCount), ("intermediate_size", configuration.intermediateSize),
-      ("vocab_size", configuration.vocabularySize),
-    ] where value % size != 0 {
-      throw ModelError("--tensor-model-parallel-size \(size) does not divide \(name) \(value); choose one that does")
+    guard configuration.headCount % size == 0 else {
+      throw ModelError(
+        "--tensor-model-parallel-size \(size) does not divide num_attention_heads \(configuration.headCount); choose one that does")
     }
     let keyValueHeads = configuration.keyValueHeadCount
     guard keyValueHeads % size == 0 || size % keyValueHeads == 0 else {
@@ -53,33 +66,64 @@ public final class CausalLM {
     }
   }
 
-  /// `[T]` tokens → `[T, hiddenSize]` hidden states after the final norm.
-  public func hidden(_ tokens: Tensor, _ context: ForwardContext) -> Tensor {
-    var hidden = embedding(tokens)
+  /// The weight that this stage and the other end of the pipeline both hold a copy of (a tied embedding); nil where it
+  /// has none.
+  public var sharedWithOtherStage: Parameter? {
+    guard configuration.tiesEmbeddings, stage.holdsEmbedding != stage.holdsHead else { return nil }
+    return embedding?.weight ?? headWeight
+  }
+
+  /// Runs the stage: `[T]` tokens in the first, the previous one's output elsewhere → `[T, hiddenSize]`, after the final
+  /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
+  public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
+    var hidden = embedding.map { $0(input) } ?? input
     let table = rotary.table(positions: context.positions, dtype: hidden.dtype)
-    for (index, layer) in layers.enumerated() {
-      hidden = context.runner.run(block: index, input: hidden) { layer($0, rotary: table, context: context) }
+    for start in stride(from: 0, to: layers.count, by: context.runner.groupSize) {
+      let blocks = start..<min(start + context.runner.groupSize, layers.count)
+      let parameters = parametersByBlock.blocks[blocks].joined().map(\.tensor)
+      hidden = context.runner.run(blocks, input: hidden, parameters: parameters) { [layers] input in
+        layers[blocks].reduce(input) { $1($0, rotary: table, context: context) }
+      }
     }
-    return finalNorm(hidden)
+    return finalNorm.map { $0(hidden) } ?? hidden
   }
 
-  /// `[T, hiddenSize]` → logits of this rank's part of the vocabulary.
-  public func logits(_ hidden: Tensor) -> Tensor {
-    hidden.enteringTensorParallel(tensorGroup).linear((headWeight ?? embedding.weight).tensor)
+  /// The last stage's output → logits of this rank's part of the vocabulary, in the given rows.
+  /// - Parameter rows: which tokens, int64; nil: all.
+  public func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
+    guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
+    let entered = parallel.enteringTensorParallel(hidden)
+    return (rows.map { entered.indexSelect(0, index: $0) } ?? entered).linear(headWeight.tensor)
   }
 
-  /// The parameters of each block and those outside, in the table's order.
-  public var parametersByBlock: (root: [Parameter], blocks: [[Parameter]]) {
+  /// Log-probabilities of `targets` and entropies, from the last stage's output.
+  /// - Parameters:
+  ///   - rows: which tokens predict them. `[R]`, int64
+  ///   - targets: `[R]`, int64.
+  public func statistics(_ hidden: Tensor, at rows: Tensor, targets: Tensor, temperature: Double) -> TokenStatistics {
+    let piece = headWeight?.pieces[0]
+    let first = piece.flatMap { piece in piece.slice?.range(of: piece.shape[0]).lowerBound } ?? 0
+    return vocabularyLogProbs(
+      logits: logits(hidden, at: rows), from: first, targets: targets, temperature: temperature, group: parallel.tensor)
+  }
+
+  /// The parameters of each block of this stage and those outside, in the table's order.
+  public private(set) lazy var parametersByBlock: (root: [Parameter], blocks: [[Parameter]]) = {
     var root: [Parameter] = []
     var blocks = Array(repeating: [Parameter](), count: layers.count)
-    let prefix = "model.layers."
     for parameter in table.parameters {
-      if parameter.name.hasPrefix(prefix), let index = Int(parameter.name.dropFirst(prefix.count).prefix { $0 != "." }) {
-        blocks[index].append(parameter)
+      if let layer = Self.layer(of: parameter.name) {
+        blocks[layer - stage.layers.lowerBound].append(parameter)
       } else {
         root.append(parameter)
       }
     }
     return (root, blocks)
+  }()
+
+  /// The layer that a weight belongs to, by its name here or in the checkpoint; nil: none.
+  public static func layer(of name: String) -> Int? {
+    let prefix = "model.layers."
+    return name.hasPrefix(prefix) ? Int(name.dropFirst(prefix.count).prefix { $0 != "." }) : nil
   }
 }

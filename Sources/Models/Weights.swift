@@ -6,7 +6,7 @@ public struct WeightLoader {
   private let files: WeightFiles
   private let folder: String
 
-  /// Checks names in both directions and all shapes before anything is read.
+  /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
   public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
     files = try folder.weights()
@@ -20,6 +20,7 @@ public struct WeightLoader {
     let harmless = { (name: String) in
       name.hasSuffix("rotary_emb.inv_freq") || (model.configuration.tiesEmbeddings && name == "lm_head.weight")
     }
+    guard model.stage.isWhole(of: model.configuration) else { return }
     if let extra = files.names.first(where: { !wanted.contains($0) && !harmless($0) }) {
       throw ModelError(
         "\(self.folder) holds tensor '\(extra)', which a model of type \(model.configuration.modelType) with this config.json does not have")
@@ -32,8 +33,8 @@ public struct WeightLoader {
       let parts = try parameter.pieces.map { piece in
         let whole = try files.tensor(piece.checkpointName)
         guard let slice = piece.slice else { return whole }
-        let length = piece.shape[slice.dimension] / slice.count
-        return whole.narrow(slice.dimension, start: slice.index * length, length: length)
+        let range = slice.range(of: piece.shape[slice.dimension])
+        return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
       }
       let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
       return joined.to(dtype: dtype)

@@ -1,14 +1,49 @@
 import Torch
 
-/// Runs one block of a model (a transformer layer). FSDP gathers the block's weights around it; gradient checkpointing
-/// runs it again in the backward; otherwise it is just called.
+/// Runs the blocks of a model (transformer layers), one or several at a time. FSDP gathers a block's weights around it;
+/// recomputation runs it again in the backward; otherwise it is just called.
 public protocol BlockRunner: AnyObject {
-  /// - Parameter block: the block's place in the model's order.
-  func run(block: Int, input: Tensor, body: @escaping (Tensor) -> Tensor) -> Tensor
+  /// How many consecutive blocks are run as one.
+  var groupSize: Int { get }
+
+  /// - Parameters:
+  ///   - blocks: places in the order of this rank's blocks.
+  ///   - parameters: what `body` differentiates besides `input`.
+  func run(_ blocks: Range<Int>, input: Tensor, parameters: [Tensor], body: @escaping (Tensor) -> Tensor) -> Tensor
+}
+
+extension BlockRunner {
+  public var groupSize: Int { 1 }
 }
 
 /// Calls each block, no more.
 public final class PlainRunner: BlockRunner {
   public init() {}
-  public func run(block: Int, input: Tensor, body: @escaping (Tensor) -> Tensor) -> Tensor { body(input) }
+  public func run(_ blocks: Range<Int>, input: Tensor, parameters: [Tensor], body: @escaping (Tensor) -> Tensor) -> Tensor {
+    body(input)
+  }
+}
+
+/// Runs some blocks again in the backward instead of keeping their activations.
+public final class RecomputingRunner: BlockRunner {
+  private let recomputation: Recomputation
+
+  public init(_ recomputation: Recomputation) { self.recomputation = recomputation }
+
+  public var groupSize: Int {
+    if case .uniform(let layers) = recomputation { layers } else { 1 }
+  }
+
+  private func isRecomputed(_ blocks: Range<Int>) -> Bool {
+    switch recomputation {
+    case .none, .selective: false
+    case .uniform: true
+    case .block(let layers): blocks.lowerBound < layers
+    }
+  }
+
+  public func run(_ blocks: Range<Int>, input: Tensor, parameters: [Tensor], body: @escaping (Tensor) -> Tensor) -> Tensor {
+    guard isRecomputed(blocks) else { return body(input) }
+    return Tensor.checkpoint("RecomputedBlocks", input: input, parameters: parameters, body: body)
+  }
 }

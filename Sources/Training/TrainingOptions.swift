@@ -32,8 +32,10 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var globalBatchSize: Int
   public var batching: MicroBatching
   public var balancesData = false
+  public var sequenceFormat = SequenceLayout.Format.packed
   public var computeType = DType.float32
   public var gradientCheckpointing = false
+  public var megatron = MegatronOptions()
 
   public struct ImportanceBounds: Sendable, Equatable, Codable {
     public var low: Double

@@ -7,10 +7,10 @@ public struct WeightExporter {
   public init() {}
 
   /// - Parameters:
-  ///   - unitCount: how many units there are; `weights` gathers one, on every rank.
+  ///   - elementCounts: how many numbers each unit holds, known on every rank; `weights` gathers one, on every rank.
   ///   - fills: whether this rank fills buckets (rank 0), or only takes part in gathering.
   public mutating func export(
-    fromUnit unit: Int, unitCount: Int, byteLimit: Int, dtype: DType, fills: Bool,
+    fromUnit unit: Int, elementCounts: [Int], byteLimit: Int, dtype: DType, fills: Bool,
     weights: (Int) throws -> [(name: String, tensor: Tensor)]
   ) throws -> WeightExport {
     release()
@@ -19,14 +19,14 @@ public struct WeightExporter {
     var next = unit
     repeat {
       let part = try weights(next)
-      bytes += part.reduce(0) { $0 + $1.tensor.count * dtype.size }
+      bytes += elementCounts[next] * dtype.size
       // Narrowed at once, so that not more than one unit is held in fp32.
       if fills { gathered += part.map { ($0.name, $0.tensor.to(dtype: dtype)) } }
       next += 1
-    } while next < unitCount && bytes < byteLimit
+    } while next < elementCounts.count && bytes < byteLimit
     let filled = try catchingTorchErrors { try WeightBucket.fill(gathered, dtype: dtype, byteLimit: byteLimit) }
     memory = filled.map(\.memory)
-    return WeightExport(buckets: filled.map(\.bucket), nextUnit: next < unitCount ? next : nil)
+    return WeightExport(buckets: filled.map(\.bucket), nextUnit: next < elementCounts.count ? next : nil)
   }
 
   /// Gives the memory of the latest export back.

@@ -14,7 +14,7 @@ struct ReferenceModel {
   let model: CausalLM
 
   init(_ folder: HuggingFaceFolder) throws {
-    model = try CausalLM(ModelRegistry.configuration(of: folder), tensorGroup: .single(), dtype: .float32)
+    model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: .float32)
     try model.load(folder, dtype: .float32, device: .cpu)
   }
 
@@ -38,7 +38,7 @@ struct ReferenceModel {
     withoutGradients {
       let logits = logits(tokens)[0..<tokens.count - 1]
       return vocabularyLogProbs(
-        logits: logits, targets: Tensor(Array(tokens[1...])), temperature: temperature, group: .single()
+        logits: logits, from: 0, targets: Tensor(Array(tokens[1...])), temperature: temperature, group: .single()
       ).logProbs.array()
     }
   }

@@ -18,7 +18,7 @@ import Torch
     let url = fixture("models/\(name)")
     let folder = try HuggingFaceFolder(url)
     let reference = try SafetensorsFile(url.appendingPathComponent("reference.safetensors"))
-    let model = try CausalLM(ModelRegistry.configuration(of: folder), tensorGroup: .single(), dtype: .float32)
+    let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: .float32)
     try catchingTorchErrors {
       try model.load(folder, dtype: .float32, device: .cpu)
       for parameter in model.table.parameters { parameter.tensor.requiresGrad = true }
@@ -37,7 +37,7 @@ import Torch
 
       let predicting = Tensor(zip(bounds, bounds.dropFirst()).flatMap { Array($0..<$1 - 1) })
       let statistics = vocabularyLogProbs(
-        logits: logits.indexSelect(0, index: predicting), targets: tokens.indexSelect(0, index: predicting + 1),
+        logits: logits.indexSelect(0, index: predicting), from: 0, targets: tokens.indexSelect(0, index: predicting + 1),
         group: .single())
       expectClose(statistics.logProbs, try reference.tensor("log_probs"), 1e-4, "log-probabilities")
       expectClose(statistics.entropy, try reference.tensor("entropy"), 1e-4, "entropy")

@@ -25,6 +25,8 @@ public func runRanks<R>(
     run.begin(continuation)
     for rank in 0..<count {
       let thread = Thread {
+        // Ranks are the parallelism; threads of their own would wait for one another on few cores.
+        Runtime.threadCount = 1
         let outcome = Result { try catchingTorchErrors { try body(rank, store) } }
         run.finish(rank, outcome)
       }

@@ -168,4 +168,15 @@ import Torch
     work(5000)
     #expect(try resident() - before < 8 << 20)
   }
+
+  /// What picks from several results goes on as what uses one does.
+  @Test func aFailedListHasSomethingToPick() {
+    let error = message {
+      try catchingTorchErrors {
+        let parts = Tensor.ones([2]).chunk(2, dim: 5)
+        _ = parts[1] + 1
+      }
+    }
+    #expect(error?.contains("Dimension out of range") == true)
+  }
 }

@@ -83,9 +83,9 @@ import Training
       options.optimizer = AdamW.Options(beta1: 0.9, beta2: 0.95, weightDecay: 0.1)
       options.gradientCheckpointing = layout.checkpointing
       let backend = try FSDPBackend(
-        HuggingFaceFolder(fixture("training/adamw10/model")), options: options, parallel: dataParallel(group))
+        HuggingFaceFolder(fixture("training/adamw10/model")), options: options, parallel: try dataParallel(group))
       try before(backend)
-      let steps = try batches.flatMap { try backend.train($0).steps }
+      let steps = try batches.flatMap { try PolicyTrainer(backend, options: options).train($0).steps }
       try after(backend)
       var weights: [String: [Float]] = [:]
       try backend.forEachWeight { weights[$0] = $1.array() }
@@ -108,8 +108,9 @@ import Training
   }
 }
 
-func dataParallel(_ group: ProcessGroup) -> ParallelContext {
-  ParallelContext(world: group, tensor: .single(), data: group, device: .cpu)
+/// All ranks train on different data; `group` stands for every group of more than one rank.
+func dataParallel(_ group: ProcessGroup) throws -> ParallelContext {
+  try ParallelContext(ParallelLayout(worldSize: group.size), rank: group.rank, device: .cpu) { _, _, _ in group }
 }
 
 extension TrainBatch {

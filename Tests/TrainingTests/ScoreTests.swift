@@ -14,8 +14,8 @@ import Training
   let parts = try await runGroup(ranks) { group in
     let options = try TrainingOptions(
       schedule: LearningRateSchedule(peak: 0, decaySteps: 1), globalBatchSize: 1, batching: .fixed(microBatchSize: 1))
-    let backend = try FSDPBackend(HuggingFaceFolder(url), options: options, parallel: dataParallel(group))
-    return try backend.score(sequences, tokensPerPack: tokensPerPack)
+    let backend = try FSDPBackend(HuggingFaceFolder(url), options: options, parallel: try dataParallel(group))
+    return try PolicyTrainer(backend, options: options).score(sequences, tokensPerPack: tokensPerPack)
   }
   let scored = parts.joined().sorted { $0.index < $1.index }
   #expect(scored.map(\.index) == Array(sequences.indices))

@@ -24,8 +24,9 @@ actor UnitSource: WeightSource {
 
   func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
     requests.append(unit)
+    let counts = units.map { unit in unit().reduce(0) { $0 + $1.tensor.count } }
     return try exporter.export(
-      fromUnit: unit, unitCount: units.count, byteLimit: byteLimit, dtype: dtype, fills: rank == 0
+      fromUnit: unit, elementCounts: counts, byteLimit: byteLimit, dtype: dtype, fills: rank == 0
     ) { index in
       if index == failsAtUnit { throw Injected(description: "rank \(rank) cannot gather unit \(index)") }
       return units[index]()

@@ -183,6 +183,9 @@ CT_API void ct_store_set(ct_store store, const char* key, const char* value);
 CT_API char* ct_store_get(ct_store store, const char* key, int64_t timeout_ms);
 CT_API void ct_store_release(ct_store store);
 
+/// c10d's flight recorder looks groups up in a map without its lock, so that ranks that are threads of one process corrupt
+/// it, and it takes a stack trace for every collective. Turned off before the first group, unless somebody asked for it.
+CT_API void ct_turn_flight_recorder_off(void);
 CT_API ct_group ct_gloo_group(ct_store store, int32_t rank, int32_t size, const char* host, int64_t timeout_ms);
 CT_API void ct_group_release(ct_group group);
 // Reductions: 0 sum, 1 average, 2 product, 3 minimum, 4 maximum (c10d's numbers). Each returns NULL on error.

@@ -33,7 +33,7 @@ final class EngineCore {
       try Runtime.openCUDA()
       Runtime.setCurrent(options.device)
     }
-    let model = try CausalLM(configuration, tensorGroup: .single("engine"), dtype: dtype)
+    let model = try CausalLM(configuration, parallel: .single(options.device), dtype: dtype)
     try catchingTorchErrors { try model.load(folder, dtype: dtype, device: options.device) }
     self.model = model
     let contextLength = options.contextLength ?? configuration.contextLength

@@ -1,24 +1,28 @@
 import Torch
 
-/// FlashAttention-2 (Dao, 2023) over packed sequences on a GPU, causal, with its gradient.
-/// - Parameters:
-///   - query: `[T, heads, headDimension]` in bf16 or fp16; key and value have their own number of heads.
-///   - cumulative: `[sequences + 1]`, int32: where each sequence starts, and the end.
-func flashAttention(_ query: Tensor, _ key: Tensor, _ value: Tensor, cumulative: Tensor, longest: Int) -> Tensor {
-  var saved: (output: Tensor, logSumExp: Tensor, random: Tensor, unused: Tensor)?
-  let (q, k, v) = (query.detached(), key.detached(), value.detached())
-  return Tensor.function("FlashAttention", inputs: [query, key, value]) {
-    let (output, logSumExp, random, unused, _) = q.flashAttentionForward(
-      k, value: v, cumSeqQ: cumulative, cumSeqK: cumulative, maxQ: longest, maxK: longest, dropoutP: 0,
-      isCausal: true, returnDebugMask: false)
-    saved = (output.detached(), logSumExp, random, unused)
-    return [output]
-  } backward: { gradients in
-    guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
+/// FlashAttention-2 (Dao, 2023) over packed sequences on a GPU, in bf16 or fp16.
+struct FlashBlockAttention: BlockAttention {
+  func forward(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape
+  ) -> (output: Tensor, logSumExp: Tensor) {
+    let (output, logSumExp, _, _, _) = query.flashAttentionForward(
+      key, value: value, cumSeqQ: shape.cumulativeQueries, cumSeqK: shape.cumulativeKeys,
+      maxQ: shape.queryLengths.max() ?? 0, maxK: shape.keyLengths.max() ?? 0, dropoutP: 0, isCausal: shape.isCausal,
+      returnDebugMask: false)
+    // The kernel has heads first.
+    return (output, logSumExp.t().contiguous())
+  }
+
+  func backward(
+    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
+    _ shape: BlockShape
+  ) -> (query: Tensor, key: Tensor, value: Tensor) {
+    // Its random state is for dropout, of which there is none.
+    let unused = Tensor.zeros([2], dtype: .int64, device: query.device)
     let (byQuery, byKey, byValue) = Tensor.flashAttentionBackward(
-      gradient.contiguous(), query: q, key: k, value: v, out: saved.output, logsumexp: saved.logSumExp,
-      cumSeqQ: cumulative, cumSeqK: cumulative, maxQ: longest, maxK: longest, dropoutP: 0, isCausal: true,
-      rngState: saved.random, unused: saved.unused)
-    return [byQuery, byKey, byValue]
-  }[0]
+      gradient.contiguous(), query: query, key: key, value: value, out: output, logsumexp: logSumExp.t().contiguous(),
+      cumSeqQ: shape.cumulativeQueries, cumSeqK: shape.cumulativeKeys, maxQ: shape.queryLengths.max() ?? 0,
+      maxK: shape.keyLengths.max() ?? 0, dropoutP: 0, isCausal: shape.isCausal, rngState: unused, unused: unused)
+    return (byQuery, byKey, byValue)
+  }
 }

@@ -1,4 +1,34 @@
+import Parallelism
 import Torch
+
+/// The attention of training: over whole sequences, or over the context-parallel ranks' parts of them.
+/// - Parameter lengths: tokens of each sequence on this rank.
+public func trainingAttention(lengths: [Int], parallel: ParallelContext) -> any AttentionBackend {
+  guard parallel.context.size > 1 else { return PackedAttention(lengths: lengths, device: parallel.device) }
+  // FlashAttention knows half precision only; which it is shows with the first query.
+  return RingAttention(
+    lengths: lengths, group: parallel.context, blocks: TrainingBlocks(device: parallel.device), device: parallel.device)
+}
+
+/// The fastest kernel that takes the queries.
+private struct TrainingBlocks: BlockAttention {
+  let device: Device
+
+  private func kernel(_ query: Tensor) -> any BlockAttention {
+    device.kind == .cuda && query.dtype != .float32 ? FlashBlockAttention() : RectangleAttention()
+  }
+
+  func forward(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape) -> (output: Tensor, logSumExp: Tensor) {
+    kernel(query).forward(query, key, value, shape)
+  }
+
+  func backward(
+    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
+    _ shape: BlockShape
+  ) -> (query: Tensor, key: Tensor, value: Tensor) {
+    kernel(query).backward(gradient, query, key, value, output: output, logSumExp: logSumExp, shape)
+  }
+}
 
 /// Causal attention over sequences packed one after another, for training and scoring.
 ///
@@ -7,8 +37,7 @@ import Torch
 public final class PackedAttention: AttentionBackend {
   private let lengths: [Int]
   private let device: Device
-  private lazy var cumulative = Tensor([0] + lengths.reduce(into: [Int32]()) { $0.append(($0.last ?? 0) + Int32($1)) })
-    .to(device: device)
+  private lazy var shape = BlockShape(queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device)
   private lazy var rectangles = Rectangle.covering(lengths, device: device)
 
   /// - Parameter lengths: tokens of each sequence, in their order.
@@ -16,7 +45,7 @@ public final class PackedAttention: AttentionBackend {
 
   public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
     if device.kind == .cuda, query.dtype != .float32 {
-      return flashAttention(query, key, value, cumulative: cumulative, longest: lengths.max() ?? 0)
+      return FlashBlockAttention().attend(query, key, value, shape)
     }
     let outputs = rectangles.map { $0.attend(query, key, value) }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)

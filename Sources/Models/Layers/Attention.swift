@@ -13,8 +13,9 @@ public struct Attention {
   let headCount: Int
   let keyValueHeadCount: Int
 
-  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, group: ProcessGroup) {
+  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, parallel: ParallelContext) {
     self.layer = layer
+    let group = parallel.tensor
     headDimension = configuration.headDimension
     headCount = configuration.headCount / group.size
     // Fewer key-value heads than ranks: several ranks hold the same one.
@@ -30,22 +31,26 @@ public struct Attention {
         .init("k_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
         .init("v_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
       ],
-      inputSize: configuration.hiddenSize, bias: configuration.queryKeyValueBias, initializer: initializer, group: group)
+      inputSize: configuration.hiddenSize, bias: configuration.queryKeyValueBias, initializer: initializer,
+      parallel: parallel)
     output = RowParallelLinear(
       scope("o_proj"), inputSize: querySize, outputSize: configuration.hiddenSize, bias: configuration.outputBias,
-      initializer: initializer, group: group)
+      initializer: initializer, parallel: parallel)
     func norm(_ name: String) -> RMSNorm? {
       guard configuration.queryKeyNorm else { return nil }
-      return RMSNorm(scope(name), size: configuration.headDimension, epsilon: configuration.normEpsilon)
+      // Each rank norms its own heads.
+      return RMSNorm(
+        scope(name), size: configuration.headDimension, epsilon: configuration.normEpsilon,
+        sharing: WeightSharing(gradientIsPartial: group.size > 1))
     }
     (queryNorm, keyNorm) = (norm("q_norm"), norm("k_norm"))
   }
 
   /// `[T, hiddenSize]` → `[T, hiddenSize]`
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
-    let tokens = input.size(0)
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
     let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
+    let tokens = parts[0].size(0)
     var query = parts[0].view([tokens, headCount, headDimension])
     var key = parts[1].view([tokens, keyValueHeadCount, headDimension])
     let value = parts[2].view([tokens, keyValueHeadCount, headDimension])

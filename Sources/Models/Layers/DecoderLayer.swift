@@ -8,14 +8,15 @@ public struct DecoderLayer {
   let postAttentionNorm: RMSNorm
   let feedForward: GatedFeedForward
 
-  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, group: ProcessGroup) {
+  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, parallel: ParallelContext) {
     func norm(_ name: String) -> RMSNorm {
-      RMSNorm(scope(name), size: configuration.hiddenSize, epsilon: configuration.normEpsilon)
+      RMSNorm(
+        scope(name), size: configuration.hiddenSize, epsilon: configuration.normEpsilon, sharing: parallel.sequenceSharing)
     }
     inputNorm = norm("input_layernorm")
-    attention = Attention(scope("self_attn"), configuration, layer: layer, group: group)
+    attention = Attention(scope("self_attn"), configuration, layer: layer, parallel: parallel)
     postAttentionNorm = norm("post_attention_layernorm")
-    feedForward = GatedFeedForward(scope("mlp"), configuration, group: group)
+    feedForward = GatedFeedForward(scope("mlp"), configuration, parallel: parallel)
   }
 
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {

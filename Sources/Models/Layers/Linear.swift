@@ -18,15 +18,16 @@ public struct ColumnParallelLinear {
 
   public let weight: Parameter
   public let bias: Parameter?
-  let group: ProcessGroup
+  private let parallel: ParallelContext
 
   /// - Parameters:
   ///   - scope: where the parts stand in the checkpoint, e.g. `….self_attn`.
   ///   - name: what the fused layer is called here, e.g. `qkv_proj`.
   public init(
     _ scope: ParameterScope, _ name: String, parts: [Part], inputSize: Int, bias hasBias: Bool, initializer: Initializer,
-    group: ProcessGroup
+    parallel: ParallelContext
   ) {
+    let group = parallel.tensor
     func pieces(_ leaf: String, _ shape: (Part) -> [Int]) -> [ParameterPiece] {
       parts.map { part in
         let index = group.rank * part.sliceCount / group.size
@@ -34,38 +35,53 @@ public struct ColumnParallelLinear {
         return ParameterPiece(scope(part.name).name(leaf), shape: shape(part), slice: slice)
       }
     }
+    // A slice that several ranks hold is used by each for other heads.
+    let sharing = WeightSharing(gradientIsPartial: parts.contains { $0.sliceCount < group.size })
     weight = scope(name).parameter(
-      "weight", pieces: pieces("weight") { [$0.outputSize, inputSize] }, initializer: initializer)
-    bias = hasBias ? scope(name).parameter("bias", pieces: pieces("bias") { [$0.outputSize] }, initializer: .constant(0)) : nil
-    self.group = group
+      "weight", pieces: pieces("weight") { [$0.outputSize, inputSize] }, initializer: initializer, sharing: sharing)
+    bias = hasBias
+      ? scope(name).parameter(
+        "bias", pieces: pieces("bias") { [$0.outputSize] }, initializer: .constant(0), sharing: sharing) : nil
+    self.parallel = parallel
   }
 
-  /// `[T, inputSize]` → `[T, this rank's outputs]`
+  /// `[T, inputSize]` (sequence parallel: `[T / ranks, inputSize]`) → `[T, this rank's outputs]`
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    input.enteringTensorParallel(group).linear(weight.tensor, bias: bias?.tensor)
+    parallel.enteringTensorParallel(input).linear(weight.tensor, bias: bias?.tensor)
   }
+}
+
+extension ParallelContext {
+  /// This rank's slice of a dimension that the tensor-parallel ranks split.
+  func tensorSlice(dimension: Int) -> ParameterPiece.Slice? {
+    tensor.size > 1 ? ParameterPiece.Slice(dimension: dimension, index: tensor.rank, count: tensor.size) : nil
+  }
+
+  /// Of whole weights that are used on this rank's part of the sequence.
+  var sequenceSharing: WeightSharing { WeightSharing(gradientIsPartial: sequenceParallel) }
 }
 
 /// y = x Wᵀ + b with the inputs split over the tensor-parallel ranks, whose partial results are summed.
 public struct RowParallelLinear {
   public let weight: Parameter
   public let bias: Parameter?
-  let group: ProcessGroup
+  private let parallel: ParallelContext
 
   public init(
     _ scope: ParameterScope, inputSize: Int, outputSize: Int, bias hasBias: Bool, initializer: Initializer,
-    group: ProcessGroup
+    parallel: ParallelContext
   ) {
-    let slice = group.size > 1 ? ParameterPiece.Slice(dimension: 1, index: group.rank, count: group.size) : nil
-    weight = scope.parameter("weight", shape: [outputSize, inputSize], slice: slice, initializer: initializer)
-    bias = hasBias ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0)) : nil
-    self.group = group
+    weight = scope.parameter(
+      "weight", shape: [outputSize, inputSize], slice: parallel.tensorSlice(dimension: 1), initializer: initializer)
+    bias = hasBias
+      ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
+    self.parallel = parallel
   }
 
-  /// `[T, this rank's inputs]` → `[T, outputSize]`
+  /// `[T, this rank's inputs]` → `[T, outputSize]` (sequence parallel: `[T / ranks, outputSize]`)
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    guard group.size > 1 else { return input.linear(weight.tensor, bias: bias?.tensor) }
-    let sum = input.linear(weight.tensor).summedOverTensorParallel(group)
+    guard parallel.tensor.size > 1 else { return input.linear(weight.tensor, bias: bias?.tensor) }
+    let sum = parallel.leavingTensorParallel(input.linear(weight.tensor))
     return bias.map { sum + $0.tensor } ?? sum
   }
 }

@@ -6,8 +6,8 @@ public struct RMSNorm {
   public let weight: Parameter
   let epsilon: Double
 
-  public init(_ scope: ParameterScope, size: Int, epsilon: Double) {
-    weight = scope.parameter("weight", shape: [size], initializer: .constant(1))
+  public init(_ scope: ParameterScope, size: Int, epsilon: Double, sharing: WeightSharing) {
+    weight = scope.parameter("weight", shape: [size], initializer: .constant(1), sharing: sharing)
     self.epsilon = epsilon
   }
 

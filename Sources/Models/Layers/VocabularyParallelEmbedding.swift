@@ -4,23 +4,24 @@ import Torch
 /// Token embedding with the vocabulary split over the tensor-parallel ranks.
 public struct VocabularyParallelEmbedding {
   public let weight: Parameter
-  let group: ProcessGroup
+  private let parallel: ParallelContext
 
   public init(
-    _ scope: ParameterScope, vocabularySize: Int, hiddenSize: Int, initializer: Initializer, group: ProcessGroup
+    _ scope: ParameterScope, vocabularySize: Int, hiddenSize: Int, initializer: Initializer,
+    parallel: ParallelContext
   ) {
-    let slice = group.size > 1 ? ParameterPiece.Slice(dimension: 0, index: group.rank, count: group.size) : nil
-    weight = scope.parameter("weight", shape: [vocabularySize, hiddenSize], slice: slice, initializer: initializer)
-    self.group = group
+    weight = scope.parameter(
+      "weight", shape: [vocabularySize, hiddenSize], slice: parallel.tensorSlice(dimension: 0), initializer: initializer)
+    self.parallel = parallel
   }
 
-  /// `[T]`, int64 → `[T, hiddenSize]`
+  /// `[T]`, int64 → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
   public func callAsFunction(_ tokens: Tensor) -> Tensor {
-    guard group.size > 1 else { return Tensor.embedding(weight.tensor, indices: tokens) }
-    let rows = weight.shape[0]
-    let local = tokens - group.rank * rows
-    let elsewhere = local.lt(0).logicalOr(local.ge(rows))
-    let found = Tensor.embedding(weight.tensor, indices: local.clamped(0, max: rows - 1))
-    return found.maskedFill(elsewhere.unsqueeze(1), value: 0).summedOverTensorParallel(group)
+    guard let slice = weight.pieces[0].slice else { return Tensor.embedding(weight.tensor, indices: tokens) }
+    let rows = slice.range(of: weight.pieces[0].shape[0])
+    let local = tokens - rows.lowerBound
+    let elsewhere = local.lt(0).logicalOr(local.ge(rows.count))
+    let found = Tensor.embedding(weight.tensor, indices: local.clamped(0, max: rows.count - 1))
+    return parallel.leavingTensorParallel(found.maskedFill(elsewhere.unsqueeze(1), value: 0))
   }
 }

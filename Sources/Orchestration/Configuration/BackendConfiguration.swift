@@ -1,6 +1,7 @@
 /// What computes, on which device, in which precision, and how much at a time.
 public struct BackendConfiguration: Sendable, Equatable, Codable {
-  public var trainBackend = TrainBackendKind.fsdp
+  public var trainBackend = TrainBackendKind.megatron
+  public var parallel = ParallelConfiguration()
   public var device = ComputeDevice.cpu
   /// nil: float32 on CPU, bfloat16 on CUDA.
   public var dtype: ComputeDType?

@@ -30,8 +30,10 @@ extension ClusterConfiguration {
 
 extension BackendConfiguration {
   public func validate() throws(ConfigurationError) {
+    try parallel.validate(trainBackend)
     try require(
-      trainBackend == .fsdp, "--train-backend megatron is not supported yet; use --train-backend fsdp")
+      !gradientCheckpointing || trainBackend == .fsdp,
+      "--gradient-checkpointing belongs to --train-backend fsdp; use --recompute-granularity full --recompute-method uniform")
     try require(microBatchSize >= 1, "--micro-batch-size must be at least 1, not \(microBatchSize)")
     if let maxTokensPerGPU {
       try require(maxTokensPerGPU >= 1, "--max-tokens-per-gpu must be at least 1, not \(maxTokensPerGPU)")

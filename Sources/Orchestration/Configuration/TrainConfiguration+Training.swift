@@ -31,6 +31,8 @@ extension TrainConfiguration {
     options.balancesData = backend.balanceData
     options.computeType = backend.resolvedDType.tensorType
     options.gradientCheckpointing = backend.gradientCheckpointing
+    options.megatron = backend.parallel.megatronOptions
+    options.sequenceFormat = backend.parallel.sequenceFormat
     return options
   }
 }

@@ -77,14 +77,16 @@ extension TrainConfiguration {
     try require(
       samples % size == 0,
       "--global-batch-size \(size) does not divide \(formula): \(samples % size) samples of every rollout would not be trained on")
-    let ranks = cluster.trainerRanks
+    let layout = try backend.parallel.layout(worldSize: cluster.trainerRanks)
+    let ranks = layout.dataParallelSize
     try require(
-      size >= ranks, "--global-batch-size \(size) leaves some of the \(ranks) trainer ranks without a sample; give at least \(ranks)")
+      size >= ranks,
+      "--global-batch-size \(size) leaves some of the \(ranks) data-parallel ranks without a sample; give at least \(ranks)")
     if !backend.useDynamicBatchSize {
       let multiple = backend.microBatchSize * ranks
       try require(
         size % multiple == 0,
-        "--global-batch-size \(size) is no multiple of --micro-batch-size \(backend.microBatchSize) × \(ranks) ranks = \(multiple); "
+        "--global-batch-size \(size) is no multiple of --micro-batch-size \(backend.microBatchSize) × \(ranks) data-parallel ranks = \(multiple); "
           + "use --use-dynamic-batch-size with --max-tokens-per-gpu, or change one of them")
     }
   }

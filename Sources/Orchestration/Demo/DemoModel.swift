@@ -20,7 +20,7 @@ enum DemoModel {
     ]
     for (name, value) in files { try value.data(.indented(2)).write(to: folder.appendingPathComponent(name)) }
     let model = try CausalLM(
-      ModelRegistry.configuration(config, source: "the demo's config.json"), tensorGroup: .single(), dtype: .float32)
+      ModelRegistry.configuration(config, source: "the demo's config.json"), parallel: .single(), dtype: .float32)
     try catchingTorchErrors {
       model.initialize(seed: UInt64(bitPattern: Int64(seed)))
       try SafetensorsWriter.write(

@@ -48,7 +48,8 @@ struct RunWorkers {
     let group = TrainerGroup(try supervisor.resolveAll(TrainerActor.self, role: WorkerRole.trainer))
     let setup = TrainerSetup(
       folder: inputs.folder.url.path, referenceFolder: configuration.checkpoint.referenceLoad,
-      options: try configuration.trainingOptions(rolloutCount: inputs.rolloutCount), rank: 0, rankCount: count, storePort: 0,
+      backend: configuration.backend.trainBackend, layout: try configuration.backend.parallel.layout(worldSize: count),
+      options: try configuration.trainingOptions(rolloutCount: inputs.rolloutCount), rank: 0, storePort: 0,
       device: .cpu, threadCount: threads, timeoutSeconds: configuration.cluster.distributedTimeoutMinutes * 60,
       stateFolder: stateFolder?.path)
     try await group.start(setup, devices: (0..<count).map { configuration.device($0) })

@@ -49,9 +49,12 @@ public enum Scoring {
     var options = try TrainingOptions(
       schedule: LearningRateSchedule(peak: 0, decaySteps: 1), globalBatchSize: 1, batching: .fixed(microBatchSize: 1))
     options.computeType = configuration.backend.resolvedDType.tensorType
+    options.megatron = configuration.backend.parallel.megatronOptions
+    options.sequenceFormat = configuration.backend.parallel.sequenceFormat
     return TrainerSetup(
-      folder: configuration.hfCheckpoint, options: options, rank: 0, rankCount: configuration.cluster.trainerRanks,
-      storePort: 0, device: .cpu, threadCount: threads,
+      folder: configuration.hfCheckpoint, backend: configuration.backend.trainBackend,
+      layout: try configuration.backend.parallel.layout(worldSize: configuration.cluster.trainerRanks), options: options,
+      rank: 0, storePort: 0, device: .cpu, threadCount: threads,
       timeoutSeconds: configuration.cluster.distributedTimeoutMinutes * 60)
   }
 

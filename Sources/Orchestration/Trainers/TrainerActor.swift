@@ -13,7 +13,7 @@ public distributed actor TrainerActor {
   public nonisolated var unownedExecutor: UnownedSerialExecutor { actorSystem.thread.asUnownedSerialExecutor() }
 
   private var store: Store?
-  private var backend: (any TrainBackend)?
+  private var trainer: PolicyTrainer?
   private var folder: HuggingFaceFolder?
   private var exporter = WeightExporter()
   private var rank = 0
@@ -35,35 +35,38 @@ public distributed actor TrainerActor {
     Runtime.threadCount = setup.threadCount
     let timeout = Duration.seconds(setup.timeoutSeconds)
     let store = try self.store ?? Store.tcp(
-      host: "127.0.0.1", port: setup.storePort, isServer: false, rankCount: setup.rankCount, timeout: timeout)
+      host: "127.0.0.1", port: setup.storePort, isServer: false, rankCount: setup.layout.worldSize, timeout: timeout)
     self.store = store
-    let parallel = try ParallelContext.dataParallel(
-      store: store, rank: setup.rank, size: setup.rankCount, device: setup.device, timeout: timeout)
+    let parallel = try ParallelContext(
+      setup.layout, rank: setup.rank, device: setup.device, store: store, timeout: timeout)
     let folder = try HuggingFaceFolder(URL(fileURLWithPath: setup.folder))
     self.folder = folder
     let reference = try setup.referenceFolder.map { try HuggingFaceFolder(URL(fileURLWithPath: $0)) }
-    let backend = try FSDPBackend(folder, reference: reference, options: setup.options, parallel: parallel)
+    let backend: any TrainBackend = switch setup.backend {
+    case .megatron: try MegatronBackend(folder, reference: reference, options: setup.options, parallel: parallel)
+    case .fsdp: try FSDPBackend(folder, reference: reference, options: setup.options, parallel: parallel)
+    }
     if let stateFolder = setup.stateFolder { try backend.loadState(from: URL(fileURLWithPath: stateFolder)) }
-    self.backend = backend
+    trainer = PolicyTrainer(backend, options: setup.options)
   }
 
-  private func started() throws -> any TrainBackend {
-    guard let backend else { throw TrainingError("trainer rank \(rank) was not started") }
-    return backend
+  private func started() throws -> PolicyTrainer {
+    guard let trainer else { throw TrainingError("trainer rank \(rank) was not started") }
+    return trainer
   }
 
   public distributed func train(_ batch: TrainBatch) throws -> TrainReport { try started().train(batch) }
 
-  public distributed func stepCount() throws -> Int { try started().stepCount }
+  public distributed func stepCount() throws -> Int { try started().backend.stepCount }
 
   public distributed func score(_ sequences: [[Int32]], tokensPerPack: Int) throws -> [ScoredSequence] {
     try started().score(sequences, tokensPerPack: tokensPerPack)
   }
 
   public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
-    let backend = try started()
+    let backend = try started().backend
     return try exporter.export(
-      fromUnit: unit, unitCount: backend.weightUnitCount, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
+      fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
       weights: backend.weights(ofUnit:))
   }
 
@@ -71,15 +74,15 @@ public distributed actor TrainerActor {
 
   /// Writes this rank's part of the training state into a folder that the driver made.
   public distributed func saveState(into folder: String) throws {
-    try started().saveState(into: URL(fileURLWithPath: folder))
+    try started().backend.saveState(into: URL(fileURLWithPath: folder))
   }
 
   /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
   public distributed func saveHuggingFace(to path: String, dtype: DType) throws {
     guard let folder else { throw TrainingError("trainer rank \(rank) was not started") }
-    let backend = try started()
+    let backend = try started().backend
     guard rank == 0 else { return try backend.forEachWeight { _, _ in } }
-    let model = try CausalLM(ModelRegistry.configuration(of: folder), tensorGroup: .single(), dtype: dtype)
+    let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: dtype)
     let tensors = model.table.parameters.flatMap(\.pieces).map {
       TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(dtype), shape: $0.shape)
     }
@@ -100,14 +103,13 @@ extension JSONValue {
 }
 
 extension ParallelContext {
-  /// All ranks train on different data; nothing else is split.
-  static func dataParallel(
-    store: Store, rank: Int, size: Int, device: Device, timeout: Duration
-  ) throws -> ParallelContext {
+  /// Joins the groups of a rank that is a process: over NCCL on GPUs, over Gloo on CPUs.
+  init(_ layout: ParallelLayout, rank: Int, device: Device, store: Store, timeout: Duration) throws {
     try Runtime.open(device, for: "trainer rank \(rank)")
-    let group: ProcessGroup = device.kind == .cuda
-      ? try .nccl("data", store: store, rank: rank, size: size, device: device, timeout: timeout)
-      : try .gloo("data", store: store, rank: rank, size: size, timeout: timeout)
-    return ParallelContext(world: group, tensor: .single("tensor"), data: group, device: device)
+    try self.init(layout, rank: rank, device: device) { name, place, size in
+      device.kind == .cuda
+        ? try .nccl(name, store: store, rank: place, size: size, device: device, timeout: timeout)
+        : try .gloo(name, store: store, rank: place, size: size, timeout: timeout)
+    }
   }
 }

@@ -17,14 +17,14 @@ public struct TrainerGroup: Sendable {
     let port = try await ranks[0].openStore(rankCount: ranks.count, timeoutSeconds: setup.timeoutSeconds)
     _ = try await onAll { rank, trainer in
       var own = setup
-      (own.rank, own.rankCount, own.storePort, own.device) = (rank, devices.count, port, devices[rank])
+      (own.rank, own.storePort, own.device) = (rank, port, devices[rank])
       return try await trainer.start(own)
     }
   }
 
-  /// - Returns: rank 0's report; the ranks agree.
+  /// - Returns: the last rank's report: it is of the pipeline's last stage, whose ranks agree.
   public func train(_ batch: TrainBatch) async throws -> TrainReport {
-    try await onAll { try await $1.train(batch) }[0]
+    try await onAll { try await $1.train(batch) }[ranks.count - 1]
   }
 
   public func stepCount() async throws -> Int { try await ranks[0].stepCount() }

@@ -1,3 +1,4 @@
+import Parallelism
 import Torch
 import Training
 
@@ -5,9 +6,10 @@ import Training
 public struct TrainerSetup: Sendable, Codable {
   public var folder: String
   public var referenceFolder: String?
+  public var backend: TrainBackendKind
+  public var layout: ParallelLayout
   public var options: TrainingOptions
   public var rank: Int
-  public var rankCount: Int
   /// Where rank 0's store listens.
   public var storePort: Int
   public var device: Device

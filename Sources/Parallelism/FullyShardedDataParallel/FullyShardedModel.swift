@@ -5,6 +5,8 @@ import Torch
 public final class FullyShardedModel: BlockRunner {
   public let root: ShardedUnit
   public let blocks: [ShardedUnit]
+  /// The ranks that the weights are spread over.
+  public let group: ProcessGroup
   private let checkpointing: Bool
 
   /// - Parameters:
@@ -16,6 +18,7 @@ public final class FullyShardedModel: BlockRunner {
     root: [Parameter], blocks: [[Parameter]], group: ProcessGroup, device: Device, computeType: DType,
     gradientCheckpointing: Bool
   ) {
+    self.group = group
     func unit(_ parameters: [Parameter]) -> ShardedUnit {
       ShardedUnit(parameters, group: group, device: device, computeType: computeType)
     }
@@ -33,8 +36,8 @@ public final class FullyShardedModel: BlockRunner {
     return try body()
   }
 
-  public func run(block: Int, input: Tensor, body: @escaping (Tensor) -> Tensor) -> Tensor {
-    let unit = blocks[block]
+  public func run(_ blocks: Range<Int>, input: Tensor, parameters: [Tensor], body: @escaping (Tensor) -> Tensor) -> Tensor {
+    let unit = self.blocks[blocks.lowerBound]
     func whole(_ input: Tensor) -> Tensor {
       unit.lend(unit.gathered())
       defer { unit.reclaim() }

@@ -1,24 +1,114 @@
 import Torch
 
-// The collectives of tensor parallelism with their gradients (Shoeybi et al., "Megatron-LM", 2019, figure 3).
+// The collectives of tensor and sequence parallelism with their gradients (Shoeybi et al., "Megatron-LM", 2019, figure 3;
+// Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022, figure 5). Dimension 0 is
+// the sequence. Each does nothing in a group of one.
+extension ParallelContext {
+  /// Into a layer whose weight is split: all tokens, on every tensor-parallel rank.
+  public func enteringTensorParallel(_ input: Tensor) -> Tensor {
+    sequenceParallel ? input.gatheredFromSequenceParallel(tensor) : input.enteringTensorParallel(tensor)
+  }
+
+  /// Out of it, from partial results: whole ones, of this rank's part of the sequence where that is split.
+  public func leavingTensorParallel(_ partial: Tensor) -> Tensor {
+    sequenceParallel ? partial.scatteredToSequenceParallel(tensor) : partial.summedOverTensorParallel(tensor)
+  }
+}
+
 extension Tensor {
   /// Into a region where each rank computes a part: identity; the gradient is summed over the ranks.
   public func enteringTensorParallel(_ group: ProcessGroup) -> Tensor {
     guard group.size > 1 else { return self }
-    return Tensor.function("EnterTensorParallel", input: self, forward: { detached().clone() }) { gradient in
-      let sum = gradient.contiguous().clone()
-      group.allReduce(sum)
-      return sum
-    }
+    return Tensor.function("EnterTensorParallel", input: self, forward: { detached() }) { $0.summed(over: group) }
   }
 
   /// Out of it: the ranks' partial results are summed; the gradient passes unchanged.
   public func summedOverTensorParallel(_ group: ProcessGroup) -> Tensor {
     guard group.size > 1 else { return self }
-    return Tensor.function("SumOverTensorParallel", input: self, forward: {
-      let sum = detached().contiguous().clone()
-      group.allReduce(sum)
-      return sum
-    }) { $0 }
+    return Tensor.function("SumOverTensorParallel", input: self, forward: { detached().summed(over: group) }) { $0 }
+  }
+
+  /// From the sequence's parts to all of it, into a region where each rank computes a part of every token; the gradient
+  /// is summed over the ranks, of which each keeps its part of the sequence.
+  public func gatheredFromSequenceParallel(_ group: ProcessGroup) -> Tensor {
+    guard group.size > 1 else { return self }
+    return Tensor.function("GatherFromSequenceParallel", input: self, forward: { detached().gathered(from: group) }) {
+      $0.reduceScattered(over: group)
+    }
+  }
+
+  /// Out of such a region: partial results are summed, and each rank keeps its part of the sequence.
+  public func scatteredToSequenceParallel(_ group: ProcessGroup) -> Tensor {
+    guard group.size > 1 else { return self }
+    return Tensor.function("ScatterToSequenceParallel", input: self, forward: { detached().reduceScattered(over: group) }) {
+      $0.gathered(from: group)
+    }
+  }
+
+  /// From the sequence's parts to all of it, where every rank then does the same with all of it: the gradient is this
+  /// rank's part.
+  public func gatheredForAll(_ group: ProcessGroup) -> Tensor {
+    guard group.size > 1 else { return self }
+    return Tensor.function("GatherForAll", input: self, forward: { detached().gathered(from: group) }) {
+      $0.ownPart(of: group)
+    }
+  }
+
+  /// The sum over ranks that go on differently with it: the gradient is summed too.
+  public func summedForAll(_ group: ProcessGroup) -> Tensor {
+    guard group.size > 1 else { return self }
+    return Tensor.function("SumForAll", input: self, forward: { detached().summed(over: group) }) {
+      $0.summed(over: group)
+    }
+  }
+
+  /// Rows to other ranks and rows from them, by counts (Megatron-Core's all-to-all token dispatch); the gradient goes the
+  /// way back.
+  /// - Parameters:
+  ///   - sent: rows for each rank, in their order here.
+  ///   - received: rows from each rank.
+  public func exchangedRows(_ group: ProcessGroup, sent: [Int], received: [Int]) -> Tensor {
+    guard group.size > 1 else { return self }
+    func exchange(_ rows: Tensor, _ sent: [Int], _ received: [Int]) -> Tensor {
+      guard rows.isDefined else { return rows }
+      let result = Tensor.empty(
+        [received.reduce(0, +)] + rows.shape.dropFirst(), dtype: rows.dtype, device: rows.device)
+      group.allToAll(rows.contiguous(), into: result, inputSplits: sent, outputSplits: received)
+      return result
+    }
+    return Tensor.function("ExchangeRows", input: self, forward: { exchange(detached(), sent, received) }) {
+      exchange($0, received, sent)
+    }
+  }
+
+  // MARK: Without gradients. What failed earlier stays failed: sizes of a failed tensor must not make a good one.
+
+  /// The sum over the ranks, in memory of its own.
+  package func summed(over group: ProcessGroup) -> Tensor {
+    let sum = contiguous().clone()
+    group.allReduce(sum)
+    return sum
+  }
+
+  /// All ranks' parts along dimension 0.
+  package func gathered(from group: ProcessGroup) -> Tensor {
+    guard isDefined else { return self }
+    let all = Tensor.empty([size(0) * group.size] + shape.dropFirst(), dtype: dtype, device: device)
+    group.allGather(contiguous(), into: all)
+    return all
+  }
+
+  /// This rank's part, along dimension 0, of the sum over the ranks.
+  package func reduceScattered(over group: ProcessGroup) -> Tensor {
+    guard isDefined else { return self }
+    let own = Tensor.empty([size(0) / group.size] + shape.dropFirst(), dtype: dtype, device: device)
+    group.reduceScatter(contiguous(), into: own)
+    return own
+  }
+
+  /// This rank's part along dimension 0.
+  package func ownPart(of group: ProcessGroup) -> Tensor {
+    let length = size(0) / group.size
+    return narrow(0, start: group.rank * length, length: length)
   }
 }

@@ -11,12 +11,12 @@ public struct TokenStatistics {
 /// Logits may be split over the ranks of `group` along the vocabulary, in order. One operation with a gradient of its
 /// own: it keeps the probabilities alone, and both results are differentiable.
 /// - Parameters:
-///   - logits: `[T, vocabulary / group.size]`, any floating-point type; computed in fp32.
+///   - logits: `[T, this rank's part of the vocabulary]`, any floating-point type; computed in fp32.
+///   - first: the id that the part begins with.
 ///   - targets: `[T]`, int64, ids in the whole vocabulary.
 public func vocabularyLogProbs(
-  logits: Tensor, targets: Tensor, temperature: Double = 1, group: ProcessGroup
+  logits: Tensor, from first: Int, targets: Tensor, temperature: Double = 1, group: ProcessGroup
 ) -> TokenStatistics {
-  let first = group.rank * logits.size(1)
   var probabilities: Tensor?
   var safeTargets: Tensor?
   var present: Tensor?

@@ -40,3 +40,21 @@ extension BackendConfiguration {
     .option("update-weights-interval", \.updateWeightsInterval, "rollouts between weight updates"),
   ]
 }
+
+extension ParallelConfiguration {
+  static let flags: [Flag<Self>] = [
+    .option("tensor-model-parallel-size", \.tensorParallelSize, "ranks that split each layer's weights"),
+    .toggle("sequence-parallel", \.sequenceParallel, "those ranks split the sequence outside attention and feed-forward"),
+    .option("pipeline-model-parallel-size", \.pipelineParallelSize, "stages that the layers are divided into"),
+    .option("num-layers-per-virtual-pipeline-stage", \.layersPerVirtualStage, "layers of each of a stage's chunks"),
+    .option("decoder-first-pipeline-num-layers", \.firstStageLayers, "layers of the first stage"),
+    .option("decoder-last-pipeline-num-layers", \.lastStageLayers, "layers of the last stage"),
+    .option("context-parallel-size", \.contextParallelSize, "ranks that split each sequence"),
+    .option("expert-model-parallel-size", \.expertParallelSize, "ranks that divide the experts"),
+    .option("expert-tensor-parallel-size", \.expertTensorParallelSize, "ranks that split each expert; default as tensor"),
+    .option("recompute-granularity", \.recomputeGranularity, "compute again in the backward: whole layers, or attention"),
+    .option("recompute-method", \.recomputeMethod, "all layers in groups, or the first of each stage"),
+    .option("recompute-num-layers", \.recomputeLayers, "layers of a group, or how many"),
+    .option("qkv-format", \.sequenceFormat, "sequences packed one after another, or padded to the longest"),
+  ]
+}

@@ -16,6 +16,7 @@ extension ScoreConfiguration {
         (BackendConfiguration.computeFlags + [BackendConfiguration.maxTokensPerGPU]).map { $0.lifted(\.backend) }
           + ClusterConfiguration.trainerFlags.map { $0.lifted(\.cluster) }
       ),
+      ("Parallelism", ParallelConfiguration.flags.map { $0.lifted(\.backend.parallel) }),
     ],
     unsupported: .train, architecture: \Self.architecture)
 }

@@ -9,6 +9,7 @@ extension TrainConfiguration {
         BackendConfiguration.computeFlags.map { $0.lifted(\.backend) }
           + (ClusterConfiguration.trainerFlags + ClusterConfiguration.rolloutFlags).map { $0.lifted(\.cluster) }
       ),
+      ("Parallelism", ParallelConfiguration.flags.map { $0.lifted(\.backend.parallel) }),
       ("Data", DataConfiguration.flags.map { $0.lifted(\.data) }),
       ("Rollout", SamplingConfiguration.flags.map { $0.lifted(\.rollout) }),
       (

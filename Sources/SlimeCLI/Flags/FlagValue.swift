@@ -1,7 +1,7 @@
-import RLAlgorithms
 import Orchestration
 import RLAlgorithms
 import Rollout
+import Training
 
 /// What can be written after a flag.
 protocol FlagValue: Sendable {
@@ -66,6 +66,9 @@ extension FlagValue where Self: RawRepresentable & CaseIterable, RawValue == Str
 
 extension TrainBackendKind: FlagValue {}
 extension ComputeDevice: FlagValue {}
+extension RecomputeGranularity: FlagValue {}
+extension RecomputeMethod: FlagValue {}
+extension SequenceLayout.Format: FlagValue {}
 extension ComputeDType: FlagValue {}
 extension DistributedBackend: FlagValue {}
 // Its names are too long for a line of help.

@@ -16,17 +16,12 @@ extension UnsupportedGroup {
 
   /// Megatron-LM's flags that slime's scripts use.
   static let megatron: [UnsupportedGroup] = [
-    megatron("use data parallelism: --actor-num-gpus-per-node", [
-      .accept("tensor-model-parallel-size", "1"), .accept("pipeline-model-parallel-size", "1"),
-      .accept("context-parallel-size", "1"), .accept("expert-model-parallel-size", "1"),
-      .accept("expert-tensor-parallel-size", "1"), .accept("virtual-pipeline-model-parallel-size", "1"),
-      .accept(switch: "sequence-parallel"), "num-layers-per-virtual-pipeline-stage", "decoder-first-pipeline-num-layers",
-      "decoder-last-pipeline-num-layers", "microbatch-group-size-per-vp-stage", "cp-comm-type",
+    megatron("use --num-layers-per-virtual-pipeline-stage and --decoder-first/last-pipeline-num-layers", [
+      .accept("virtual-pipeline-model-parallel-size", "1"), "microbatch-group-size-per-vp-stage",
       "account-for-embedding-in-pipeline-split", "account-for-loss-in-pipeline-split",
     ]),
-    megatron("use --gradient-checkpointing", [
-      "recompute-granularity", "recompute-method", "recompute-num-layers", "recompute-activations", "recompute-modules",
-    ]),
+    megatron("context parallelism passes keys and values around a ring; leave it out", [.accept("cp-comm-type", "p2p")]),
+    megatron("use --recompute-granularity", ["recompute-activations", "recompute-modules"]),
     megatron("dropout does not exist here; leave it out", [
       .accept("attention-dropout", "0"), .accept("hidden-dropout", "0"),
     ]),
@@ -36,7 +31,7 @@ extension UnsupportedGroup {
       "exp-avg-dtype", "exp-avg-sq-dtype", "loss-scale", "initial-loss-scale", "min-loss-scale", "loss-scale-window",
       "hysteresis",
     ]),
-    megatron("the fsdp backend shards the optimizer by itself and keeps it on --device; leave it out", [
+    megatron("the optimizer is sharded by itself and stays on --device; leave it out", [
       .accept(switch: "use-distributed-optimizer"), "optimizer-cpu-offload", "optimizer-offload-fraction",
       "overlap-cpu-optimizer-d2h-h2d", "use-precision-aware-optimizer", "overlap-grad-reduce", "overlap-param-gather",
       "use-torch-fsdp2", "use-megatron-fsdp", "ddp-bucket-size",
@@ -87,6 +82,6 @@ extension UnsupportedGroup {
   ]
 
   private static func megatron(_ remedy: String, _ flags: [UnsupportedFlag]) -> UnsupportedGroup {
-    UnsupportedGroup("Megatron-LM", by: "--train-backend fsdp", remedy, flags)
+    UnsupportedGroup("Megatron-LM", remedy, flags)
   }
 }

@@ -22,7 +22,7 @@ public final class ProcessGroup {
   private let handle: ct_group?
   private let transport: Transport
 
-  private enum Transport { case none, gloo, nccl }
+  private enum Transport { case none, imagined, gloo, nccl }
 
   private init(name: String, rank: Int, size: Int, timeout: Duration, _ transport: Transport, handle: ct_group?) {
     (self.name, self.rank, self.size, self.timeout) = (name, rank, size, timeout)
@@ -34,6 +34,11 @@ public final class ProcessGroup {
   /// A group of one.
   public static func single(_ name: String = "single") -> ProcessGroup {
     ProcessGroup(name: name, rank: 0, size: 1, timeout: .seconds(0), .none, handle: nil)
+  }
+
+  /// A place in a group that is not joined: for building, on the meta device, what another rank holds. Its collectives fail.
+  public static func imagined(_ name: String, rank: Int, size: Int) -> ProcessGroup {
+    ProcessGroup(name: name, rank: rank, size: size, timeout: .seconds(0), .imagined, handle: nil)
   }
 
   /// A group over Gloo (CPU tensors); returns when every rank is there.
@@ -68,6 +73,7 @@ public final class ProcessGroup {
       throw TorchError("rank \(rank) cannot be in group '\(name)' of \(size); ranks go from 0 to \(size - 1)")
     }
     guard size > 1 else { return .single(name) }
+    ct_turn_flight_recorder_off()
     let own = try store.prefixed(name)
     let failure = "rank \(rank) of \(size) could not join group '\(name)' within \(timeout)"
     let handle = try withExtendedLifetime(own) {
@@ -93,7 +99,7 @@ public final class ProcessGroup {
 
   /// `output` is the ranks' `input`s one after another along dimension 0.
   public func startAllGather(_ input: Tensor, into output: Tensor) -> Work {
-    guard handle != nil else { return copy(input, output) }
+    guard size > 1 else { return copy(input, output) }
     return start("all_gather", movingBytes([input, output])) {
       ct_all_gather($0, $1[1].handle, $1[0].handle, timeout.milliseconds)
     }
@@ -101,7 +107,7 @@ public final class ProcessGroup {
 
   /// `output` is this rank's share, along dimension 0, of the reduction of all ranks' `input`s.
   public func startReduceScatter(_ input: Tensor, into output: Tensor, _ reduction: Reduction = .sum) -> Work {
-    guard handle != nil else { return copy(input, output) }
+    guard size > 1 else { return copy(input, output) }
     return start("reduce_scatter", [input, output], averaging: reduction == .average ? output : nil) {
       ct_reduce_scatter($0, $1[1].handle, $1[0].handle, self.native(reduction).rawValue, timeout.milliseconds)
     }
@@ -112,7 +118,7 @@ public final class ProcessGroup {
   public func startAllToAll(
     _ input: Tensor, into output: Tensor, inputSplits: [Int] = [], outputSplits: [Int] = []
   ) -> Work {
-    guard handle != nil else { return copy(input, output) }
+    guard size > 1 else { return copy(input, output) }
     return start("all_to_all", movingBytes([input, output])) { group, tensors in
       withInts(outputSplits) { outputs in
         withInts(inputSplits) {
@@ -179,6 +185,7 @@ public final class ProcessGroup {
       raiseTorchError("\(place) failed: \(reason)")
       return Work(nil, describing: place, tensors: [], timeout: timeout)
     }
+    if transport == .imagined { return failed("nobody joined this group") }
     guard let handle else { return Work(nil, describing: place, tensors: [], timeout: timeout) }
     for tensor in tensors where tensor.isDefined && !tensor.isContiguous {
       return failed("a tensor of shape \(tensor.shape) with strides \(tensor.strides) is not contiguous")

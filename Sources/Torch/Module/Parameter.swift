@@ -10,16 +10,23 @@ public struct ParameterPiece: Sendable, Equatable {
   public let checkpointName: String
   /// Its shape there, whole.
   public let shape: [Int]
-  /// Which of equal slices along a dimension is held here; nil: all of it.
+  /// Which slice along a dimension is held here; nil: all of it.
   public let slice: Slice?
 
-  public struct Slice: Sendable, Equatable {
+  /// One of `count` slices that are equal, but for the last ones where the size is not a multiple.
+  public struct Slice: Sendable, Equatable, Hashable {
     public let dimension: Int
     public let index: Int
     public let count: Int
 
     public init(dimension: Int, index: Int, count: Int) {
       (self.dimension, self.index, self.count) = (dimension, index, count)
+    }
+
+    /// The part of a dimension of this size.
+    public func range(of size: Int) -> Range<Int> {
+      let length = (size + count - 1) / count
+      return min(index * length, size)..<min((index + 1) * length, size)
     }
   }
 
@@ -30,8 +37,21 @@ public struct ParameterPiece: Sendable, Equatable {
   /// The shape of the part that is held here.
   public var localShape: [Int] {
     var local = shape
-    if let slice { local[slice.dimension] /= slice.count }
+    if let slice { local[slice.dimension] = slice.range(of: shape[slice.dimension]).count }
     return local
+  }
+}
+
+/// What the ranks that hold a weight have to do with each other.
+public struct WeightSharing: Sendable, Equatable {
+  /// Part of an expert: held by the ranks of the expert groups.
+  public var isExpert = false
+  /// Ranks that hold the same part of the weight see different parts of what it does: its gradient is the sum of theirs.
+  /// Otherwise each computes the whole gradient.
+  public var gradientIsPartial = false
+
+  public init(isExpert: Bool = false, gradientIsPartial: Bool = false) {
+    (self.isExpert, self.gradientIsPartial) = (isExpert, gradientIsPartial)
   }
 }
 
@@ -42,14 +62,15 @@ public final class Parameter {
   /// The checkpoint tensors it is made of, laid one after another along dimension 0.
   public let pieces: [ParameterPiece]
   public let initializer: Initializer
+  public let sharing: WeightSharing
   /// The shape of this rank's part.
   public let shape: [Int]
   /// The weight as the forward pass uses it. It starts without memory (`Device.meta`); whoever holds the model gives it
   /// memory, and FSDP exchanges it around each use.
   public var tensor: Tensor
 
-  init(name: String, pieces: [ParameterPiece], initializer: Initializer, dtype: DType) {
-    (self.name, self.pieces, self.initializer) = (name, pieces, initializer)
+  init(name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing, dtype: DType) {
+    (self.name, self.pieces, self.initializer, self.sharing) = (name, pieces, initializer, sharing)
     var shape = pieces[0].localShape
     for piece in pieces.dropFirst() {
       precondition(piece.localShape.dropFirst() == shape.dropFirst(), "the pieces of \(name) do not fit together")

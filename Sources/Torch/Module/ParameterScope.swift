@@ -3,7 +3,8 @@ public final class ParameterTable {
   public private(set) var parameters: [Parameter] = []
   /// Tensors that belong to the model but are not learned, by name.
   public private(set) var buffers: [(name: String, tensor: Tensor)] = []
-  let dtype: DType
+  /// Of the weights.
+  public let dtype: DType
 
   public init(dtype: DType = .float32) { self.dtype = dtype }
 
@@ -34,17 +35,23 @@ public struct ParameterScope {
   public func name(_ name: String) -> String { self(name).path }
 
   /// Registers a weight made of `pieces`.
-  public func parameter(_ name: String, pieces: [ParameterPiece], initializer: Initializer) -> Parameter {
-    let parameter = Parameter(name: self.name(name), pieces: pieces, initializer: initializer, dtype: table.dtype)
+  public func parameter(
+    _ name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing = WeightSharing()
+  ) -> Parameter {
+    let parameter = Parameter(
+      name: self.name(name), pieces: pieces, initializer: initializer, sharing: sharing, dtype: table.dtype)
     table.add(parameter)
     return parameter
   }
 
   /// Registers a weight that a checkpoint holds under its own name.
   public func parameter(
-    _ name: String, shape: [Int], slice: ParameterPiece.Slice? = nil, initializer: Initializer
+    _ name: String, shape: [Int], slice: ParameterPiece.Slice? = nil, initializer: Initializer,
+    sharing: WeightSharing = WeightSharing()
   ) -> Parameter {
-    parameter(name, pieces: [ParameterPiece(self.name(name), shape: shape, slice: slice)], initializer: initializer)
+    parameter(
+      name, pieces: [ParameterPiece(self.name(name), shape: shape, slice: slice)], initializer: initializer,
+      sharing: sharing)
   }
 
   public func buffer(_ name: String, _ tensor: Tensor) { table.addBuffer(self.name(name), tensor) }

@@ -21,15 +21,20 @@ public final class Tensor {
 
   deinit { ct_release(handle) }
 
-  /// Takes over an array made by the C side.
+  /// Code that picks from a failed operation's results must reach the end of its scope.
+  private static let failedCount = 8
+
+  /// Takes over an array made by the C side; nothing stands for a failed operation and becomes undefined tensors.
   static func list(owned array: ct_tensor_array) -> [Tensor] {
     checkTorchError()
+    guard array.data != nil else { return (0..<failedCount).map { _ in Tensor(owned: nil) } }
     defer { ct_free_array(array.data) }
     return (0..<array.count).map { Tensor(owned: array.data[$0]) }
   }
 
   static func optionalList(owned array: ct_tensor_array) -> [Tensor?] {
     checkTorchError()
+    guard array.data != nil else { return Array(repeating: nil, count: failedCount) }
     defer { ct_free_array(array.data) }
     return (0..<array.count).map { i in array.data[i].map { Tensor(owned: $0) } }
   }

@@ -1,41 +1,78 @@
+import Models
+import Parallelism
 import Torch
 
-/// Some samples of a batch, packed one after another without padding: one micro-batch.
-struct PackedBatch {
-  /// Tokens of each sequence.
-  let lengths: [Int]
+/// Some samples of a batch, packed one after another: one micro-batch, or one context-parallel rank's part of it.
+public struct PackedBatch {
+  /// Tokens of each sequence on this rank; the last one may be padding.
+  public let lengths: [Int]
   /// `[T]`, int64, and each token's position in its sequence.
-  let tokens: Tensor
-  let positions: Tensor
+  public let tokens: Tensor
+  public let positions: Tensor
   /// Where the logits stand that predict a response token, and the tokens they predict. `[R]`, int64
-  let predicting: Tensor
-  let targets: Tensor
-  /// Response tokens of each sequence.
+  public let predicting: Tensor
+  public let targets: Tensor
+  /// Which response token each of them is: its sample, counted in the pack, and its place in the response.
+  let predicted: [(sample: Int, place: Int)]
+  /// Response tokens of each sample, on all ranks together.
   let responseLengths: [Int]
 
+  public var tokenCount: Int { lengths.reduce(0, +) }
+
   /// - Parameter sequences: tokens, of which the last `responseLength` are predicted.
-  init(_ sequences: [(tokens: ArraySlice<Int32>, responseLength: Int)], device: Device) {
-    lengths = sequences.map(\.tokens.count)
+  public init(
+    _ sequences: [(tokens: ArraySlice<Int32>, responseLength: Int)], layout: SequenceLayout = SequenceLayout(), device: Device
+  ) {
     responseLengths = sequences.map(\.responseLength)
-    let flat = sequences.flatMap { $0.tokens.map { Int($0) } }
-    var predicting: [Int] = []
-    var start = 0
-    for (tokens, responseLength) in sequences {
-      let end = start + tokens.count
-      predicting += end - responseLength - 1..<end - 1
-      start = end
+    let longest = sequences.map(\.tokens.count).max() ?? 0
+    var lengths: [Int] = []
+    var (tokens, positions, predicting, targets) = ([Int](), [Int](), [Int](), [Int]())
+    var predicted: [(sample: Int, place: Int)] = []
+    for (sample, (sequence, responseLength)) in sequences.enumerated() {
+      let promptLength = sequence.count - responseLength
+      let own = layout.positions(
+        localLength: layout.localLength(layout.format == .padded ? longest : sequence.count))
+      for position in own {
+        let next = position + 1
+        if next >= promptLength, next < sequence.count {
+          predicting.append(tokens.count)
+          targets.append(Int(sequence[sequence.startIndex + next]))
+          predicted.append((sample, next - promptLength))
+        }
+        // Padding stands behind the sequence, where the causal mask hides it.
+        tokens.append(position < sequence.count ? Int(sequence[sequence.startIndex + position]) : 0)
+        positions.append(position)
+      }
+      lengths.append(own.count)
+    }
+    let padding = layout.padding(tokens.count)
+    if padding > 0 {
+      tokens += Array(repeating: 0, count: padding)
+      positions += layout.positions(localLength: padding)
+      lengths.append(padding)
     }
     func tensor(_ values: [Int]) -> Tensor { Tensor(values).to(device: device) }
-    tokens = tensor(flat)
-    positions = tensor(lengths.flatMap { Array(0..<$0) })
-    targets = tensor(predicting.map { flat[$0 + 1] })
+    (self.lengths, self.predicted) = (lengths, predicted)
+    self.tokens = tensor(tokens)
+    self.positions = tensor(positions)
     self.predicting = tensor(predicting)
+    self.targets = tensor(targets)
+  }
+
+  /// What a forward pass over the pack is given.
+  func context(
+    _ parallel: ParallelContext, runner: any BlockRunner, recomputesAttention: Bool = false
+  ) -> ForwardContext {
+    let attention = trainingAttention(lengths: lengths, parallel: parallel)
+    return ForwardContext(
+      positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner)
   }
 
   /// Samples of a batch, by their places in it.
-  init(_ batch: TrainBatch, _ samples: [Int], device: Device) {
+  init(_ batch: TrainBatch, _ samples: [Int], layout: SequenceLayout, device: Device) {
     let ranges = batch.tokenRanges
-    self.init(samples.map { (batch.tokens[ranges[$0]], Int(batch.responseLengths[$0])) }, device: device)
+    self.init(
+      samples.map { (batch.tokens[ranges[$0]], Int(batch.responseLengths[$0])) }, layout: layout, device: device)
   }
 }
 

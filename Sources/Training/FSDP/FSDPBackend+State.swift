@@ -8,7 +8,7 @@ import Torch
 // The training state on disk: each rank writes its shards of weights and moments, so nothing is gathered; any number of
 // ranks can read them back, since a flat vector is the old ranks' shards one after another.
 extension FSDPBackend {
-  public var weightUnitCount: Int { actor.sharded.units.count }
+  public var weightUnitSizes: [Int] { actor.sharded.units.map { $0.parameters.reduce(0) { $0 + $1.count } } }
 
   public func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)] {
     try catchingTorchErrors {
@@ -32,7 +32,7 @@ extension FSDPBackend {
   }
 
   public func saveState(into folder: URL) throws {
-    let (rank, size) = (parallel.data.rank, parallel.data.size)
+    let (rank, size) = (actor.sharded.group.rank, actor.sharded.group.size)
     try catchingTorchErrors {
       try SafetensorsWriter.write(
         to: folder.appendingPathComponent(Self.shardFile(rank, of: size)),

@@ -7,17 +7,17 @@ import Torch
 final class FullyShardedCausalLM {
   let model: CausalLM
   let sharded: FullyShardedModel
-  private let device: Device
+  private let parallel: ParallelContext
 
   init(
     _ configuration: ModelConfiguration, parallel: ParallelContext, computeType: DType, gradientCheckpointing: Bool
   ) throws {
-    model = try CausalLM(configuration, tensorGroup: parallel.tensor, dtype: computeType)
+    self.parallel = parallel
+    model = try CausalLM(configuration, parallel: parallel, dtype: computeType)
     let parameters = model.parametersByBlock
     sharded = FullyShardedModel(
-      root: parameters.root, blocks: parameters.blocks, group: parallel.data, device: parallel.device,
+      root: parameters.root, blocks: parameters.blocks, group: parallel.dataContext, device: parallel.device,
       computeType: computeType, gradientCheckpointing: gradientCheckpointing)
-    device = parallel.device
   }
 
   /// Takes the weights of a Hugging Face folder; a rank reads what its shards hold.
@@ -28,15 +28,7 @@ final class FullyShardedCausalLM {
 
   /// Statistics of the response tokens; gradients flow only inside `withRoot`'s caller.
   func statistics(_ pack: PackedBatch, temperature: Double) -> TokenStatistics {
-    let context = ForwardContext(
-      positions: pack.positions, attention: PackedAttention(lengths: pack.lengths, device: device), runner: sharded)
-    let hidden = model.hidden(pack.tokens, context).indexSelect(0, index: pack.predicting)
-    return vocabularyLogProbs(
-      logits: model.logits(hidden), targets: pack.targets, temperature: temperature, group: model.tensorGroup)
-  }
-
-  /// The same without gradients.
-  func frozenStatistics(_ pack: PackedBatch, temperature: Double) -> TokenStatistics {
-    withoutGradients { sharded.withRoot { statistics(pack, temperature: temperature) } }
+    let hidden = model.hidden(pack.tokens, pack.context(parallel, runner: sharded))
+    return model.statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }
 }

@@ -1,3 +1,4 @@
+import Parallelism
 import Torch
 
 /// What is known of each response token of the samples that one rank trains on; arrays as long as all their responses.
@@ -12,7 +13,7 @@ struct TokenColumns {
   var masks: [UInt8]
 }
 
-/// One micro-batch's part of the columns, on the device.
+/// One micro-batch's part of the columns, for the response tokens that this rank predicts, on the device.
 struct LossInputs {
   let advantages: Tensor
   let oldLogProbs: Tensor?
@@ -21,27 +22,33 @@ struct LossInputs {
   let weights: Tensor
   let masks: Tensor
   /// The sample that each token belongs to, counted within the micro-batch; int64.
-  let sample: Tensor
-  let sampleCount: Int
+  private let sample: Tensor
+  /// Trained tokens of each sample, on all ranks together; at least 1.
+  private let trainedCounts: Tensor
+  private let context: ProcessGroup
 
-  /// - Parameter ranges: where the samples of the micro-batch lie in the columns.
-  init(_ columns: TokenColumns, ranges: [Range<Int>], device: Device) {
-    func pick(_ column: [Float]) -> Tensor { Tensor(ranges.flatMap { column[$0] }).to(device: device) }
+  /// - Parameters:
+  ///   - ranges: where the samples of the micro-batch lie in the columns.
+  ///   - context: the ranks that hold the other tokens of the same samples.
+  init(_ columns: TokenColumns, _ pack: PackedBatch, ranges: [Range<Int>], context: ProcessGroup, device: Device) {
+    let places = pack.predicted.map { ranges[$0.sample].lowerBound + $0.place }
+    func pick(_ column: [Float]) -> Tensor { Tensor(places.map { column[$0] }).to(device: device) }
     advantages = pick(columns.advantages)
     oldLogProbs = columns.oldLogProbs.map(pick)
     referenceLogProbs = columns.referenceLogProbs.map(pick)
     rolloutLogProbs = columns.rolloutLogProbs.map(pick)
     weights = pick(columns.weights)
-    masks = Tensor(ranges.flatMap { columns.masks[$0].map { Float($0) } }).to(device: device)
-    sample = Tensor(ranges.enumerated().flatMap { Array(repeating: $0.offset, count: $0.element.count) }).to(device: device)
-    sampleCount = ranges.count
+    masks = Tensor(places.map { Float(columns.masks[$0]) }).to(device: device)
+    sample = Tensor(pack.predicted.map(\.sample)).to(device: device)
+    trainedCounts = Tensor(ranges.map { range in columns.masks[range].reduce(Float(0)) { $0 + Float($1) } })
+      .to(device: device).clampMin(1)
+    self.context = context
   }
 
   /// The masked mean over each token's sample, at every token; differentiable.
   func sequenceMean(_ values: Tensor) -> Tensor {
-    let zeros = Tensor.zeros([sampleCount], device: values.device)
-    let sums = zeros.indexAdd(0, index: sample, source: values * masks)
-    let counts = zeros.indexAdd(0, index: sample, source: masks).clampMin(1)
-    return (sums / counts).indexSelect(0, index: sample)
+    let zeros = Tensor.zeros([trainedCounts.size(0)], device: values.device)
+    let sums = zeros.indexAdd(0, index: sample, source: values * masks).summedForAll(context)
+    return (sums / trainedCounts).indexSelect(0, index: sample)
   }
 }

@@ -1,0 +1,88 @@
+import Torch
+
+/// Attention of some queries to some keys, sequence by sequence, with what is needed to merge it with that to other keys:
+/// the log of each query's softmax denominator. No autograd: rings of blocks have a gradient of their own.
+protocol BlockAttention {
+  /// - Parameters:
+  ///   - query: `[Tq, heads, headDimension]`; key and value `[Tk, keyValueHeads, headDimension]`.
+  /// - Returns: output as `query`, in its type; logSumExp `[Tq, heads]`, fp32.
+  func forward(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape) -> (output: Tensor, logSumExp: Tensor)
+
+  /// - Parameters:
+  ///   - output: of all blocks that the queries see, merged; `logSumExp` likewise.
+  /// - Returns: this block's part of the gradients.
+  func backward(
+    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
+    _ shape: BlockShape
+  ) -> (query: Tensor, key: Tensor, value: Tensor)
+}
+
+extension BlockAttention {
+  /// One block alone, with its gradient.
+  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape) -> Tensor {
+    let (q, k, v) = (query.detached(), key.detached(), value.detached())
+    var saved: (output: Tensor, logSumExp: Tensor)?
+    return Tensor.function("BlockAttention", inputs: [query, key, value]) {
+      let result = forward(q, k, v, shape)
+      saved = (result.output.detached(), result.logSumExp)
+      return [result.output]
+    } backward: { gradients in
+      guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
+      let (dq, dk, dv) = backward(gradient, q, k, v, output: saved.output, logSumExp: saved.logSumExp, shape)
+      return [dq, dk, dv]
+    }[0]
+  }
+}
+
+/// Which rows belong together: sequence s has `queryLengths[s]` queries and `keyLengths[s]` keys, packed in order.
+final class BlockShape {
+  let queryLengths: [Int]
+  let keyLengths: [Int]
+  /// Query i of a sequence sees keys up to i; otherwise all of them.
+  let isCausal: Bool
+  private let device: Device
+
+  init(queryLengths: [Int], keyLengths: [Int], isCausal: Bool, device: Device) {
+    (self.queryLengths, self.keyLengths, self.isCausal, self.device) = (queryLengths, keyLengths, isCausal, device)
+  }
+
+  /// Sequences of the same lengths, as a rectangle.
+  struct Rectangle {
+    let count: Int
+    let queryLength: Int
+    let keyLength: Int
+    /// Where their rows stand, sequence by sequence; int64.
+    let queryRows: Tensor
+    let keyRows: Tensor
+  }
+
+  lazy var rectangles: [Rectangle] = {
+    struct Lengths: Hashable { let query, key: Int }
+    var order: [Lengths] = []
+    var rows: [Lengths: (query: [Int], key: [Int], count: Int)] = [:]
+    var (queryStart, keyStart) = (0, 0)
+    for (query, key) in zip(queryLengths, keyLengths) {
+      defer { (queryStart, keyStart) = (queryStart + query, keyStart + key) }
+      guard query > 0 else { continue }
+      let lengths = Lengths(query: query, key: key)
+      if rows[lengths] == nil { order.append(lengths) }
+      rows[lengths, default: ([], [], 0)].query += queryStart..<queryStart + query
+      rows[lengths]!.key += keyStart..<keyStart + key
+      rows[lengths]!.count += 1
+    }
+    return order.map { lengths in
+      let found = rows[lengths]!
+      return Rectangle(
+        count: found.count, queryLength: lengths.query, keyLength: lengths.key,
+        queryRows: Tensor(found.query).to(device: device), keyRows: Tensor(found.key).to(device: device))
+    }
+  }()
+
+  /// `[sequences + 1]`, int32: where each sequence's rows begin, and the end.
+  lazy var cumulativeQueries = Self.cumulative(queryLengths, device)
+  lazy var cumulativeKeys = Self.cumulative(keyLengths, device)
+
+  private static func cumulative(_ lengths: [Int], _ device: Device) -> Tensor {
+    Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).to(device: device)
+  }
+}

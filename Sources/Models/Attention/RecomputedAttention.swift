@@ -1,0 +1,14 @@
+import Torch
+
+/// Attention whose inside is computed again in the backward pass (Megatron's selective recomputation).
+public final class RecomputedAttention: AttentionBackend {
+  private let attention: any AttentionBackend
+
+  public init(_ attention: any AttentionBackend) { self.attention = attention }
+
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+    Tensor.checkpoint("RecomputedAttention", input: query, parameters: [key, value]) { [attention] query in
+      attention.attend(query: query, key: key, value: value, layer: layer)
+    }
+  }
+}

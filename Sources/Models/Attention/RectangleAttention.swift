@@ -1,0 +1,101 @@
+import Torch
+
+/// Blocks as batches of sequences of equal lengths: a fused kernel on the CPU, plain operators elsewhere.
+struct RectangleAttention: BlockAttention {
+  func forward(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape
+  ) -> (output: Tensor, logSumExp: Tensor) {
+    let output = Tensor.empty(query.shape.dropLast() + [value.size(2)], dtype: query.dtype, device: query.device)
+    let logSumExp = Tensor.empty([query.size(0), query.size(1)], device: query.device)
+    let groups = query.size(1) / key.size(1)
+    for rectangle in shape.rectangles {
+      let q = batch(query, rectangle.queryRows, rectangle.count)
+      let k = batch(key, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
+      let v = batch(value, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
+      let (out, lse) = attend(q, k, v, isCausal: shape.isCausal)
+      output.indexCopy_(0, index: rectangle.queryRows, source: unbatch(out))
+      logSumExp.indexCopy_(0, index: rectangle.queryRows, source: unbatch(lse.unsqueeze(3)).squeeze(2))
+    }
+    return (output, logSumExp)
+  }
+
+  func backward(
+    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
+    _ shape: BlockShape
+  ) -> (query: Tensor, key: Tensor, value: Tensor) {
+    let (byQuery, byKey, byValue) = (query.zerosLike(), key.zerosLike(), value.zerosLike())
+    let groups = query.size(1) / key.size(1)
+    for rectangle in shape.rectangles {
+      func queries(_ rows: Tensor) -> Tensor { batch(rows, rectangle.queryRows, rectangle.count) }
+      let k = batch(key, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
+      let v = batch(value, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
+      let lse = queries(logSumExp.unsqueeze(2)).squeeze(3)
+      let (dq, dk, dv) = attendBackward(
+        queries(gradient), queries(query), k, v, output: queries(output), logSumExp: lse, isCausal: shape.isCausal)
+      byQuery.indexCopy_(0, index: rectangle.queryRows, source: unbatch(dq))
+      byKey.indexCopy_(0, index: rectangle.keyRows, source: unbatch(dk.summingHeads(groups)))
+      byValue.indexCopy_(0, index: rectangle.keyRows, source: unbatch(dv.summingHeads(groups)))
+    }
+    return (byQuery, byKey, byValue)
+  }
+
+  /// `[T, heads, d]` rows → `[count, heads, length, d]`
+  private func batch(_ rows: Tensor, _ index: Tensor, _ count: Int) -> Tensor {
+    let picked = rows.indexSelect(0, index: index)
+    return picked.view([count, index.size(0) / count, rows.size(1), rows.size(2)]).transpose(1, dim1: 2)
+  }
+
+  private func unbatch(_ batch: Tensor) -> Tensor {
+    batch.transpose(1, dim1: 2).reshape([batch.size(0) * batch.size(2), batch.size(1), batch.size(3)])
+  }
+
+  private func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, isCausal: Bool) -> (Tensor, Tensor) {
+    if q.isForHostKernel(v) { return q.scaledDotProductFlashAttentionForCpu(k, value: v, isCausal: isCausal) }
+    let scores = scores(q, k, isCausal: isCausal)
+    let lse = scores.logsumexp([3])
+    return ((scores - lse.unsqueeze(3)).exp().to(dtype: v.dtype).matmul(v), lse)
+  }
+
+  private func attendBackward(
+    _ gradient: Tensor, _ q: Tensor, _ k: Tensor, _ v: Tensor, output: Tensor, logSumExp: Tensor, isCausal: Bool
+  ) -> (Tensor, Tensor, Tensor) {
+    if q.isForHostKernel(v) {
+      return Tensor.scaledDotProductFlashAttentionForCpuBackward(
+        gradient, query: q, key: k, value: v, out: output, logsumexp: logSumExp, dropoutP: 0, isCausal: isCausal)
+    }
+    let scale = 1 / Double(q.size(3)).squareRoot()
+    let p = (scores(q, k, isCausal: isCausal) - logSumExp.unsqueeze(3)).exp()
+    let byP = gradient.matmul(v.transpose(2, dim1: 3)).to(dtype: .float32)
+    let mean = (gradient * output).to(dtype: .float32).sum([3]).unsqueeze(3)
+    let byScores = (p * (byP - mean) * scale).to(dtype: q.dtype)
+    return (
+      byScores.matmul(k), byScores.transpose(2, dim1: 3).matmul(q),
+      p.to(dtype: gradient.dtype).transpose(2, dim1: 3).matmul(gradient)
+    )
+  }
+
+  /// fp32 `[count, heads, queries, keys]`
+  private func scores(_ q: Tensor, _ k: Tensor, isCausal: Bool) -> Tensor {
+    let scores = q.matmul(k.transpose(2, dim1: 3)).to(dtype: .float32) * (1 / Double(q.size(3)).squareRoot())
+    guard isCausal else { return scores }
+    let hidden = Tensor.ones([q.size(2), k.size(2)], dtype: .bool, device: q.device).triu(1)
+    return scores.maskedFill(hidden, value: -Double.infinity)
+  }
+}
+
+extension Tensor {
+  /// Whether libtorch's fused CPU kernel takes these queries, with values of the same head dimension.
+  fileprivate func isForHostKernel(_ value: Tensor) -> Bool { device.kind == .cpu && size(3) == value.size(3) }
+
+  /// `[B, heads, T, d]` → each head `groups` times.
+  fileprivate func repeatingHeads(_ groups: Int) -> Tensor {
+    guard groups > 1 else { return self }
+    return unsqueeze(2).expand([size(0), size(1), groups, size(2), size(3)]).reshape(
+      [size(0), size(1) * groups, size(2), size(3)])
+  }
+
+  fileprivate func summingHeads(_ groups: Int) -> Tensor {
+    guard groups > 1 else { return self }
+    return reshape([size(0), size(1) / groups, groups, size(2), size(3)]).sum([2])
+  }
+}

@@ -1,0 +1,153 @@
+import Parallelism
+import Torch
+
+/// Causal attention over sequences whose tokens are spread zigzag over the ranks of a group (Liu et al., "Ring Attention",
+/// 2023; the zigzag division is Megatron-Core's).
+///
+/// Rank r holds chunks r and 2·size − 1 − r of each sequence. Keys and values go around the ring; each rank merges its
+/// queries' outputs by their log-sum-exps, so no rank ever holds more than two ranks' keys.
+public final class RingAttention: AttentionBackend {
+  private let group: ProcessGroup
+  private let blocks: any BlockAttention
+  /// A rank's own tokens among themselves; later queries to an earlier rank's first chunks; second chunks to all of a
+  /// later rank's tokens.
+  private let own, toFirstChunks, fromSecondChunks: BlockShape
+  private let firstChunkRows, secondChunkRows: Tensor
+
+  /// - Parameter lengths: tokens of each sequence on this rank, both chunks.
+  init(lengths: [Int], group: ProcessGroup, blocks: any BlockAttention, device: Device) {
+    precondition(lengths.allSatisfy { $0 % 2 == 0 }, "a rank holds two chunks of each sequence")
+    (self.group, self.blocks) = (group, blocks)
+    let halves = lengths.map { $0 / 2 }
+    own = BlockShape(queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device)
+    toFirstChunks = BlockShape(queryLengths: lengths, keyLengths: halves, isCausal: false, device: device)
+    fromSecondChunks = BlockShape(queryLengths: halves, keyLengths: lengths, isCausal: false, device: device)
+    var (first, second, start) = ([Int](), [Int](), 0)
+    for half in halves {
+      first += start..<start + half
+      second += start + half..<start + 2 * half
+      start += 2 * half
+    }
+    (firstChunkRows, secondChunkRows) = (Tensor(first).to(device: device), Tensor(second).to(device: device))
+  }
+
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+    let (q, k, v) = (query.detached(), key.detached(), value.detached())
+    var saved: (output: Tensor, logSumExp: Tensor)?
+    return Tensor.function("RingAttention", inputs: [query, key, value]) {
+      let result = forward(q, k, v)
+      saved = (result.output.detached(), result.logSumExp)
+      return [result.output]
+    } backward: { [self] gradients in
+      guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
+      let (dq, dk, dv) = backward(gradient, q, k, v, saved.output, saved.logSumExp)
+      return [dq, dk, dv]
+    }[0]
+  }
+
+  private func forward(_ query: Tensor, _ key: Tensor, _ value: Tensor) -> (output: Tensor, logSumExp: Tensor) {
+    let first = blocks.forward(query, key, value, own)
+    let (output, logSumExp) = (first.output.to(dtype: .float32, copy: true), first.logSumExp)
+    let laterQueries = query.indexSelect(0, index: secondChunkRows)
+    forEachOther(key, value) { source, key, value in
+      if source < group.rank {
+        let part = blocks.forward(
+          query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows), toFirstChunks)
+        merge(part, into: output, logSumExp)
+      } else {
+        let part = blocks.forward(laterQueries, key, value, fromSecondChunks)
+        let laterOutput = output.indexSelect(0, index: secondChunkRows)
+        let laterLogSumExp = logSumExp.indexSelect(0, index: secondChunkRows)
+        merge(part, into: laterOutput, laterLogSumExp)
+        output.indexCopy_(0, index: secondChunkRows, source: laterOutput)
+        logSumExp.indexCopy_(0, index: secondChunkRows, source: laterLogSumExp)
+      }
+    }
+    return (output.to(dtype: query.dtype), logSumExp)
+  }
+
+  /// Adds a block's result to what is there: each weighs as much as its softmax denominator.
+  private func merge(_ part: (output: Tensor, logSumExp: Tensor), into output: Tensor, _ logSumExp: Tensor) {
+    let maximum = logSumExp.maximum(part.logSumExp)
+    let merged = maximum + ((logSumExp - maximum).exp() + (part.logSumExp - maximum).exp()).log()
+    output.mul_((logSumExp - merged).exp().unsqueeze(2))
+    output.add_(part.output.to(dtype: .float32) * (part.logSumExp - merged).exp().unsqueeze(2))
+    logSumExp.copy_(merged)
+  }
+
+  private func backward(
+    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, _ output: Tensor, _ logSumExp: Tensor
+  ) -> (Tensor, Tensor, Tensor) {
+    func wide(_ tensor: Tensor) -> Tensor { tensor.to(dtype: .float32, copy: true) }
+    func later(_ rows: Tensor) -> Tensor { rows.indexSelect(0, index: secondChunkRows) }
+    let first = blocks.backward(gradient, query, key, value, output: output, logSumExp: logSumExp, own)
+    let byQuery = wide(first.query)
+    // The gradients of keys and values travel with them, and come home after a full round.
+    var traveling = pack(wide(first.key), wide(first.value))
+    forEachOther(key, value) { source, key, value in
+      traveling = rotated(traveling)
+      let (byKey, byValue) = unpack(traveling, key, value)
+      if source < group.rank {
+        let part = blocks.backward(
+          gradient, query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows),
+          output: output, logSumExp: logSumExp, toFirstChunks)
+        byQuery.add_(part.query)
+        byKey.indexAdd_(0, index: firstChunkRows, source: wide(part.key))
+        byValue.indexAdd_(0, index: firstChunkRows, source: wide(part.value))
+      } else {
+        let part = blocks.backward(
+          later(gradient), later(query), key, value, output: later(output), logSumExp: later(logSumExp),
+          fromSecondChunks)
+        byQuery.indexAdd_(0, index: secondChunkRows, source: wide(part.query))
+        byKey.add_(part.key)
+        byValue.add_(part.value)
+      }
+    }
+    let (byKey, byValue) = unpack(rotated(traveling), key, value)
+    return (byQuery.to(dtype: query.dtype), byKey.to(dtype: key.dtype), byValue.to(dtype: value.dtype))
+  }
+
+  // MARK: The ring
+
+  /// Calls `body` with the keys and values of every other rank, nearest before first; the next ones are under way
+  /// meanwhile.
+  private func forEachOther(_ key: Tensor, _ value: Tensor, _ body: (_ source: Int, Tensor, Tensor) -> Void) {
+    var (current, work) = startRotation(pack(key, value))
+    for step in 1..<group.size {
+      work.wait()
+      let arrived = current
+      if step + 1 < group.size { (current, work) = startRotation(arrived) }
+      let (key, value) = unpack(arrived, key, value)
+      body((group.rank - step + group.size) % group.size, key, value)
+    }
+  }
+
+  /// `[T, keyValueHeads, d]` twice → `[T, width]`
+  private func pack(_ key: Tensor, _ value: Tensor) -> Tensor {
+    Tensor.cat([key.flatten(1), value.flatten(1)], dim: 1)
+  }
+
+  /// Views of a packed tensor in the shapes of key and value.
+  private func unpack(_ packed: Tensor, _ key: Tensor, _ value: Tensor) -> (Tensor, Tensor) {
+    let parts = packed.splitWithSizes([key.size(1) * key.size(2), value.size(1) * value.size(2)], dim: 1)
+    return (
+      parts[0].unflatten(1, sizes: [key.size(1), key.size(2)]), parts[1].unflatten(1, sizes: [value.size(1), value.size(2)])
+    )
+  }
+
+  private func rotated(_ tensor: Tensor) -> Tensor {
+    let (result, work) = startRotation(tensor)
+    work.wait()
+    return result
+  }
+
+  /// To the next rank, from the previous one.
+  private func startRotation(_ tensor: Tensor) -> (Tensor, Work) {
+    let result = Tensor.empty(tensor.shape, dtype: tensor.dtype, device: tensor.device)
+    func splits(_ partner: Int) -> [Int] { (0..<group.size).map { $0 == partner ? tensor.size(0) : 0 } }
+    let work = group.startAllToAll(
+      tensor, into: result, inputSplits: splits((group.rank + 1) % group.size),
+      outputSplits: splits((group.rank + group.size - 1) % group.size))
+    return (result, work)
+  }
+}

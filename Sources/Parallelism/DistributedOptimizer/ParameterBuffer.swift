@@ -1,0 +1,97 @@
+import Torch
+
+/// Weights that are treated alike, as one flat vector in the compute type, with one flat fp32 vector of their gradients.
+///
+/// The ranks of `group` hold the same weights; the optimizer's fp32 weights and moments are spread over them (Megatron's
+/// distributed optimizer; Rajbhandari et al., "ZeRO", 2020, stage 1): gradients are reduce-scattered, weights gathered.
+public final class ParameterBuffer {
+  public let parameters: [Parameter]
+  public let group: ProcessGroup
+  /// Where each parameter lies in the flat vectors.
+  public let ranges: [Range<Int>]
+  /// `[paddedCount]`, compute type: what the parameters' tensors are views of.
+  public let weights: Tensor
+  /// `[paddedCount]`, fp32.
+  public let gradients: Tensor
+  /// This rank's part of the trained weights: `[paddedCount / group.size]`, fp32.
+  public let master: Tensor
+  /// Where that part lies in the flat vectors.
+  public let ownRange: Range<Int>
+  private let computeType: DType
+
+  /// Gives the parameters memory, all zero.
+  public init(_ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType) {
+    (self.parameters, self.group, self.computeType) = (parameters, group, computeType)
+    var start = 0
+    ranges = parameters.map { parameter in
+      defer { start += parameter.count }
+      return start..<start + parameter.count
+    }
+    let length = (start + group.size - 1) / group.size
+    ownRange = group.rank * length..<(group.rank + 1) * length
+    weights = .zeros([length * group.size], dtype: computeType, device: device)
+    gradients = .zeros([length * group.size], device: device)
+    // One rank in fp32 trains what it computes with.
+    master = group.size == 1 && computeType == .float32 ? weights : .zeros([length], device: device)
+    for (parameter, range) in zip(parameters, ranges) {
+      let leaf = weights[range].view(parameter.shape).uncounted()
+      leaf.requiresGrad = true
+      parameter.tensor = leaf
+      let sum = gradients[range].view(parameter.shape)
+      if computeType == .float32 {
+        // Autograd adds to a gradient that is there, in place.
+        leaf.grad = sum
+      } else {
+        leaf.registerPostAccumulateHook { leaf in
+          withoutGradients { if let gradient = leaf.grad { _ = sum.add_(gradient) } }
+          leaf.grad = nil
+        }
+      }
+    }
+  }
+
+  /// The gradient of one parameter, as a view.
+  public func gradient(_ index: Int) -> Tensor { gradients[ranges[index]].view(parameters[index].shape) }
+
+  /// Takes whole fp32 values; `value` is asked for each parameter.
+  public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
+    try withoutGradients {
+      for (parameter, range) in zip(parameters, ranges) {
+        let flat = try value(parameter).contiguous().view([parameter.count])
+        weights[range].copy_(flat)
+        let overlap = range.clamped(to: ownRange)
+        guard !overlap.isEmpty else { continue }
+        master[overlap.lowerBound - ownRange.lowerBound..<overlap.upperBound - ownRange.lowerBound]
+          .copy_(flat[overlap.lowerBound - range.lowerBound..<overlap.upperBound - range.lowerBound])
+      }
+    }
+  }
+
+  /// This rank's part of the gradients, summed over the ranks.
+  func reducedGradients() -> Tensor {
+    guard group.size > 1 else { return gradients }
+    let own = Tensor.empty([ownRange.count], device: gradients.device)
+    group.reduceScatter(gradients, into: own)
+    return own
+  }
+
+  /// Gives the stepped fp32 weights to all ranks, in the compute type.
+  func shareWeights() {
+    withoutGradients {
+      guard group.size > 1 else {
+        if !weights.sharesStorage(with: master) { weights.copy_(master) }
+        return
+      }
+      let own = computeType == .float32 ? master : master.to(dtype: computeType)
+      group.allGather(own, into: weights)
+    }
+  }
+
+  func forgetGradients() { withoutGradients { _ = gradients.zero_() } }
+
+  /// Any flat vector that is spread like `master`, whole. Every rank of the group must call it.
+  public func whole(_ shard: Tensor) -> Tensor {
+    guard group.size > 1 else { return shard }
+    return withoutGradients { shard.gathered(from: group) }
+  }
+}

@@ -1,0 +1,143 @@
+import Checkpoints
+import Foundation
+import Models
+import Parallelism
+import Torch
+
+/// Megatron parallelism: tensor, sequence, pipeline, virtual pipeline, context, expert and data parallelism with the
+/// distributed optimizer, in any combination.
+public final class MegatronBackend: TrainBackend {
+  public let parallel: ParallelContext
+  public let configuration: ModelConfiguration
+  public internal(set) var stepCount = 0
+  /// This rank's part of the model, one a virtual stage.
+  let chunks: [CausalLM]
+  let optimizer: DistributedOptimizer
+  let stages: StagePlan
+  private let pipeline: Pipeline
+  private let gathering: WeightGathering
+  private let runner: any BlockRunner
+  private let recomputesAttention: Bool
+  private let policies: PolicyWeights
+
+  public var microBatchGroup: Int { chunks.count > 1 ? parallel.stageCount : 1 }
+
+  /// - Parameters:
+  ///   - folder: the model and its weights to start from; a rank reads its slices.
+  ///   - referenceFolder: those of the reference policy, where the options need one; nil: `folder`.
+  /// - Throws: `ModelError` or `LayoutError` when the model cannot be divided so.
+  public init(
+    _ folder: HuggingFaceFolder, reference referenceFolder: HuggingFaceFolder? = nil, options: TrainingOptions,
+    parallel: ParallelContext
+  ) throws {
+    self.parallel = parallel
+    let configuration = try ModelRegistry.configuration(of: folder)
+    self.configuration = configuration
+    let stages = try StagePlan(configuration, parallel.layout, options.megatron)
+    self.stages = stages
+    let chunks = try stages.modelStages(parallel.stage).map {
+      try CausalLM(configuration, parallel: parallel, stage: $0, dtype: options.computeType)
+    }
+    self.chunks = chunks
+    var optimizerOptions = DistributedOptimizer.Options()
+    optimizerOptions.adam = options.optimizer
+    optimizerOptions.clipGradient = options.clipGradient
+    optimizerOptions.computeType = options.computeType
+    let optimizer = try catchingTorchErrors {
+      DistributedOptimizer(
+        chunks.flatMap(\.table.parameters), tied: chunks.lazy.compactMap(\.sharedWithOtherStage).first,
+        options: optimizerOptions, parallel: parallel)
+    }
+    self.optimizer = optimizer
+    gathering = try WeightGathering(configuration, stages, parallel: parallel)
+    pipeline = Pipeline(parallel, chunkCount: chunks.count, dtype: options.computeType)
+    runner = RecomputingRunner(options.megatron.recomputation)
+    recomputesAttention = options.megatron.recomputation == .selective
+    policies = PolicyWeights(optimizer.buffers.map(\.weights))
+    func load(_ folder: HuggingFaceFolder) throws {
+      try catchingTorchErrors {
+        let loaders = try chunks.map { try WeightLoader(folder, for: $0) }
+        for buffer in optimizer.buffers {
+          try buffer.fill { parameter in
+            let chunk = chunks.firstIndex { $0.table.parameters.contains { $0 === parameter } }!
+            return try loaders[chunk].tensor(parameter, dtype: .float32)
+          }
+        }
+      }
+    }
+    if options.needsReference {
+      try load(referenceFolder ?? folder)
+      try keepWeights(as: .reference)
+    }
+    if !options.needsReference || referenceFolder != nil { try load(folder) }
+  }
+
+  public func keepWeights(as policy: Policy) throws { try catchingTorchErrors { policies.keep(as: policy) } }
+
+  public func evaluate(
+    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, TokenStatistics) throws -> Void
+  ) throws {
+    try policies.with(policy) {
+      try withoutGradients {
+        try pipeline.run(shapes: packs.map(activationShape), forwardOnly: true) { chunk, index, input in
+          let hidden = forward(chunk, packs[index], input)
+          guard chunks[chunk].stage.holdsHead else { return hidden }
+          try collect(index, statistics(chunk, hidden, packs[index], temperature))
+          return nil
+        }
+      }
+    }
+  }
+
+  public func accumulate(
+    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor
+  ) {
+    pipeline.run(shapes: packs.map(activationShape), forwardOnly: false) { chunk, index, input in
+      let hidden = forward(chunk, packs[index], input)
+      guard chunks[chunk].stage.holdsHead else { return hidden }
+      return loss(index, statistics(chunk, hidden, packs[index], temperature))
+    }
+  }
+
+  private func forward(_ chunk: Int, _ pack: PackedBatch, _ input: Tensor?) -> Tensor {
+    chunks[chunk].hidden(input ?? pack.tokens, pack.context(parallel, runner: runner, recomputesAttention: recomputesAttention))
+  }
+
+  private func statistics(_ chunk: Int, _ hidden: Tensor, _ pack: PackedBatch, _ temperature: Double) -> TokenStatistics {
+    chunks[chunk].statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
+  }
+
+  private func activationShape(_ pack: PackedBatch) -> [Int] {
+    [pack.tokenCount / (parallel.sequenceParallel ? parallel.tensor.size : 1), configuration.hiddenSize]
+  }
+
+  public var weightUnitSizes: [Int] { gathering.unitSizes }
+
+  public func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)] {
+    try catchingTorchErrors { gathering.weights(ofUnit: index, chunks) }
+  }
+
+  public func applyGradients(learningRate: Double) -> GradientStep {
+    let norm = optimizer.step(learningRate: learningRate)
+    stepCount += 1
+    return GradientStep(norm: norm, isSkipped: !norm.isFinite)
+  }
+}
+
+extension StagePlan {
+  init(_ model: ModelConfiguration, _ layout: ParallelLayout, _ options: MegatronOptions) throws(LayoutError) {
+    try self.init(
+      layerCount: model.layerCount, stageCount: layout.pipelineParallelSize,
+      layersPerVirtualStage: options.layersPerVirtualStage, firstStageLayers: options.firstStageLayers,
+      lastStageLayers: options.lastStageLayers)
+  }
+
+  /// The chunks of one stage.
+  func modelStages(_ stage: Int) -> [ModelStage] {
+    layers[stage].enumerated().map { chunk, layers in
+      ModelStage(
+        layers: layers, holdsEmbedding: stage == 0 && chunk == 0,
+        holdsHead: stage == stageCount - 1 && chunk == chunkCount - 1)
+    }
+  }
+}

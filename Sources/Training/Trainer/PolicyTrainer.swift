@@ -1,0 +1,177 @@
+import Foundation
+import Models
+import Parallelism
+import RLAlgorithms
+import Torch
+
+/// One rank of a trainer: the algorithm (log-probabilities, advantages, losses, steps), the same over every backend.
+///
+/// Every rank is called with the same arguments, in the same order.
+public final class PolicyTrainer {
+  public let backend: any TrainBackend
+  let options: TrainingOptions
+  private let layout: SequenceLayout
+  private var parallel: ParallelContext { backend.parallel }
+
+  public init(_ backend: any TrainBackend, options: TrainingOptions) {
+    (self.backend, self.options) = (backend, options)
+    layout = SequenceLayout(backend.parallel, format: options.sequenceFormat)
+  }
+
+  /// Whether this rank is told log-probabilities and losses: those of the pipeline's last stage are.
+  var isLastStage: Bool { parallel.stage == parallel.stageCount - 1 }
+
+  /// Learns from a rollout: one or several optimizer steps.
+  /// - Returns: metrics of the rollout, and of each step, the same on every rank of the last stage; names without their
+  ///   `train/` prefix.
+  public func train(_ batch: TrainBatch) throws -> TrainReport {
+    try batch.check(vocabularySize: backend.configuration.vocabularySize)
+    let schedule = try DataParallelSchedule(
+      lengths: batch.totalLengths.map { Int($0) }, rolloutIDs: batch.rolloutIDs,
+      globalBatchSize: options.globalBatchSize, batching: options.batching,
+      dataParallelSize: parallel.layout.dataParallelSize, contextParallelSize: parallel.layout.contextParallelSize,
+      microBatchGroup: backend.microBatchGroup, workloads: options.balancesData ? workloads(batch) : nil)
+    let plan = RankPlan(schedule, batch, rank: parallel.coordinates.data)
+    return try catchingTorchErrors {
+      var columns = TokenColumns(
+        advantages: [], oldLogProbs: nil, referenceLogProbs: nil, rolloutLogProbs: plan.batch.rolloutLogProbs,
+        weights: plan.weights(options.normalization, batch), masks: plan.batch.lossMasks)
+      let packs = plan.steps.map { $0.map { pack(plan.batch, $0) } }
+      if options.needsReference { columns.referenceLogProbs = try logProbs(.reference, plan, packs) }
+      if needsOldLogProbs(steps: schedule.steps.count) { columns.oldLogProbs = try logProbs(.actor, plan, packs) }
+      columns.advantages = advantages(plan.batch, columns)
+      var report = TrainReport()
+      report.rollout = rolloutMetrics(plan.batch, columns)
+      report.tokens = batch.tokens.count
+      for (samples, packs) in zip(plan.steps, packs) {
+        report.steps.append(try step(plan.batch, samples, packs, columns))
+      }
+      return report
+    }
+  }
+
+  func pack(_ batch: TrainBatch, _ samples: [Int]) -> PackedBatch {
+    PackedBatch(batch, samples, layout: layout, device: parallel.device)
+  }
+
+  func pack(_ sequences: [[Int32]]) -> PackedBatch {
+    PackedBatch(sequences.map { ($0[...], $0.count - 1) }, layout: layout, device: parallel.device)
+  }
+
+  /// One optimizer step at the schedule's learning rate.
+  private func step(
+    _ batch: TrainBatch, _ microBatches: [[Int]], _ packs: [PackedBatch], _ columns: TokenColumns
+  ) throws -> [String: Double] {
+    let ranges = batch.responseRanges
+    var sums: [(name: String, value: Tensor)] = []
+    backend.accumulate(packs, temperature: options.temperature) { [options, parallel] index, statistics in
+      let inputs = LossInputs(
+        columns, packs[index], ranges: microBatches[index].map { ranges[$0] }, context: parallel.context,
+        device: parallel.device)
+      let part = StepLoss(statistics, inputs, options)
+      if sums.isEmpty {
+        sums = part.metrics
+      } else {
+        for i in sums.indices { sums[i].value = sums[i].value + part.metrics[i].value }
+      }
+      return part.loss
+    }
+    let learningRate = options.schedule.rate(at: Double(backend.stepCount))
+    let outcome = try backend.applyGradients(learningRate: learningRate)
+    var metrics = summed(sums, over: parallel.dataContext)
+    metrics["grad_norm"] = outcome.norm
+    metrics["lr-pg_0"] = learningRate
+    if outcome.isSkipped { metrics["skipped_steps"] = 1 }
+    return metrics
+  }
+
+  /// Whether the sampling policy's log-probabilities need a pass before the first step: with one step a rollout they are
+  /// those of the step itself.
+  private func needsOldLogProbs(steps: Int) -> Bool {
+    guard options.loss == .policy else { return false }
+    let same = steps == 1 && options.klCoefficient == 0 && options.policy.estimator != .gspo
+    return !same && !(options.usesRolloutLogProbs && options.importanceBounds == nil)
+  }
+
+  /// Log-probabilities of all response tokens of this rank's samples, in the batch's order; zeros before the last stage.
+  private func logProbs(_ policy: Policy, _ plan: RankPlan, _ packs: [[PackedBatch]]) throws -> [Float] {
+    var result = [Float](repeating: 0, count: plan.batch.lossMasks.count)
+    let ranges = plan.batch.responseRanges
+    let microBatches = Array(plan.steps.joined())
+    let packs = Array(packs.joined())
+    try backend.evaluate(packs, policy: policy, temperature: options.temperature) { index, statistics in
+      let values: [Float] = statistics.logProbs.array()
+      for (value, (sample, place)) in zip(values, packs[index].predicted) {
+        result[ranges[microBatches[index][sample]].lowerBound + place] = value
+      }
+    }
+    return isLastStage ? completed(result) : result
+  }
+
+  /// Values of response tokens that each context-parallel rank knows some of, zero elsewhere.
+  func completed(_ values: [Float]) -> [Float] {
+    parallel.context.size == 1 || values.isEmpty ? values : allReduced(Tensor(values), over: parallel.context).array()
+  }
+
+  private func advantages(_ batch: TrainBatch, _ columns: TokenColumns) -> [Float] {
+    guard options.loss == .policy, options.computesAdvantages else {
+      return [Float](repeating: 0, count: batch.lossMasks.count)
+    }
+    let current = options.usesRolloutLogProbs ? columns.rolloutLogProbs : columns.oldLogProbs
+    var kl: [Float]?
+    if options.klCoefficient != 0, let reference = columns.referenceLogProbs, let current {
+      kl = klDivergence(Tensor(current), reference: Tensor(reference), options.klEstimator).array()
+    }
+    let plain = RLAlgorithms.advantages(
+      options.policy.estimator, rewards: batch.rewards, responseLengths: batch.responseLengths.map { Int($0) },
+      masks: batch.lossMasks, kl: kl, klCoefficient: options.klCoefficient, discount: options.discount)
+    guard options.normalizesAdvantages else { return plain }
+    let own = MaskedMoments(plain, masks: batch.lossMasks)
+    let all: [Double] = allReduced(Tensor([own.count, own.sum, own.squares]), over: parallel.data).array()
+    var moments = MaskedMoments()
+    (moments.count, moments.sum, moments.squares) = (all[0], all[1], all[2])
+    return moments.whiten(plain)
+  }
+
+  private func workloads(_ batch: TrainBatch) -> [Double] {
+    let model = backend.configuration
+    let cost = ForwardCost(
+      layers: model.layerCount, hiddenSize: model.hiddenSize, queryDimension: model.headCount * model.headDimension,
+      keyValueDimension: model.keyValueHeadCount * model.headDimension, intermediateSize: model.intermediateSize,
+      vocabularySize: model.vocabularySize)
+    return batch.totalLengths.map { cost.operations(tokens: Int($0)) }
+  }
+
+  // MARK: Metrics
+
+  private func allReduced(_ tensor: Tensor, over group: ProcessGroup) -> Tensor {
+    let moved = tensor.to(device: parallel.device, copy: true)
+    group.allReduce(moved)
+    return moved
+  }
+
+  private func summed(_ sums: [(name: String, value: Tensor)], over group: ProcessGroup) -> [String: Double] {
+    guard !sums.isEmpty else { return [:] }
+    let values: [Double] = allReduced(Tensor.stack(sums.map { $0.value.to(dtype: .float64) }), over: group).array()
+    return Dictionary(uniqueKeysWithValues: zip(sums.map(\.name), values))
+  }
+
+  /// Means over all trained tokens of the rollout.
+  private func rolloutMetrics(_ batch: TrainBatch, _ columns: TokenColumns) -> [String: Double] {
+    var sums: [(name: String, value: Tensor)] = [
+      ("count", Tensor(batch.lossMasks.reduce(0.0) { $0 + Double($1) }, dtype: .float64))
+    ]
+    func add(_ name: String, _ values: [Float]?) {
+      guard let values else { return }
+      let sum = zip(values, batch.lossMasks).reduce(0.0) { $0 + ($1.1 == 1 ? Double($1.0) : 0) }
+      sums.append((name, Tensor(sum, dtype: .float64)))
+    }
+    if options.loss == .policy { add("advantages", columns.advantages) }
+    add("log_probs", columns.oldLogProbs)
+    add("ref_log_probs", columns.referenceLogProbs)
+    add("rollout_log_probs", columns.rolloutLogProbs)
+    var means = summed(sums, over: parallel.data)
+    let count = max(means.removeValue(forKey: "count") ?? 0, 1)
+    return means.mapValues { $0 / count }
+  }
+}

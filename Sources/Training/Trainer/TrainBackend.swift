@@ -1,0 +1,92 @@
+import Foundation
+import Models
+import Parallelism
+import Torch
+
+/// A model spread over ranks, seen from one of them: what a training algorithm asks of FSDP or Megatron parallelism.
+///
+/// Every rank is called with micro-batches of the same number and, within a data-parallel group's place, of the same
+/// shapes, in the same order.
+public protocol TrainBackend: AnyObject {
+  var parallel: ParallelContext { get }
+  var configuration: ModelConfiguration { get }
+  /// Micro-batches come in multiples of this (virtual pipeline stages).
+  var microBatchGroup: Int { get }
+
+  /// Runs micro-batches forward without gradients, with the weights of `policy`.
+  /// - Parameter collect: told each micro-batch's place and its statistics, in order; on the last stage alone.
+  func evaluate(
+    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, TokenStatistics) throws -> Void
+  ) throws
+
+  /// Runs micro-batches forward and backward and adds up the gradients.
+  /// - Parameter loss: a micro-batch's part of the step's loss, from its place and statistics; asked on the last stage.
+  func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor)
+
+  /// Sums the gradients over the ranks that share weights, clips them, steps, and forgets them.
+  func applyGradients(learningRate: Double) throws -> GradientStep
+
+  /// Takes the weights that are trained as those of another policy.
+  func keepWeights(as policy: Policy) throws
+
+  /// The weights come in units (a layer each, and what lies outside of them): how many numbers each holds, the same on
+  /// every rank.
+  var weightUnitSizes: [Int] { get }
+
+  /// The weights of a unit, whole and in fp32, by their checkpoint names, on rank 0; other ranks may get none. Every
+  /// rank must ask for the same unit.
+  func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)]
+
+  /// Writes this rank's part of the training state into `folder`, and reads it back (from any number of ranks).
+  func saveState(into folder: URL) throws
+  func loadState(from folder: URL) throws
+
+  /// Optimizer steps done so far.
+  var stepCount: Int { get }
+}
+
+extension TrainBackend {
+  /// Visits all weights. Every rank must go through all of them; `visit` runs where the weights are.
+  public func forEachWeight(_ visit: (_ name: String, _ tensor: Tensor) throws -> Void) throws {
+    for index in weightUnitSizes.indices {
+      for (name, tensor) in try weights(ofUnit: index) { try visit(name, tensor) }
+    }
+  }
+}
+
+/// Whose weights a model runs with.
+public enum Policy: String, Sendable, Codable, CaseIterable {
+  /// The one that is trained.
+  case actor
+  /// What the KL divergence is measured from.
+  case reference
+  /// Whose log-probabilities are learned from (on-policy distillation).
+  case teacher
+  /// The one that sampled the data, where that is kept apart from the trained one.
+  case oldActor = "old_actor"
+}
+
+/// What an optimizer step did.
+public struct GradientStep: Sendable, Equatable {
+  /// The norm of all gradients before clipping.
+  public var norm: Double
+  /// Whether the step was left out because the norm was not finite.
+  public var isSkipped: Bool
+
+  public init(norm: Double, isSkipped: Bool) { (self.norm, self.isSkipped) = (norm, isSkipped) }
+}
+
+public struct TrainReport: Sendable, Codable, Equatable {
+  /// `rollout/…` means over the rollout's samples or tokens.
+  public var rollout: [String: Double] = [:]
+  /// One entry an optimizer step.
+  public var steps: [[String: Double]] = []
+  /// Trained tokens, prompts included.
+  public var tokens = 0
+}
+
+public struct ScoredSequence: Sendable, Codable, Equatable {
+  public var index: Int
+  public var logProbs: [Float]
+  public var entropy: [Float]
+}
