@@ -29,7 +29,7 @@ public func writeTinyModel(to folder: URL, seed: UInt64 = 0, contextLength: Int 
   try files.copyItem(
     at: fixture("Tokenization/tokenizers/byte/tokenizer.json"), to: folder.appendingPathComponent("tokenizer.json"))
   let model = try CausalLM(
-    ModelRegistry.configuration(config, source: "the tiny model's config.json"), tensorGroup: .single(), dtype: .float32)
+    ModelRegistry.configuration(config, source: "the tiny model's config.json"), parallel: .single(), dtype: .float32)
   try catchingTorchErrors {
     model.initialize(seed: seed)
     try SafetensorsWriter.write(
