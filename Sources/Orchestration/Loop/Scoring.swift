@@ -43,8 +43,9 @@ public enum Scoring {
       try output.close()
       progress.finish()
     } catch {
+      let cause = await supervisor.cause(of: error)
       _ = await supervisor.shutDown()
-      throw error
+      throw cause
     }
     _ = await supervisor.shutDown()
   }

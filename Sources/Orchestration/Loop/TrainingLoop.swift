@@ -32,8 +32,9 @@ public struct TrainingLoop {
       let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
       try await loop.run(step: &step, console)
     } catch {
+      let cause = await workers.supervisor.cause(of: error)
       _ = await workers.supervisor.shutDown()
-      throw error
+      throw cause
     }
     _ = await workers.supervisor.shutDown()
   }

@@ -16,6 +16,7 @@ public distributed actor TrainerActor {
   private var trainer: PolicyTrainer?
   private var saving: BackgroundTask<RankContents?>?
   private var folder: HuggingFaceFolder?
+  private var exporter = WeightExporter()
   private var rank = 0
 
   public init(actorSystem: ControlPlane) { self.actorSystem = actorSystem }
@@ -65,10 +66,12 @@ public distributed actor TrainerActor {
 
   public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
     let backend = try started().backend
-    return try WeightSync.exportWeights(
+    return try exporter.export(
       fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
       keepsType: CausalLM.isConstant, weights: backend.weights(ofUnit:))
   }
+
+  public distributed func releaseWeights() { exporter.release() }
 
   /// Begins to write this rank's part of the training state into a folder that the driver made; training may go on.
   public distributed func startSaving(into folder: String, withOptimizer: Bool) throws {

@@ -73,4 +73,6 @@ struct TrainerWeights: WeightSource {
   func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
     try await withDeadline(nil) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
   }
+
+  func releaseWeights() async throws { try await trainer.releaseWeights() }
 }
