@@ -4,14 +4,14 @@ import Torch
 /// Chooses each token's experts and what their outputs are multiplied by, in fp32.
 public struct Router {
   /// `[experts, hiddenSize]`
-  let weight: Parameter
+  package let weight: Parameter
   /// `[experts]`, a constant.
   let choiceBias: Parameter?
   static let choiceBiasName = "e_score_correction_bias"
   private let mixture: MixtureConfiguration
   private let layer: Int
 
-  init(
+  package init(
     _ scope: ParameterScope, _ mixture: MixtureConfiguration, hiddenSize: Int, layer: Int, initializer: Initializer,
     parallel: ParallelContext
   ) {
@@ -24,7 +24,7 @@ public struct Router {
   }
 
   /// `[T, hiddenSize]` → experts `[T, expertsPerToken]`, int64, and their weights, fp32, differentiable.
-  func callAsFunction(_ input: Tensor, context: ForwardContext) -> (experts: Tensor, weights: Tensor) {
+  package func callAsFunction(_ input: Tensor, context: ForwardContext) -> (experts: Tensor, weights: Tensor) {
     let logits = input.to(dtype: .float32).linear(weight.tensor.to(dtype: .float32))
     let scores =
       switch mixture.score {

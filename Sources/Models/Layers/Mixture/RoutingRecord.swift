@@ -36,5 +36,5 @@ public final class RoutingRecord {
 
 extension ParallelContext {
   /// The rows of this rank's routers, of something that has a row for each token of the context-parallel rank.
-  func routedPart(_ rows: Tensor) -> Tensor { sequenceParallel ? rows.ownPart(of: tensor) : rows }
+  package func routedPart(_ rows: Tensor) -> Tensor { sequenceParallel ? rows.ownPart(of: tensor) : rows }
 }
