@@ -27,7 +27,7 @@ import Training
     "norm_topk_prob": true, "num_key_value_heads": 4, "num_nextn_predict_layers": 0,
   ]
 
-  private static let batches = (0..<5).map { randomBatch(samples: 16, seed: UInt64($0)) }
+  private static let batches = (0..<3).map { randomBatch(samples: 16, seed: UInt64($0)) }
   private static let sequences = (1...9).map { length in (0..<length * 2).map { Int32(($0 * 7 + length) % 67) } }
 
   private struct Reference: Sendable {
