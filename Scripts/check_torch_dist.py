@@ -55,7 +55,8 @@ def main(folder):
             same = repr(found) == repr(state[name])
             print(json.dumps({"name": name, "object": repr(state[name])}))
         else:
-            same = found.dtype == state[name].dtype and found.shape == state[name].shape and data(found) == data(state[name])
+            other = state[name]
+            same = (found.dtype, found.shape, data(found)) == (other.dtype, other.shape, data(other))
             print(json.dumps({
                 "name": name, "dtype": str(found.dtype).removeprefix("torch."), "shape": list(found.shape),
                 "shards": len(item.chunks), "crc32": zlib.crc32(data(found))}))

@@ -1,10 +1,12 @@
-"""Writes Tests/Fixtures/torch_dist/: distributed checkpoints, torch.save files and pickles as PyTorch and Python write them.
+"""Writes Tests/Fixtures/torch_dist/: distributed checkpoints, torch.save files and pickles as PyTorch writes them.
 
-Needs torch 2.11, 5 GB of memory and as much of disk for a moment. Run from anywhere: python3 Scripts/make_torch_dist_fixtures.py
+    python3 Scripts/make_torch_dist_fixtures.py
+
+Needs torch 2.11, and for a moment 5 GB of memory and of disk.
 
   single/       a checkpoint saved by one process: every type, odd shapes and layouts, objects, a nested dictionary
   ranks/        a checkpoint saved by four processes: shards in one and two dimensions, uneven ones, replicas, objects
-  views/        a checkpoint put together by hand, of tensors that are views: offsets, strides, shared storages, a parameter
+  views/        a checkpoint put together by hand, of tensors that are views: offsets, strides, a parameter
   metadata/     other layouts of single's .metadata: oldest (PyTorch 2.0), of Megatron-Core, damaged on purpose
   common.pt     what Megatron-Core keeps in a file of this name
   archives.json torch.save archives with any number of storages: length and CRC-32
@@ -115,7 +117,8 @@ def run_rank(rank, folder):
         local = whole
         for d, (size, offset) in enumerate(zip(sizes, offsets)):
             local = local.narrow(d, offset, size)
-        return DTensor.from_local(local.contiguous(), mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride())
+        return DTensor.from_local(
+            local.contiguous(), mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride())
 
     state = {
         "rows": sharded("rows", torch.bfloat16, (6, 4), line, [Shard(0)]),
@@ -276,7 +279,8 @@ def common():
         "iteration": 100,
         "num_floating_point_operations_so_far": 15 * 10**17,
         "seed": 2**64 - 1,
-        "negative": [-1, -128, -129, -32769, -2**31, -2**31 - 1, -2**63, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**63 - 1],
+        "edges": [
+            -1, -128, -129, -32769, -2**31, -2**31 - 1, -2**63, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**63 - 1],
         "opt_param_scheduler": {"max_lr": 1e-6, "lr_decay_style": "constant", "num_steps": 12800, "ratio": math.inf},
         "rng": torch.arange(20, dtype=torch.uint8),
         "scalars": [torch.tensor(1.5), torch.tensor(True), torch.tensor([[1, 2], [3, 4]], dtype=torch.int32)],
@@ -312,8 +316,9 @@ def make_zip64():
                 begin += 1
             file.seek(begin + size)
             tail = file.read()
-    (ROOT / "zip64.json").write_text(json.dumps(
-        {"size": size, "crc32": struct.unpack("<I", tail[4:8])[0], "head": head[:begin].hex(), "tail": tail.hex()}, indent=1) + "\n")
+    checksum = struct.unpack("<I", tail[4:8])[0]
+    around = {"size": size, "crc32": checksum, "head": head[:begin].hex(), "tail": tail.hex()}
+    (ROOT / "zip64.json").write_text(json.dumps(around, indent=1) + "\n")
 
 
 # MARK: Pickles
@@ -402,7 +407,9 @@ def make_pickles():
     for function, arguments in [(os.system, ("true",)), (eval, ("1",)), (torch.load, ("x",)), (__import__, ("os",))]:
         for protocol in (2, 4):
             data = pickle.dumps([1, Call(function, arguments)], protocol)
-            module = {"builtins": "__builtin__"}.get(function.__module__, function.__module__) if protocol == 2 else function.__module__
+            module = function.__module__
+            if protocol == 2 and module == "builtins":
+                module = "__builtin__"
             refused.append({"name": f"{module}.{function.__name__}", "bytes": base64.b64encode(data).decode()})
     (ROOT / "pickles.json").write_text(json.dumps({"cases": written, "refused": refused}) + "\n")
 
@@ -410,8 +417,8 @@ def make_pickles():
 def make_large():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        save("large", {
-            f"layers.{i}.weight": filled(f"layers.{i}.weight", torch.float32, (i % 7 + 1, 3)) for i in range(2300)}, no_dist=True)
+        shapes = {f"layers.{i}.weight": (i % 7 + 1, 3) for i in range(2300)}
+        save("large", {name: filled(name, torch.float32, shape) for name, shape in shapes.items()}, no_dist=True)
         sums = {}
         for name in [".metadata", "__0_0.distcp"]:
             data = (pathlib.Path(folder) / "large" / name).read_bytes()

@@ -72,17 +72,20 @@ public final class CausalLM {
     guard let mixture else {
       guard expertSize == 1 else {
         throw ModelError(
-          "--expert-model-parallel-size \(expertSize) has nothing to divide: a model of type \(modelType) has no experts; leave it out")
+          "--expert-model-parallel-size \(expertSize) has nothing to divide: a model of type \(modelType) has no experts; "
+            + "leave it out")
       }
       return
     }
     guard layout.tensorParallelSize == 1 || layout.sequenceParallel else {
       throw ModelError(
-        "--tensor-model-parallel-size \(layout.tensorParallelSize) with a mixture of experts needs --sequence-parallel; add it")
+        "--tensor-model-parallel-size \(layout.tensorParallelSize) with a mixture of experts needs --sequence-parallel; "
+          + "add it")
     }
     guard mixture.expertCount % expertSize == 0 else {
       throw ModelError(
-        "--expert-model-parallel-size \(expertSize) does not divide the model's \(mixture.expertCount) experts; choose one that does")
+        "--expert-model-parallel-size \(expertSize) does not divide the model's \(mixture.expertCount) experts; "
+          + "choose one that does")
     }
     guard mixture.intermediateSize % splitSize == 0 else {
       throw ModelError(

@@ -46,8 +46,8 @@ import Testing
     try bytes.withUnsafeBytes { try PickleReader.value(of: $0, allowing: allowed) }
   }
 
-  /// 55 values, among them random ones and large ones: read from protocols 2 to 5, and written in protocols 2 and 4 to the
-  /// byte as Python does.
+  /// 55 values, among them random ones and large ones: read from protocols 2 to 5, and written in protocols 2 and 4 to
+  /// the byte as Python does.
   @Test func readsAndWritesWhatPythonWrites() throws {
     let cases = try #require(try readJSON("pickles.json")["cases"]?.array)
     #expect(cases.count == 55)
@@ -99,7 +99,7 @@ import Testing
     ([0x80, 2, 0x5D, 0x71, 0, 0x68, 0, 0x61, 0x2E], "the pickle holds a value that contains itself"),
     ([0x80, 4, 0x8C, 2, 0xFF, 0xFE, 0x2E], "the pickle has text at byte 4 that is not UTF-8"),
     (
-      [0x80, 2, 0x7D, 0x4B, 1, 0x4E, 0x73, 0x4B, 1, 0x4E, 0x73, 0x2E],
+      [0x80, 2, 0x7D, 0x58, 1, 0, 0, 0, 0x61, 0x4E, 0x73, 0x58, 1, 0, 0, 0, 0x61, 0x4E, 0x73, 0x2E],
       "the pickle holds a dictionary that has a key twice"
     ),
   ] as [([UInt8], String)])

@@ -34,7 +34,8 @@ import Torch
     for _ in 1..<max(2, count) {
       let index = Int.random(in: 0..<boxes.count, using: &generator)
       let first = boxes[index]
-      guard let dimension = first.sizes.indices.filter({ first.sizes[$0] > 1 }).randomElement(using: &generator) else { continue }
+      let divisible = first.sizes.indices.filter { first.sizes[$0] > 1 }
+      guard let dimension = divisible.randomElement(using: &generator) else { continue }
       let size = Int.random(in: 1..<first.sizes[dimension], using: &generator)
       var second = first
       second.offsets[dimension] += size

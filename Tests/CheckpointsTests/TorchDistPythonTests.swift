@@ -10,7 +10,7 @@ import Torch
   private static let python = ProcessInfo.processInfo.environment["SLIME_TEST_PYTHON"]
 
   @Test(
-    .enabled(if: python != nil, "skipped: SLIME_TEST_PYTHON does not name a Python that has torch"), arguments: [1000, 1001])
+    .enabled(if: python != nil, "SLIME_TEST_PYTHON does not name a Python that has torch"), arguments: [1000, 1001])
   func pyTorchReadsWhatWeWrite(seed: Int) throws {
     var generator = SeededGenerator(state: UInt64(seed))
     try withTemporaryFolder { folder in

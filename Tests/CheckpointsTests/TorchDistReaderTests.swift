@@ -7,7 +7,8 @@ import Torch
 @Suite struct TorchDistReaderTests {
   static let single: [(name: String, dtype: DType, shape: [Int])] =
     [
-      DType.float64, .float32, .float16, .bfloat16, .float8e5m2, .float8e4m3, .int64, .int32, .int16, .int8, .uint8, .bool,
+      DType.float64, .float32, .float16, .bfloat16, .float8e5m2, .float8e4m3, .int64, .int32, .int16, .int8, .uint8,
+      .bool,
     ].map { ("type." + $0.name, $0, [2, 3]) } + [
       ("scalar", .float32, []), ("empty.rows", .float32, [0, 3]), ("empty.columns", .bfloat16, [2, 0]),
       ("four", .int16, [2, 3, 4, 5]), ("transposed", .float32, [3, 4]), ("permuted", .int8, [2, 3, 4]),
@@ -16,8 +17,8 @@ import Torch
     ]
   static let ranks: [(name: String, dtype: DType, shape: [Int])] =
     [
-      ("rows", .bfloat16, [6, 4]), ("columns", .float32, [3, 8]), ("grid", .int16, [4, 6]), ("uneven", .float8e4m3, [7]),
-      ("replicas.of.rows", .float16, [5, 2]), ("replicated", .int64, [2, 2]), ("also.replicated", .bool, [9]),
+      ("rows", .bfloat16, [6, 4]), ("columns", .float32, [3, 8]), ("grid", .int16, [4, 6]),
+      ("uneven", .float8e4m3, [7]), ("replicas.of.rows", .float16, [5, 2]), ("replicated", .int64, [2, 2]), ("also.replicated", .bool, [9]),
     ] + (0..<4).map { ("random.\($0).state", .uint8, [16]) }
 
   /// The whole of each tensor, and boxes of it, bit for bit.
@@ -87,14 +88,16 @@ import Torch
   /// Tensors that are views of larger or other storages, in a file in a folder of the folder.
   @Test func readsViewsAsTheyAreStored() throws {
     let base = filled("base", .int32, [4, 5, 6])
-    let steps = base.slice(0, start: 1, end: 4, step: 2).slice(1, start: 0, end: 5, step: 3).slice(2, start: 1, end: 6, step: 2)
+    let steps = base.slice(0, start: 1, end: 4, step: 2).slice(1, start: 0, end: 5, step: 3)
+      .slice(2, start: 1, end: 6, step: 2)
     let views: [(String, Tensor)] = [
       ("base", base), ("last", base.select(0, index: 3)), ("column", base.select(1, index: 2).select(1, index: 3)),
       ("steps", steps), ("permuted", base.narrow(0, start: 1, length: 2).permute([2, 0, 1])),
       ("expanded", base.select(0, index: 2).narrow(0, start: 1, length: 1).expand([3, 6])),
       ("parameter", base.to(dtype: .float32).select(0, index: 1).narrow(0, start: 2, length: 2)),
       ("scalar", base.select(0, index: 3).select(0, index: 4).select(0, index: 5)),
-      ("none", base.narrow(0, start: 2, length: 0)), ("float8", filled("float8", .float8e5m2, [6]).narrow(0, start: 2, length: 3)),
+      ("none", base.narrow(0, start: 2, length: 0)),
+      ("float8", filled("float8", .float8e5m2, [6]).narrow(0, start: 2, length: 3)),
     ]
     let reader = try TorchDistReader(torchDistFixture("views"))
     let all = try TorchFile.read(torchDistFixture("views/all.pt"))
@@ -108,8 +111,8 @@ import Torch
         let offsets = shape.map { Int.random(in: 0...$0, using: &generator) }
         let box = TensorBox(
           offsets: offsets, sizes: zip(shape, offsets).map { Int.random(in: 0...$0 - $1, using: &generator) })
-        #expect(
-          try bytes(reader.tensor(name, box)) == cut(box, of: expected, shape, elementSize: dtype.size), "\(name) \(box)")
+        let part = cut(box, of: expected, shape, elementSize: dtype.size)
+        #expect(try bytes(reader.tensor(name, box)) == part, "\(name) \(box)")
       }
     }
     #expect(reader.metadata.tensors.count == views.count)
@@ -122,11 +125,15 @@ import Torch
 
   @Test(arguments: [
     ("no-place", ".metadata", "tensor 'four' has a shard [0:2, 0:3, 0:4, 0:5], but no file is named that holds it"),
-    ("outside-shape", ".metadata", "tensor 'four' is [2, 3, 4, 5], but has a shard of sizes [2, 3, 4, 6] at [0, 0, 0, 0]"),
+    (
+      "outside-shape", ".metadata",
+      "tensor 'four' is [2, 3, 4, 5], but has a shard of sizes [2, 3, 4, 6] at [0, 0, 0, 0]"
+    ),
     ("hole", "", "tensor 'four' has no shard that holds [0:2, 0:3, 0:4, 4:5]; the checkpoint is incomplete"),
     (
       "overlap", "",
-      "tensor 'four' has shards that overlap: [0:2, 0:3, 0:4, 0:5] and [1:2, 0:3, 0:4, 0:5]; the checkpoint is ambiguous"
+      "tensor 'four' has shards that overlap: [0:2, 0:3, 0:4, 0:5] and [1:2, 0:3, 0:4, 0:5]; the checkpoint is "
+        + "ambiguous"
     ),
     (
       "other-type", "__0_0.distcp",
@@ -140,8 +147,8 @@ import Torch
     ("missing-file", "__1_0.distcp", "this file of the checkpoint is missing; .metadata names it"),
     (
       "beyond-file", "__0_0.distcp",
-      "shard [0:2, 0:3, 0:4, 0:5] of tensor 'four' should be 1769 bytes from byte 1000000 on, but the file ends after 41447; "
-        + "it is truncated"
+      "shard [0:2, 0:3, 0:4, 0:5] of tensor 'four' should be 1769 bytes from byte 1000000 on, but the file ends after "
+        + "41447; it is truncated"
     ),
     (
       "elsewhere", "__0_0.distcp",
@@ -194,8 +201,10 @@ import Torch
     }
     #expect(message { _ = try reader.tensor("five") }
       == "\(folder.path): there is no tensor 'five' among the 22 of this checkpoint")
-    #expect(message { _ = try reader.tensor("step") } == "\(folder.path): 'step' is an object in this checkpoint, not a tensor")
-    #expect(message { _ = try reader.value("four") } == "\(folder.path): 'four' is a tensor in this checkpoint, not an object")
+    #expect(message { _ = try reader.tensor("step") }
+      == "\(folder.path): 'step' is an object in this checkpoint, not a tensor")
+    #expect(message { _ = try reader.value("four") }
+      == "\(folder.path): 'four' is a tensor in this checkpoint, not an object")
     #expect(message { _ = try reader.tensor("part", TensorBox(offsets: [0, 1], sizes: [3, 3])) }
       == "\(folder.path): tensor 'part' is [3, 3] and does not have the box [0:3, 1:4]")
     #expect(message { try reader.check("part", shape: [3, 4], dtype: .int8) }
@@ -230,13 +239,14 @@ import Torch
       let url = folder.appendingPathComponent("__1_0.distcp")
       var data = try Data(contentsOf: url)
       let reader = try TorchDistReader(folder)
-      let shard = try #require(try reader.description(of: "columns").shards.first { $0.location.file == "__1_0.distcp" })
+      let shards = try reader.description(of: "columns").shards
+      let shard = try #require(shards.first { $0.location.file == "__1_0.distcp" })
       // The data of a tensor begin at byte 704 of its archive.
       data[shard.location.offset + 705] ^= 4
       try data.write(to: url)
       let error = #expect(throws: CheckpointError.self) { try TorchDistReader(folder).verify() }
-      #expect(error?.description == "\(url.path): shard [0:3, 2:4] of tensor 'columns': it is damaged: its checksum of data/0 is "
-        + "wrong")
+      #expect(error?.description
+        == "\(url.path): shard [0:3, 2:4] of tensor 'columns': it is damaged: its checksum of data/0 is wrong")
     }
   }
 

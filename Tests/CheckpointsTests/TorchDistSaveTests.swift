@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import TestSupport
 import Testing
 import Torch
@@ -42,12 +43,15 @@ import Torch
       #expect(MegatronFormat.objectName("rng_state", offset: [0, 1], gridShape: [2, 4]) == "rng_state/shard_0.1_2.4")
 
       let description = iteration.appendingPathComponent("metadata.json")
-      #expect(try String(contentsOf: description, encoding: .utf8)
-        == #"{"sharded_backend":"torch_dist","sharded_backend_version":1,"common_backend":"torch","common_backend_version":1}"#)
+      #expect(try JSONValue(parsing: Data(contentsOf: description)) == [
+        "sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch",
+        "common_backend_version": 1,
+      ])
       try Data(#"{"sharded_backend":"zarr","sharded_backend_version":1}"#.utf8).write(to: description)
       let error = #expect(throws: CheckpointError.self) { try MegatronFormat.checkDescription(of: iteration) }
-      #expect(error?.description == "\(description.path): sharded_backend is \"zarr\", expected \"torch_dist\"; convert the "
-        + "checkpoint with Megatron-LM")
+      #expect(error?.description
+        == "\(description.path): sharded_backend is \"zarr\", expected \"torch_dist\"; convert the checkpoint with "
+        + "Megatron-LM")
       try Data(#"{"sharded_backend":"torch_dist"}"#.utf8).write(to: description)
       try MegatronFormat.checkDescription(of: iteration)
     }

@@ -31,7 +31,7 @@ import Torch
     return items
   }
 
-  /// All bytes of all files are those that PyTorch wrote, save that it kept two tensors in another order of their elements.
+  /// All bytes of all files are those that PyTorch wrote, save that it kept two tensors in another order of elements.
   @Test func writesTheBytesThatPyTorchWrites() throws {
     try withTemporaryFolder { folder in
       let contents = try TorchDistWriter(folder: folder, rank: 0).write(singleItems())
@@ -133,11 +133,12 @@ import Torch
         // The description goes to the coordinator as JSON.
         contents.append(try JSONDecoder().decode(RankContents.self, from: JSONEncoder().encode(written)))
         let name = "__\(rank)_0.distcp"
-        #expect(try Data(contentsOf: folder.appendingPathComponent(name)) == Data(contentsOf: torchDistFixture("ranks/" + name)))
+        #expect(try Data(contentsOf: folder.appendingPathComponent(name))
+          == Data(contentsOf: torchDistFixture("ranks/" + name)))
       }
       let metadata = try TorchDistMetadata(merging: contents)
       let original = try TorchDistMetadata(in: torchDistFixture("ranks"))
-      #expect(metadata.paths?.filter { $0.key.hasPrefix("random") } == original.paths?.filter { $0.key.hasPrefix("random") })
+      #expect(metadata.paths == original.paths)
       #expect(metadata.objects == original.objects)
       #expect(metadata.tensors.map(\.name) == original.tensors.map(\.name))
       for (ours, theirs) in zip(metadata.tensors, original.tensors) {
@@ -196,13 +197,16 @@ import Torch
         #expect(throws: CheckpointError.self) { try writer.write(items) }?.description
       }
       #expect(message([.shard("w", globalShape: [4, 3], offsets: [3, 0], tensor)])
-        == "tensor 'w' of shape [4, 3] cannot have a shard of shape [2, 3] at [3, 0]; each offset and size must lie in the whole")
-      #expect(message([.shard("w", globalShape: [4], offsets: [0], tensor)])?.hasPrefix("tensor 'w' of shape [4] cannot") == true)
+        == "tensor 'w' of shape [4, 3] cannot have a shard of shape [2, 3] at [3, 0]; each offset and size must lie in "
+        + "the whole")
+      #expect(message([.shard("w", globalShape: [4], offsets: [0], tensor)])
+        == "tensor 'w' of shape [4] cannot have a shard of shape [2, 3] at [0]; each offset and size must lie in the whole")
       #expect(message([.tensor("w", tensor), .tensor("w", tensor)])
         == "rank 4 was given 'w' twice; a name has one object, or one shard at each offset")
       let nowhere = TorchDistWriter(folder: folder.appendingPathComponent("absent"), rank: 0)
       let error = #expect(throws: CheckpointError.self) { try nowhere.write([.tensor("w", tensor)]) }
-      #expect(error?.description == "\(folder.path)/absent/__0_0.distcp: cannot create the file: No such file or directory")
+      #expect(error?.description
+        == "\(folder.path)/absent/__0_0.distcp: cannot create the file: No such file or directory")
     }
   }
 }

@@ -1,5 +1,5 @@
-/// Qwen3 with mixtures of experts (Qwen Team, 2025): attention as in dense Qwen3, but
-/// for heads of hidden_size / num_attention_heads unless said otherwise; checkpoints of `Qwen3MoeForCausalLM`.
+/// Qwen3 with mixtures of experts (Qwen Team, 2025): attention as in dense Qwen3, with heads of hidden_size /
+/// num_attention_heads unless said otherwise; checkpoints of `Qwen3MoeForCausalLM`.
 enum Qwen3Moe: ModelFamily {
   static let modelTypes = ["qwen3_moe"]
 

@@ -35,16 +35,16 @@ public struct ParallelLayout: Sendable, Equatable, Codable {
     let dense = tensorParallelSize * contextParallelSize * pipelineParallelSize
     guard worldSize > 0, worldSize % dense == 0 else {
       throw LayoutError(
-        "\(worldSize) trainer ranks cannot be divided into groups of \(dense) (tensor \(tensorParallelSize) × context "
-          + "\(contextParallelSize) × pipeline \(pipelineParallelSize)); change --actor-num-gpus-per-node, "
-          + "--actor-num-nodes or a parallel size")
+        "\(worldSize) trainer ranks cannot be divided into groups of \(dense) (--tensor-model-parallel-size "
+          + "\(tensorParallelSize) × --context-parallel-size \(contextParallelSize) × --pipeline-model-parallel-size "
+          + "\(pipelineParallelSize)); change one of them or --actor-num-gpus-per-node")
     }
     let expert = self.expertTensorParallelSize * expertParallelSize * pipelineParallelSize
     guard worldSize % expert == 0 else {
       throw LayoutError(
-        "\(worldSize) trainer ranks cannot be divided into expert groups of \(expert) (expert \(expertParallelSize) × "
-          + "expert tensor \(self.expertTensorParallelSize) × pipeline \(pipelineParallelSize)); change "
-          + "--expert-model-parallel-size or --expert-tensor-parallel-size")
+        "\(worldSize) trainer ranks cannot be divided into groups of \(expert) for experts (--expert-model-parallel-size "
+          + "\(expertParallelSize) × --expert-tensor-parallel-size \(self.expertTensorParallelSize) × "
+          + "--pipeline-model-parallel-size \(pipelineParallelSize)); change one of them")
     }
   }
 

@@ -59,7 +59,7 @@ extension FlagValue where Self: RawRepresentable & CaseIterable, RawValue == Str
   var flagText: String? { rawValue }
   static var names: String { allCases.map(\.rawValue).joined(separator: ", ") }
   static var expectation: String { "one of \(names)" }
-  private static var isShort: Bool { names.count <= 32 }
+  private static var isShort: Bool { names.count <= 26 }
   static var placeholder: String { isShort ? allCases.map(\.rawValue).joined(separator: "|") : "NAME" }
   static var choices: String { isShort ? "" : ": " + names }
 }

@@ -1,7 +1,7 @@
 /// The fingerprint that `torch.save` puts into a file: 20 digits for its entries' names and 20 for their checksums.
 ///
-/// PyTorch folds the hashes of the names in the order of a C++ `unordered_set`, so it is computed as GCC's library would.
-/// No reader depends on it; but with it, our files are PyTorch's to the byte, and a test can say so.
+/// PyTorch folds the hashes of the names in the order of a C++ `unordered_set`, so it is computed as GCC's library
+/// would. No reader depends on it; but with it, our files are PyTorch's to the byte, and a test can say so.
 package enum SerializationID {
   /// An entry of an archive, without the archive's folder; only one that has data has a checksum.
   package typealias Record = (name: String, checksum: UInt32?)

@@ -12,7 +12,7 @@ struct TorchArchiveReader {
     guard let pickle = zip.entries["data.pkl"] else {
       throw ZipReader.Failure("it has no entry 'data.pkl', so torch.save did not write it")
     }
-    guard pickle.isIntact else { throw ZipReader.Failure("its entry 'data.pkl' has not the checksum that it should have") }
+    guard pickle.isIntact else { throw ZipReader.Failure("its entry 'data.pkl' does not have its checksum") }
     if let order = zip.entries["byteorder"].map({ String(decoding: $0.data, as: UTF8.self) }), order != "little" {
       throw ZipReader.Failure("its byte order is '\(order)'; only 'little' can be read here")
     }
@@ -29,7 +29,9 @@ struct TorchArchiveReader {
     guard let dtype = DType(name: view.dtypeName) else {
       throw PickleError("its element type \(view.dtypeName) has no tensors here")
     }
-    guard let entry = zip.entries["data/\(view.key)"] else { throw PickleError("its storage data/\(view.key) is missing") }
+    guard let entry = zip.entries["data/\(view.key)"] else {
+      throw PickleError("its storage data/\(view.key) is missing")
+    }
     let (byteCount, overflow) = view.storageCount.multipliedReportingOverflow(by: view.isUntyped ? 1 : dtype.size)
     guard !overflow, byteCount == entry.data.count else {
       let unit = view.isUntyped ? "bytes" : "elements of \(dtype.name)"
@@ -37,8 +39,8 @@ struct TorchArchiveReader {
     }
     guard let end = view.end, end <= byteCount / dtype.size else {
       throw PickleError(
-        "its shape \(view.shape) with strides \(view.strides) and offset \(view.storageOffset) does not fit its storage "
-          + "of \(byteCount) bytes")
+        "its shape \(view.shape) with strides \(view.strides) and offset \(view.storageOffset) does not fit its "
+          + "storage of \(byteCount) bytes")
     }
     return (dtype, entry.data)
   }
@@ -52,7 +54,7 @@ struct TorchArchiveReader {
       let count = view.shape.reduce(dtype.size, *)
       // Strides of 0 let a small storage stand for a tensor of any size.
       guard count <= max(64 * storage.count, 1 << 20) else {
-        throw PickleError("its tensor of shape \(view.shape) repeats a storage of \(storage.count) bytes beyond measure")
+        throw PickleError("its tensor of shape \(view.shape) repeats a storage of \(storage.count) bytes too often")
       }
       let copy = StridedCopy(
         sizes: view.shape, sourceStrides: view.strides, destinationStrides: rowMajorStrides(view.shape),

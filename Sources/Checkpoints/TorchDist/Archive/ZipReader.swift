@@ -113,7 +113,9 @@ struct ZipReader {
   }
 
   private func entry(_ header: Header) throws -> Entry {
-    guard header.method == 0 else { throw Failure("its entry '\(header.name)' is compressed; only stored ones can be read") }
+    guard header.method == 0 else {
+      throw Failure("its entry '\(header.name)' is compressed; only stored ones can be read")
+    }
     let fixed = ZipFormat.localHeaderCount
     let problem = Failure("its entry '\(header.name)' does not lie where its directory says; it is corrupt")
     guard let offset = Int(exactly: header.offset), let count = Int(exactly: header.byteCount),

@@ -93,7 +93,7 @@ extension PickleGlobal {
   /// The element types of PyTorch by name, with or without tensors of them here.
   static let dtypeNames: Set<String> = [
     "float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e5m2fnuz", "float8_e4m3fnuz",
-    "float8_e8m0fnu", "float4_e2m1fn_x2", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
-    "complex32", "complex64", "complex128", "quint8", "qint8", "qint32",
+    "float8_e8m0fnu", "float4_e2m1fn_x2", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8",
+    "bool", "complex32", "complex64", "complex128", "quint8", "qint8", "qint32",
   ]
 }

@@ -3,10 +3,10 @@ struct PickleFreezer {
   /// Deeper than any state dictionary, and shallow enough for the stack of any thread.
   static let maximumDepth = 200
 
-  private let nodes: [PickleReader.Node]
-  /// Finished values, and how many values each of them is, counting one that is referred to twice as two.
-  private var made: [(value: PickleValue, count: Int)?]
-  private var isOpen: [Bool]
+  /// Those that were made values of have become leaves.
+  private var nodes: [PickleReader.Node]
+  /// How many values a leaf that was made is, counting one that is referred to twice as two; 0 for any other node.
+  private var counts: [UInt32]
   /// Values below the one that is being made.
   private var count = 0
   private let maximumCount: Int
@@ -15,30 +15,25 @@ struct PickleFreezer {
   ///   that refer to values; one that does so beyond measure is refused.
   init(nodes: [PickleReader.Node], byteCount: Int) {
     self.nodes = nodes
-    made = Array(repeating: nil, count: nodes.count)
-    isOpen = Array(repeating: false, count: nodes.count)
-    maximumCount = max(1 << 20, 64 * byteCount)
+    counts = Array(repeating: 0, count: nodes.count)
+    maximumCount = min(Int(UInt32.max), max(1 << 20, 64 * byteCount))
   }
 
   mutating func value(of index: Int, depth: Int = 0) throws -> PickleValue {
-    if case .leaf(let value) = nodes[index] {
-      count += 1
+    let node = nodes[index]
+    if case .leaf(let value) = node {
+      try grow(by: max(1, Int(counts[index])))
       return value
     }
-    if let (value, size) = made[index] {
-      try grow(by: size)
-      return value
-    }
-    guard !isOpen[index] else { throw PickleError("the pickle holds a value that contains itself") }
     guard depth < Self.maximumDepth else {
       throw PickleError("the pickle nests values more than \(Self.maximumDepth) deep")
     }
-    isOpen[index] = true
-    defer { isOpen[index] = false }
+    nodes[index] = .open
     let before = count
-    let value = try make(nodes[index], depth + 1)
+    let value = try make(node, depth + 1)
     try grow(by: 1)
-    made[index] = (value, count - before)
+    nodes[index] = .leaf(value)
+    counts[index] = UInt32(count - before)
     return value
   }
 
@@ -50,6 +45,7 @@ struct PickleFreezer {
   private mutating func make(_ node: PickleReader.Node, _ depth: Int) throws -> PickleValue {
     switch node {
     case .leaf(let value): return value
+    case .open: throw PickleError("the pickle holds a value that contains itself")
     case .list(let items): return .list(try values(of: items, depth))
     case .tuple(let items): return .tuple(try values(of: items, depth))
     case .set(let items): return .set(try values(of: items, depth))
@@ -58,8 +54,8 @@ struct PickleFreezer {
     case .object(let object):
       let value = PickleObject(
         object.function, try values(of: object.arguments, depth), construction: object.construction,
-        state: try object.state.map { try self.value(of: $0, depth: depth) }, items: try values(of: object.items, depth),
-        pairs: try pairs(of: object.pairs, depth))
+        state: try object.state.map { try self.value(of: $0, depth: depth) },
+        items: try values(of: object.items, depth), pairs: try pairs(of: object.pairs, depth))
       return Self.plain(value) ?? .object(value)
     }
   }
@@ -77,7 +73,8 @@ struct PickleFreezer {
     for i in stride(from: 0, to: items.count, by: 2) {
       pairs.append(PicklePair(try value(of: items[i], depth: depth), try value(of: items[i + 1], depth: depth)))
     }
-    guard pairs.count < 2 || Set(pairs.map(\.key)).count == pairs.count else {
+    let names = pairs.compactMap(\.key.string)
+    guard Set(names).count == names.count else {
       throw PickleError("the pickle holds a dictionary that has a key twice")
     }
     return pairs

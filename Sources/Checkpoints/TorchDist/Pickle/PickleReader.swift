@@ -3,6 +3,7 @@
 /// Objects under construction are nodes of one flat table that refer to each other by number, as pickles change objects
 /// after they have referred to them. `PickleFreezer` makes values of them.
 package struct PickleReader {
+  /// Small, as a large checkpoint's metadata have millions of them.
   enum Node {
     case leaf(PickleValue)
     case list([Int])
@@ -10,8 +11,10 @@ package struct PickleReader {
     case set([Int])
     /// Keys and values in turn.
     case dictionary([Int])
-    case object(ObjectNode)
+    indirect case object(ObjectNode)
     case persistent(Int)
+    /// Being made a value of.
+    case open
   }
 
   struct ObjectNode {
@@ -38,7 +41,7 @@ package struct PickleReader {
   private var stack: [Int] = []
   /// Heights of the stack.
   private var marks: [Int] = []
-  private var memo: [Int: Int] = [:]
+  private var memo = PickleMemo()
 
   private init(_ bytes: UnsafeRawBufferPointer, _ allowed: PickleAllowList) {
     (input, self.allowed) = (PickleInput(bytes), allowed)

@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 import Torch
 
 /// A distributed checkpoint of PyTorch or Megatron-Core, or of our own: reads any part of any tensor, however many
@@ -12,11 +11,12 @@ public final class TorchDistReader: Sendable {
   public let metadata: TorchDistMetadata
   private let tensors: [String: TorchDistMetadata.TensorEntry]
   private let objects: [String: TorchDistMetadata.ObjectEntry]
-  private let files = Mutex<[String: MappedFile]>([:])
+  private let files: CheckpointFiles
 
   /// Reads the folder's `.metadata`. Throws `CheckpointError`.
   public init(_ folder: URL) throws {
     self.folder = folder
+    files = CheckpointFiles(in: folder)
     metadata = try TorchDistMetadata(in: folder)
     tensors = Dictionary(uniqueKeysWithValues: metadata.tensors.map { ($0.name, $0) })
     objects = Dictionary(uniqueKeysWithValues: metadata.objects.map { ($0.name, $0) })
@@ -47,8 +47,8 @@ public final class TorchDistReader: Sendable {
 
   // MARK: Tensors
 
-  /// A copy of a box of a tensor, or of all of it, on the CPU, in the type that it was saved in. Throws `CheckpointError`,
-  /// and `TorchError` where there is not enough memory.
+  /// A copy of a box of a tensor, or of all of it, on the CPU, in the type that it was saved in.
+  /// Throws `CheckpointError`, and `TorchError` where there is not enough memory.
   public func tensor(_ name: String, _ box: TensorBox? = nil) throws -> Tensor {
     let entry = try description(of: name)
     let box = box ?? TensorBox(whole: entry.shape)
@@ -73,8 +73,8 @@ public final class TorchDistReader: Sendable {
     let parts = try parts(of: box, entry)
     guard tensor.dtype == (try dtype(of: entry)), tensor.device.kind == .cpu, tensor.isContiguous else {
       throw CheckpointError(
-        folder, "tensor '\(name)' is \(entry.dtypeName) and can be read into a contiguous tensor of this type on the CPU, "
-          + "not into one of \(tensor.dtype.name) on \(tensor.device) with strides \(tensor.strides)")
+        folder, "tensor '\(name)' is \(entry.dtypeName) and can be read into a contiguous tensor of this type on the "
+          + "CPU, not into one of \(tensor.dtype.name) on \(tensor.device) with strides \(tensor.strides)")
     }
     try read(parts, of: entry, box, into: tensor)
   }
@@ -104,7 +104,8 @@ public final class TorchDistReader: Sendable {
   ) throws {
     if let (a, b) = parts.overlap() {
       throw CheckpointError(
-        folder, "tensor '\(entry.name)' has shards that overlap: \(parts[a]) and \(parts[b]); the checkpoint is ambiguous")
+        folder, "tensor '\(entry.name)' has shards that overlap: \(parts[a]) and \(parts[b]); the checkpoint is "
+          + "ambiguous")
     }
     if let hole = parts.hole(in: box) {
       throw CheckpointError(
@@ -128,7 +129,7 @@ public final class TorchDistReader: Sendable {
     _ part: TensorBox, of shard: TorchDistMetadata.Shard, _ entry: TorchDistMetadata.TensorEntry,
     to destination: UnsafeMutableRawPointer, origin: TensorBox
   ) throws {
-    try withArchive(shard.location, item: "shard \(shard.box) of tensor '\(entry.name)'") { archive in
+    try files.withArchive(shard.location, item: "shard \(shard.box) of tensor '\(entry.name)'") { archive in
       guard let view = try archive.view() else { throw PickleError("it is \(archive.value.kind), not a tensor") }
       guard view.shape == shard.box.sizes, view.dtypeName == entry.dtypeName else {
         throw PickleError(
@@ -152,13 +153,13 @@ public final class TorchDistReader: Sendable {
   /// The bytes of an object, as they were saved.
   public func bytes(_ name: String) throws -> [UInt8] {
     let location = try location(of: name)
-    return try withBytes(location, item: "object '\(name)'") { Array($0) }
+    return try files.withBytes(location, item: "object '\(name)'") { Array($0) }
   }
 
   /// An object of plain values and small tensors.
   public func value(_ name: String, allowing allowed: PickleAllowList = .torchSave) throws -> PickleValue {
     let location = try location(of: name)
-    return try withBytes(location, item: "object '\(name)'") { try TorchFile.parse($0, allowing: allowed) }
+    return try files.withBytes(location, item: "object '\(name)'") { try TorchFile.parse($0, allowing: allowed) }
   }
 
   private func location(of name: String) throws -> FileLocation {
@@ -178,11 +179,11 @@ public final class TorchDistReader: Sendable {
     for entry in metadata.tensors {
       try checkCover(of: TensorBox(whole: entry.shape), by: entry.shards.map(\.box), entry)
       for shard in entry.shards {
-        try withArchive(shard.location, item: "shard \(shard.box) of tensor '\(entry.name)'", checkIntact)
+        try files.withArchive(shard.location, item: "shard \(shard.box) of tensor '\(entry.name)'", checkIntact)
       }
     }
     for object in metadata.objects {
-      try withBytes(object.location, item: "object '\(object.name)'") { bytes in
+      try files.withBytes(object.location, item: "object '\(object.name)'") { bytes in
         // Only archives have checksums; an object may be any bytes.
         guard let zip = try? ZipReader(bytes) else { return }
         try checkIntact(zip.damagedEntries())
@@ -194,43 +195,5 @@ public final class TorchDistReader: Sendable {
 
   private func checkIntact(_ damaged: [String]) throws {
     if !damaged.isEmpty { throw PickleError("it is damaged: its checksum of \(sentence(damaged)) is wrong") }
-  }
-
-  // MARK: Files
-
-  private func file(_ name: String) throws -> MappedFile {
-    try files.withLock { files in
-      if let file = files[name] { return file }
-      let url = folder.appendingPathComponent(name)
-      guard FileManager.default.fileExists(atPath: url.path) else {
-        throw CheckpointError(url, "this file of the checkpoint is missing; .metadata names it")
-      }
-      let file = try MappedFile(url)
-      files[name] = file
-      return file
-    }
-  }
-
-  private func withBytes<Result>(
-    _ location: FileLocation, item: String, _ body: (UnsafeRawBufferPointer) throws -> Result
-  ) throws -> Result {
-    let url = folder.appendingPathComponent(location.file)
-    let file = try file(location.file)
-    guard location.offset <= file.count, location.length <= file.count - location.offset else {
-      throw CheckpointError(
-        url, "\(item) should be \(location.length) bytes from byte \(location.offset) on, but the file ends after "
-          + "\(file.count); it is truncated")
-    }
-    return try withExtendedLifetime(file) {
-      try TorchFile.explaining(url, item: item) {
-        try body(UnsafeRawBufferPointer(rebasing: file.bytes[location.offset..<location.offset + location.length]))
-      }
-    }
-  }
-
-  private func withArchive<Result>(
-    _ location: FileLocation, item: String, _ body: (TorchArchiveReader) throws -> Result
-  ) throws -> Result {
-    try withBytes(location, item: item) { try body(TorchArchiveReader($0, allowing: .torchSave)) }
   }
 }

@@ -36,8 +36,8 @@ public struct TorchDistSave: Sendable {
     try TorchDistWriter(folder: folder, rank: rank, fileCount: fileCount).write(items)
   }
 
-  /// Writes a rank's items on a thread of its own while the caller goes on; errors come at the wait. The copies are freed
-  /// when all are written.
+  /// Writes a rank's items on a thread of its own while the caller goes on; errors come at the wait. The copies are
+  /// freed when all are written.
   public func startWriting(_ staged: StagedItems, rank: Int, fileCount: Int = 1) -> BackgroundTask<RankContents> {
     BackgroundTask("save \(iteration)") { try write(staged.items, rank: rank, fileCount: fileCount) }
   }

@@ -17,8 +17,8 @@ public struct TorchDistWriter: Sendable {
   }
 
   /// Writes the items and returns when they are on the disk. A tensor's bytes go from its memory to the file; one that
-  /// is not contiguous on the CPU is copied there first, when its turn comes. Throws `CheckpointError`, and `TorchError`
-  /// where such a copy fails.
+  /// is not contiguous on the CPU is copied there first, when its turn comes.
+  /// Throws `CheckpointError`, and `TorchError` where such a copy fails.
   public func write(_ items: [SaveItem]) throws -> RankContents {
     try checkNames(items)
     let plans = try plan(items)
