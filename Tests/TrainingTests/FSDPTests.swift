@@ -16,8 +16,11 @@ import Training
     var tokensPerPack = 10_000
     /// Save after this step and go on with another number of ranks.
     var resumeAfter: Int?
+    var offloads = false
+    var attention: AttentionImplementation?
     var testDescription: String {
-      "\(ranks) ranks, checkpointing \(checkpointing), packs of \(tokensPerPack), resumed after \(resumeAfter ?? 0)"
+      "\(ranks) ranks, checkpointing \(checkpointing), packs of \(tokensPerPack), resumed after \(resumeAfter ?? 0), "
+        + "offloads \(offloads), \(attention?.rawValue ?? "any attention")"
     }
   }
 
@@ -25,6 +28,8 @@ import Training
     Layout(ranks: 1), Layout(ranks: 1, checkpointing: true, tokensPerPack: 30), Layout(ranks: 2),
     Layout(ranks: 2, tokensPerPack: 25), Layout(ranks: 4), Layout(ranks: 4, checkpointing: true, tokensPerPack: 200),
     Layout(ranks: 3, tokensPerPack: 40), Layout(ranks: 2, resumeAfter: 4), Layout(ranks: 1, resumeAfter: 7),
+    Layout(ranks: 1, offloads: true), Layout(ranks: 2, checkpointing: true, tokensPerPack: 40, offloads: true),
+    Layout(ranks: 3, resumeAfter: 5, offloads: true), Layout(ranks: 2, attention: .eager),
   ]
 
   @Test(arguments: layouts) func tenStepsAreThoseOfPyTorch(_ layout: Layout) async throws {
@@ -82,6 +87,8 @@ import Training
       options.loss = .supervised
       options.optimizer = AdamW.Options(beta1: 0.9, beta2: 0.95, weightDecay: 0.1)
       options.gradientCheckpointing = layout.checkpointing
+      options.fsdp.offloadsToHost = layout.offloads
+      options.attention = layout.attention
       let backend = try FSDPBackend(
         HuggingFaceFolder(fixture("training/adamw10/model")), options: options, parallel: try dataParallel(group))
       try before(backend)

@@ -61,9 +61,10 @@ public struct PackedBatch {
 
   /// What a forward pass over the pack is given.
   func context(
-    _ parallel: ParallelContext, runner: any BlockRunner, recomputesAttention: Bool = false
+    _ parallel: ParallelContext, runner: any BlockRunner, implementation: AttentionImplementation,
+    recomputesAttention: Bool = false
   ) -> ForwardContext {
-    let attention = trainingAttention(lengths: lengths, parallel: parallel)
+    let attention = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
     return ForwardContext(
       positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner)
   }

@@ -5,14 +5,14 @@ import Models
 import Parallelism
 import Torch
 
-// The training state on disk: each rank writes its shards of weights and moments, so nothing is gathered; any number of
-// ranks can read them back, since a flat vector is the old ranks' shards one after another.
+// The training state on disk: each rank of one copy of the weights writes its rows of every parameter and of its moments,
+// under the parameter's name, so nothing is gathered; any number of ranks can read them back.
 extension FSDPBackend {
-  public var weightUnitSizes: [Int] { actor.sharded.units.map { $0.parameters.reduce(0) { $0 + $1.count } } }
+  public var weightUnitSizes: [Int] { actor.sharded.units.map(\.count) }
 
   public func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)] {
     try catchingTorchErrors {
-      actor.sharded.units[index].whole().flatMap { checkpointTensors($0, $1) }
+      actor.sharded.units[index].whole(on: parallel.device).flatMap { checkpointTensors($0, $1) }
     }
   }
 
@@ -20,29 +20,32 @@ extension FSDPBackend {
     String(format: "shard-%05d-of-%05d.safetensors", rank + 1, size)
   }
 
-  /// The vectors of each unit, by the names they have in the files.
-  private var vectors: [(name: String, tensor: Tensor, unit: ShardedUnit)] {
+  /// This rank's part of the state.
+  private var parts: [(name: String, parameter: ShardedParameter, rows: Range<Int>, values: Tensor)] {
     actor.sharded.units.enumerated().flatMap { index, unit in
       [
-        ("unit.\(index).weight", unit.shard.detached(), unit),
-        ("unit.\(index).first_moment", optimizer.firstMoments[index], unit),
-        ("unit.\(index).second_moment", optimizer.secondMoments[index], unit),
-      ]
+        ("weight", unit.shard.detached()), ("first_moment", optimizer.firstMoments[index]),
+        ("second_moment", optimizer.secondMoments[index]),
+      ].flatMap { kind, vector in
+        unit.rows(in: vector).map { ("\(kind).\($0.parameter.parameter.name)", $0.parameter, $0.rows, $0.values) }
+      }
     }
   }
 
   public func saveState(into folder: URL) throws {
-    let (rank, size) = (actor.sharded.group.rank, actor.sharded.group.size)
+    let group = actor.sharded.group
+    guard actor.sharded.replicas.rank == 0 else { return }
     try catchingTorchErrors {
       try SafetensorsWriter.write(
-        to: folder.appendingPathComponent(Self.shardFile(rank, of: size)),
-        tensors: vectors.map { TensorSource($0.name, $0.tensor.to(device: .cpu)) })
-      guard rank == 0 else { return }
-      let state: JSONValue = [
-        "backend": "fsdp", "shards": .int(size), "optimizer_steps": .int(stepCount),
-        "adam_steps": .array(optimizer.steps.map { .int(Int($0.item())) }),
-      ]
-      try writeAtomically(state.data(.indented(2)), to: folder.appendingPathComponent("trainer.json"))
+        to: folder.appendingPathComponent(Self.shardFile(group.rank, of: group.size)),
+        tensors: parts.filter { !$0.rows.isEmpty }.map { TensorSource($0.name, $0.values) })
+      guard group.rank == 0 else { return }
+      var state = JSONObject([
+        ("backend", "fsdp"), ("shards", .int(group.size)), ("optimizer_steps", .int(stepCount)),
+        ("adam_steps", .int(Int(optimizer.steps[0].item()))),
+      ])
+      if let lossScale { state["loss_scale"] = try JSONValue(parsing: JSONEncoder().encode(lossScale)) }
+      try writeAtomically(JSONValue.object(state).data(.indented(2)), to: folder.appendingPathComponent("trainer.json"))
     }
   }
 
@@ -50,35 +53,47 @@ extension FSDPBackend {
     let file = folder.appendingPathComponent("trainer.json")
     let state = try JSONValue(parsing: try Data(contentsOf: file))
     guard state["backend"]?.string == "fsdp", let size = state["shards"]?.int, let steps = state["optimizer_steps"]?.int,
-      let adamSteps = state["adam_steps"]?.array?.compactMap(\.int), adamSteps.count == optimizer.steps.count
+      let adamSteps = state["adam_steps"]?.int
     else {
-      throw TrainingError("\(file.path) is not the state of an FSDP trainer of this model; give another --load folder")
+      throw TrainingError("\(file.path) is not the state of an FSDP trainer; give another --load folder")
+    }
+    // A run that was not in fp16 has none.
+    if lossScale != nil, let saved = state["loss_scale"] {
+      lossScale = try JSONDecoder().decode(DynamicLossScale.self, from: saved.data())
     }
     let files = try (0..<size).map { try SafetensorsFile(folder.appendingPathComponent(Self.shardFile($0, of: size))) }
     try catchingTorchErrors {
       try withoutGradients {
-        for (name, tensor, unit) in vectors {
-          let parts = try files.map { try $0.tensor(name) }
-          let flat = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
-          try unit.fillOwn(tensor, from: flat, name: name)
-        }
-        for (step, value) in zip(optimizer.steps, adamSteps) { step.fill_(Double(value)) }
+        for part in parts { try read(part.name, part.parameter, part.rows, into: part.values, from: files) }
+        for step in optimizer.steps { step.fill_(Double(adamSteps)) }
       }
     }
     stepCount = steps
   }
-}
 
-extension ShardedUnit {
-  /// Copies this rank's slice out of a whole flat vector, whose padding may be another's.
-  fileprivate func fillOwn(_ own: Tensor, from flat: Tensor, name: String) throws {
-    let count = parameters.reduce(0) { $0 + $1.count }
-    guard flat.count >= count else {
-      throw TrainingError("the checkpoint's \(name) has \(flat.count) elements, but this model needs \(count)")
+  /// Reads rows that lie one after another in the files of other ranks.
+  private func read(
+    _ name: String, _ parameter: ShardedParameter, _ rows: Range<Int>, into values: Tensor, from files: [SafetensorsFile]
+  ) throws {
+    var start = 0
+    for file in files {
+      // A rank without rows wrote none.
+      guard let saved = file[name] else { continue }
+      guard saved.shape.count == 2, saved.shape[1] == parameter.width else {
+        throw TrainingError("\(file.url.path) has \(name) of shape \(saved.shape), but this model has rows of \(parameter.width)")
+      }
+      let range = start..<start + saved.shape[0]
+      let overlap = rows.clamped(to: range)
+      if !overlap.isEmpty {
+        values[overlap.lowerBound - rows.lowerBound..<overlap.upperBound - rows.lowerBound]
+          .copy_(try file.tensor(name)[overlap.lowerBound - range.lowerBound..<overlap.upperBound - range.lowerBound])
+      }
+      start = range.upperBound
     }
-    let start = rank * own.count
-    let end = min(start + own.count, count)
-    guard start < end else { return }
-    own[0..<end - start].copy_(flat[start..<end])
+    guard start == parameter.rowCount else {
+      throw TrainingError(
+        "the files in \(files[0].url.deletingLastPathComponent().path) have \(start) rows of \(name), but this model has "
+          + "\(parameter.rowCount); give the --load folder of the same model")
+    }
   }
 }

@@ -18,6 +18,7 @@ public final class MegatronBackend: TrainBackend {
   private let gathering: WeightGathering
   private let runner: any BlockRunner
   private let recomputesAttention: Bool
+  private let attention: AttentionImplementation
   private let policies: PolicyWeights
 
   public var microBatchGroup: Int { chunks.count > 1 ? parallel.stageCount : 1 }
@@ -31,6 +32,7 @@ public final class MegatronBackend: TrainBackend {
     parallel: ParallelContext
   ) throws {
     self.parallel = parallel
+    attention = try options.attention(for: parallel)
     let configuration = try ModelRegistry.configuration(of: folder)
     self.configuration = configuration
     let stages = try StagePlan(configuration, parallel.layout, options.megatron)
@@ -100,7 +102,9 @@ public final class MegatronBackend: TrainBackend {
   }
 
   private func forward(_ chunk: Int, _ pack: PackedBatch, _ input: Tensor?) -> Tensor {
-    chunks[chunk].hidden(input ?? pack.tokens, pack.context(parallel, runner: runner, recomputesAttention: recomputesAttention))
+    let context = pack.context(
+      parallel, runner: runner, implementation: attention, recomputesAttention: recomputesAttention)
+    return chunks[chunk].hidden(input ?? pack.tokens, context)
   }
 
   private func statistics(_ chunk: Int, _ hidden: Tensor, _ pack: PackedBatch, _ temperature: Double) -> TokenStatistics {
