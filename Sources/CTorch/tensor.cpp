@@ -1,4 +1,5 @@
 // Tensors: handles, properties, factories, conversions.
+#include <c10/core/GradMode.h>
 #include <c10/core/StorageImpl.h>
 
 #include <cstdlib>
@@ -195,7 +196,7 @@ ct_tensor ct_cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, bo
   return guarded<>(ct_tensor{}, [&] {
     // The log-sum-exps are for the backward.
     auto all = at::_scaled_dot_product_cudnn_attention(borrow(query), borrow(key), borrow(value), std::nullopt,
-                                                       at::GradMode::is_enabled(), 0, is_causal, false);
+                                                       c10::GradMode::is_enabled(), 0, is_causal, false);
     return give(std::get<0>(all));
   });
 }

@@ -55,9 +55,9 @@ struct LayoutOutcome: Sendable {
 /// Trains on batches under a layout, one thread a rank, and scores some sequences after that.
 func run(
   _ model: TinyModel, _ layout: Layout, _ batches: [TrainBatch], scoring sequences: [[Int32]] = [],
-  timeout: Duration = .seconds(60), before: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in },
-  after: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in },
-  _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in }
+  timeout: Duration = .seconds(60), _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in },
+  before: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in },
+  after: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
 ) async throws -> LayoutOutcome {
   let parallelLayout = try layout.parallel()
   let outcomes = try await runRanks(layout.worldSize, timeout: timeout) { rank, store in

@@ -15,12 +15,12 @@ import Training
     after: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
   ) async throws -> LayoutOutcome {
     try await TrainingTests.run(
-      TinyModel(), layout, Array(repeating: batch, count: steps), before: before, after: after
-    ) { options in
-      options.loss = .supervised
-      options.computeType = type
-      options.fsdp.lossScale = scale
-    }
+      TinyModel(), layout, Array(repeating: batch, count: steps),
+      { options in
+        options.loss = .supervised
+        options.computeType = type
+        options.fsdp.lossScale = scale
+      }, before: before, after: after)
   }
 
   private static let reference = Task { try await run(Layout(isFSDP: true), .float32) }
