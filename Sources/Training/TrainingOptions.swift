@@ -54,10 +54,10 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
 
   public var needsReference: Bool { klLossCoefficient != nil || klCoefficient != 0 }
 
-  /// - Throws: `ModelError` when the one that is asked for cannot train there.
-  func attention(for parallel: ParallelContext) throws -> AttentionImplementation {
+  /// - Throws: `ModelError` when the one that is asked for cannot train the model there.
+  func attention(of model: ModelConfiguration, _ parallel: ParallelContext) throws -> AttentionImplementation {
     try (attention ?? .fastest(on: parallel.device, computeType)).checked(
-      on: parallel.device, computeType, contextParallelSize: parallel.context.size)
+      on: parallel.device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)
   }
 }
 

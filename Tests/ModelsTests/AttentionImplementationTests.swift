@@ -71,10 +71,12 @@ import Torch
   }
 
   @Test func choicesThatCannotRunAreRefused() throws {
-    func check(_ name: String, _ device: Device, _ dtype: DType, context: Int = 1) throws -> String? {
+    func check(_ name: String, _ device: Device, _ dtype: DType, head: Int = 128, context: Int = 1) throws -> String? {
       let implementation = try #require(AttentionImplementation(rawValue: name))
       do {
-        #expect(try implementation.checked(on: device, dtype, contextParallelSize: context) == implementation)
+        let checked = try implementation.checked(
+          on: device, dtype, headDimension: head, contextParallelSize: context)
+        #expect(checked == implementation)
         return nil
       } catch let error as ModelError { return error.description }
     }
@@ -86,7 +88,9 @@ import Torch
       #expect(try check(name, .cpu, .bfloat16)!.contains("use sdpa"))
       #expect(try check(name, .cuda(), .float32)!.contains("half precision only"))
     }
-    #expect(try check("flash_attention_2", .cuda(), .bfloat16, context: 4) == nil)
+    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 256, context: 4) == nil)
+    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 84)!.contains("use sdpa"))
+    #expect(try check("cudnn", .cuda(), .bfloat16, head: 256)!.contains("use sdpa"))
     #expect(try check("cudnn", .cuda(), .bfloat16, context: 4)!.contains("use flash_attention_2"))
     #expect(try check("flash_attention_3", .cuda(), .bfloat16)!.contains("use flash_attention_2 or cudnn"))
     #expect(AttentionImplementation.fastest(on: .cuda(), .bfloat16) == .flashAttention2)

@@ -18,9 +18,11 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
     device.kind == .cuda && dtype != .float32 ? .flashAttention2 : .sdpa
   }
 
-  /// This one, if it can train there.
+  /// This one, if it can train there with heads of this dimension.
   /// - Throws: `ModelError` that says what to use instead.
-  public func checked(on device: Device, _ dtype: DType, contextParallelSize: Int) throws -> AttentionImplementation {
+  public func checked(
+    on device: Device, _ dtype: DType, headDimension: Int, contextParallelSize: Int
+  ) throws -> AttentionImplementation {
     switch self {
     case .flashAttention3:
       throw ModelError(
@@ -31,6 +33,12 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
       }
       guard dtype != .float32 else {
         throw ModelError("--attn-implementation \(rawValue) computes in half precision only; use sdpa, or bf16 or fp16")
+      }
+      let largest = self == .cudnn ? 128 : 256
+      guard headDimension <= largest, headDimension % 8 == 0 else {
+        throw ModelError(
+          "--attn-implementation \(rawValue) takes head dimensions that are multiples of 8 up to \(largest), and this "
+            + "model's is \(headDimension); use sdpa")
       }
       guard self != .cudnn || contextParallelSize == 1 else {
         throw ModelError(

@@ -31,6 +31,9 @@ public final class PackedAttention: AttentionBackend {
     switch implementation {
     case .eager:
       return EagerAttention.attend(query, key.repeatingHeads(groups), value.repeatingHeads(groups), isCausal: true)
+    case .cudnn where query.size(2) == 1:
+      // cuDNN has no kernel for one key.
+      return value.repeatingHeads(groups)
     case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true)
     case .sdpa, .flashAttention2:
       return query.scaledDotProductAttention(key, value: value, isCausal: true, enableGqa: groups > 1)

@@ -96,7 +96,7 @@ public final class FullyShardedModel: BlockRunner {
     }
     let output = inPlace(input, next: index + 1)
     if !staysWhole { unit.free() }
-    guard gradientsEnabled else { return output }
+    guard gradientsEnabled, unit.copies else { return output }
     // What autograd has saved of the weights is there again when the backward comes to this block.
     return Tensor.function("GatherAgain", input: output, forward: { output.detached() }) { [self] gradient in
       gather(index, next: index - 1)

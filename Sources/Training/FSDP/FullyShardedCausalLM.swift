@@ -12,7 +12,7 @@ final class FullyShardedCausalLM {
 
   init(_ configuration: ModelConfiguration, options: TrainingOptions, parallel: ParallelContext) throws {
     self.parallel = parallel
-    attention = try options.attention(for: parallel)
+    attention = try options.attention(of: configuration, parallel)
     model = try CausalLM(configuration, parallel: parallel, dtype: options.computeType)
     var sharding = FullyShardedModel.Options()
     sharding.computeType = options.computeType

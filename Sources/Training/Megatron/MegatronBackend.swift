@@ -32,9 +32,9 @@ public final class MegatronBackend: TrainBackend {
     parallel: ParallelContext
   ) throws {
     self.parallel = parallel
-    attention = try options.attention(for: parallel)
     let configuration = try ModelRegistry.configuration(of: folder)
     self.configuration = configuration
+    attention = try options.attention(of: configuration, parallel)
     let stages = try StagePlan(configuration, parallel.layout, options.megatron)
     self.stages = stages
     let chunks = try stages.modelStages(parallel.stage).map {
