@@ -37,11 +37,13 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 
 /// What the tests of a room need besides the room and what it is built on.
 let testHelpers: [String: [Target.Dependency]] = [
-  "Orchestration": ["OrchestrationTestWorker"], "Serving": [.product(name: "HummingbirdTesting", package: "hummingbird")],
+  "Orchestration": ["OrchestrationTestWorker"],
+  "Serving": [.product(name: "HummingbirdTesting", package: "hummingbird"), "Checkpoints"],
+  "WeightSync": ["Checkpoints"],
 ]
 let tested = [
-  "JSON", "Torch", "Checkpoints", "Tokenization", "Parallelism", "Models", "Training", "Inference", "Serving", "Rollout", "Observability",
-  "Orchestration",
+  "JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
+  "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
 ]
 let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in
   .testTarget(
@@ -79,12 +81,15 @@ let package = Package(
         "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Training", "Inference", "Serving", "Rollout",
         "Orchestration", "Benchmarks",
       ]),
-    .testTarget(name: "SlimeCLITests", dependencies: ["SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
-    .target(name: "TestSupport", dependencies: ["Torch"], path: "Tests/TestSupport"),
+    .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
+    .target(
+      name: "TestSupport", dependencies: ["JSON", "Torch", "Checkpoints", "Models"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
     // What is timed, and its other side in C++.
-    .target(name: "Benchmarks", dependencies: ["Torch", "COperators"], path: "Benchmarks", exclude: ["COperators"]),
+    .target(
+      name: "Benchmarks", dependencies: ["JSON", "Tokenization", "Torch", "COperators"], path: "Benchmarks",
+      exclude: ["COperators", "tokenizers_benchmark.py"]),
     .target(
       name: "COperators", path: "Benchmarks/COperators",
       cxxSettings: [.unsafeFlags(["-I\(torch)/include", "-Wno-everything"])]),

@@ -15,6 +15,10 @@ alone (batch of one, positions from 0) through a fresh model:
   logits           fp32 [L, vocab_size]  its logits at every position, the last one included
   loss             fp32 [1]      -mean of log_probs over all T-N predicted tokens
   gradient.<name>  fp32          d loss / d parameter, by the parameter's name in model.safetensors
+
+Mixtures of experts are saved as they are published, expert by expert, unless STACKED says otherwise; their gradients have
+those names in both cases. `margin` in the output is the smallest distance by which a router preferred an expert that it
+chose to one that it did not: far above rounding, so that no other implementation can choose otherwise.
 """
 
 import copy
@@ -25,16 +29,21 @@ import sys
 import zlib
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (
-    AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
-    Qwen3ForCausalLM,
+    AutoModelForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, GenerationConfig, Glm4MoeConfig, Glm4MoeForCausalLM,
+    LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3Config,
+    Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
 )
 
 FAMILIES = {
     "llama": (LlamaConfig, LlamaForCausalLM),
     "qwen2": (Qwen2Config, Qwen2ForCausalLM),
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
+    "qwen2_moe": (Qwen2MoeConfig, Qwen2MoeForCausalLM),
+    "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
+    "deepseek_v3": (DeepseekV3Config, DeepseekV3ForCausalLM),
+    "glm4_moe": (Glm4MoeConfig, Glm4MoeForCausalLM),
 }
 COMMON = dict(
     vocab_size=97, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
@@ -89,8 +98,39 @@ MODELS = {
         num_attention_heads=6, num_key_value_heads=2, head_dim=4, attention_bias=True, rope_parameters=rope(1e6),
         rms_norm_eps=1e-5)),
     "qwen3-sharded": ("qwen3", "v5", dict(num_key_value_heads=2, head_dim=8, rope_parameters=rope(1e6))),
+    "qwen3-moe": ("qwen3_moe", "published", dict(
+        num_key_value_heads=2, head_dim=8, rope_parameters=rope(1e6), num_hidden_layers=3, mlp_only_layers=[1],
+        num_experts=5, num_experts_per_tok=2, moe_intermediate_size=8, norm_topk_prob=True, vocab_size=61)),
+    "qwen3-moe-top-1-tied": ("qwen3_moe", "v5", dict(
+        hidden_size=24, num_key_value_heads=1, head_dim=6, rope_parameters=rope(1e6), num_hidden_layers=3,
+        decoder_sparse_step=2, num_experts=3, num_experts_per_tok=1, moe_intermediate_size=10, norm_topk_prob=False,
+        tie_word_embeddings=True)),
+    "qwen3-moe-stacked": ("qwen3_moe", "v5", dict(
+        hidden_size=24, num_key_value_heads=2, head_dim=8, rope_parameters=rope(1e6), num_experts=6, num_experts_per_tok=3,
+        moe_intermediate_size=12, norm_topk_prob=True, vocab_size=61)),
+    "qwen2-moe": ("qwen2_moe", "published", dict(
+        num_key_value_heads=2, rope_parameters=rope(1e6), use_sliding_window=False, num_experts=7, num_experts_per_tok=4,
+        moe_intermediate_size=8, shared_expert_intermediate_size=20, norm_topk_prob=False, vocab_size=61)),
+    "deepseek-v3": ("deepseek_v3", "published", dict(
+        num_hidden_layers=3, q_lora_rank=12, kv_lora_rank=10, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6,
+        n_routed_experts=9, n_group=3, topk_group=2, num_experts_per_tok=3, first_k_dense_replace=1, n_shared_experts=1,
+        moe_intermediate_size=8, routed_scaling_factor=2.5, norm_topk_prob=True, vocab_size=61,
+        rope_parameters=rope(1e4, "yarn", factor=8.0, original_max_position_embeddings=16, mscale=1.0, mscale_all_dim=0.7,
+                             beta_fast=32, beta_slow=1))),
+    "deepseek-v3-no-query-rank": ("deepseek_v3", "v5", dict(
+        q_lora_rank=None, kv_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=6, v_head_dim=16, rope_interleave=False,
+        n_routed_experts=5, n_group=1, topk_group=1, num_experts_per_tok=2, first_k_dense_replace=0, n_shared_experts=2,
+        moe_intermediate_size=8, routed_scaling_factor=1.5, norm_topk_prob=False, attention_bias=True, vocab_size=61,
+        rope_parameters=rope(5e4), num_mtp_layers=0)),
+    "glm4-moe": ("glm4_moe", "published", dict(
+        num_key_value_heads=2, head_dim=8, partial_rotary_factor=0.5, rope_parameters=rope(1e6), n_routed_experts=5,
+        num_experts_per_tok=4, first_k_dense_replace=1, n_shared_experts=1, moe_intermediate_size=8, use_qk_norm=True,
+        routed_scaling_factor=2.5, norm_topk_prob=True, attention_bias=True, rms_norm_eps=1e-5, vocab_size=61)),
 }
 SHARD_SIZE = {"qwen3-sharded": "20KB"}
+STACKED = {"qwen3-moe-stacked"}
+# What a checkpoint holds that the model does not have.
+EXTRA = {"deepseek-v3": {"model.layers.3.eh_proj.weight": torch.zeros(4, 8)}}
 
 
 def randomise(model, generator):
@@ -104,7 +144,10 @@ def randomise(model, generator):
         elif "embed_tokens" in name:
             parameter.data = 0.5 * noise
         else:
-            parameter.data = 1.3 * noise / parameter.shape[1] ** 0.5
+            parameter.data = 1.3 * noise / parameter.shape[-1] ** 0.5
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            buffer.copy_(0.1 * torch.randn(buffer.shape, generator=generator))
 
 
 def respell_as_published(path):
@@ -117,8 +160,16 @@ def respell_as_published(path):
     config["rope_scaling"] = None if kind == "default" else {**scaling, spelling: kind}
     config["torch_dtype"] = config.pop("dtype")
     config.pop("layer_types", None)
-    if config["model_type"] == "qwen2":
+    if config["model_type"] in ("qwen2", "qwen2_moe"):
         config["sliding_window"] = 8  # present and without effect while use_sliding_window is false
+    if config["model_type"] == "qwen3_moe":
+        config["num_experts"] = config.pop("num_local_experts")
+    if config["model_type"] == "deepseek_v3":
+        for derived in ("head_dim", "qk_head_dim", "rope_interleave"):
+            del config[derived]
+        config |= {"scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1, "ep_size": 1}
+    if config["model_type"] == "glm4_moe":
+        config["rope_scaling"] = None
     if config.get("head_dim") == config["hidden_size"] // config["num_attention_heads"]:
         del config["head_dim"]
     path.write_text(json.dumps(config, indent=2) + "\n")
@@ -135,18 +186,62 @@ def create(folder, name):
     model.generation_config = GenerationConfig(
         bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, do_sample=True, temperature=0.6, top_p=0.95)
     shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder, max_shard_size=SHARD_SIZE.get(name, "5GB"))
+    model.save_pretrained(
+        folder, max_shard_size=SHARD_SIZE.get(name, "5GB"), save_original_format=name not in STACKED)
+    if name in EXTRA:
+        file = folder / "model.safetensors"
+        save_file({**load_file(file), **EXTRA[name]}, file, metadata={"format": "pt"})
     if spelling == "published":
         respell_as_published(folder / "config.json")
     return generator
 
 
 def load(folder):
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").train()
+    # The plain loop over experts; the setting is ignored by models without.
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").train()
+
+
+def published(name, tensor):
+    """A parameter of a model in memory, as the tensors that it is published as."""
+    if not name.endswith(("mlp.experts.gate_up_proj", "mlp.experts.down_proj")):
+        return {name: tensor}
+    place, kind = name.rsplit(".", 1)
+    parts = {}
+    for expert, rows in enumerate(tensor):
+        names = ["gate_proj", "up_proj"] if kind == "gate_up_proj" else ["down_proj"]
+        for part, half in zip(names, rows.chunk(len(names))):
+            parts[f"{place}.{expert}.{part}.weight"] = half.contiguous()
+    return parts
+
+
+def watch_margins(model, margins):
+    """Notes by how much routers prefer what they choose."""
+    def note(router, inputs, outputs):
+        logits, chosen = outputs[0].detach(), outputs[2]
+        scores = logits.float()
+        if hasattr(router, "e_score_correction_bias"):
+            scores = scores.sigmoid() + router.e_score_correction_bias
+            groups = scores.view(len(scores), router.num_group, -1)
+            best = groups.topk(min(2, groups.shape[2]), dim=-1)[0].sum(-1).sort(descending=True).values
+            if router.topk_group < router.num_group:
+                margins.append((best[:, router.topk_group - 1] - best[:, router.topk_group]).min().item())
+            allowed = torch.zeros_like(best).scatter(
+                1, groups.topk(min(2, groups.shape[2]), dim=-1)[0].sum(-1).topk(router.topk_group)[1], 1)
+            scores = groups.masked_fill(allowed[:, :, None] == 0, -torch.inf).flatten(1)
+        picked = torch.zeros_like(scores, dtype=torch.bool).scatter(1, chosen, True)
+        lowest = scores.masked_fill(~picked, torch.inf).amin(1)
+        margins.append((lowest - scores.masked_fill(picked, -torch.inf).amax(1)).min().item())
+
+    for name, module in model.named_modules():
+        if name.endswith("mlp.gate"):
+            module.register_forward_hook(note)
 
 
 def reference(folder, generator):
     fresh = load(folder)
+    margins = []
+    watch_margins(fresh, margins)
     sequences = [torch.randint(fresh.config.vocab_size, (length,), generator=generator) for length in LENGTHS]
     predicted = sum(LENGTHS) - len(LENGTHS)
     log_probs, entropies, loss, gradients = [], [], 0.0, {}
@@ -159,7 +254,8 @@ def reference(folder, generator):
         share.backward()
         loss += share.item()
         for name, parameter in model.named_parameters():
-            gradients[name] = gradients.get(name, 0) + parameter.grad
+            gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+            gradients[name] = gradients.get(name, 0) + gradient
         log_probs.append(chosen.detach())
         entropies.append(-(distribution.exp() * distribution).sum(-1).detach())
         if index == len(LENGTHS) - 2:
@@ -172,8 +268,12 @@ def reference(folder, generator):
         "logits_sequence": torch.tensor([kept[0]]),
         "logits": kept[1],
         "loss": torch.tensor([loss]),
-        **{f"gradient.{name}": gradient for name, gradient in gradients.items()},
+        **{f"gradient.{part}": value for name, gradient in gradients.items()
+           for part, value in published(name, gradient).items()},
     }, folder / "reference.safetensors")
+    if margins:
+        print(f"{folder.name}: margin {min(margins):.1e}")
+        assert min(margins) > 1e-4, "a router is nearly undecided; take another seed"
     print(f"{folder.name}: loss {loss:.4f}, |gradient| {min(g.norm() for g in gradients.values()):.2e} to "
           f"{max(g.norm() for g in gradients.values()):.2e}")
 

@@ -24,6 +24,7 @@ public final class CausalLM {
     _ configuration: ModelConfiguration, parallel: ParallelContext, stage: ModelStage? = nil, dtype: DType
   ) throws {
     try Self.check(configuration, tensorParallelSize: parallel.tensor.size)
+    try Self.check(configuration.mixture, modelType: configuration.modelType, parallel.layout)
     let stage = stage ?? .whole(configuration)
     (self.configuration, self.parallel, self.stage) = (configuration, parallel, stage)
     table = ParameterTable(dtype: dtype)
@@ -39,7 +40,7 @@ public final class CausalLM {
       ? RMSNorm(
         model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,
         sharing: parallel.sequenceSharing) : nil
-    rotary = RotaryEmbedding(configuration.rotary, headDimension: configuration.headDimension)
+    rotary = RotaryEmbedding(configuration.rotary, dimensions: configuration.rotatedDimension ?? configuration.headDimension)
     guard stage.holdsHead else {
       headWeight = nil
       return
@@ -66,6 +67,30 @@ public final class CausalLM {
     }
   }
 
+  private static func check(_ mixture: MixtureConfiguration?, modelType: String, _ layout: ParallelLayout) throws {
+    let (expertSize, splitSize) = (layout.expertParallelSize, layout.expertTensorParallelSize)
+    guard let mixture else {
+      guard expertSize == 1 else {
+        throw ModelError(
+          "--expert-model-parallel-size \(expertSize) has nothing to divide: a model of type \(modelType) has no experts; leave it out")
+      }
+      return
+    }
+    guard layout.tensorParallelSize == 1 || layout.sequenceParallel else {
+      throw ModelError(
+        "--tensor-model-parallel-size \(layout.tensorParallelSize) with a mixture of experts needs --sequence-parallel; add it")
+    }
+    guard mixture.expertCount % expertSize == 0 else {
+      throw ModelError(
+        "--expert-model-parallel-size \(expertSize) does not divide the model's \(mixture.expertCount) experts; choose one that does")
+    }
+    guard mixture.intermediateSize % splitSize == 0 else {
+      throw ModelError(
+        "--expert-tensor-parallel-size \(splitSize) does not divide moe_intermediate_size \(mixture.intermediateSize); "
+          + "choose one that does (it is --tensor-model-parallel-size where it is not given)")
+    }
+  }
+
   /// The weight that this stage and the other end of the pipeline both hold a copy of (a tied embedding); nil where it
   /// has none.
   public var sharedWithOtherStage: Parameter? {
@@ -78,11 +103,17 @@ public final class CausalLM {
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
     var hidden = embedding.map { $0(input) } ?? input
     let table = rotary.table(positions: context.positions, dtype: hidden.dtype)
+    var context = context
+    // Layers that run again must send their tokens where they went the first time.
+    if gradientsEnabled, context.runner.runsAgain, configuration.mixture != nil {
+      context.routing = context.routing ?? RoutingRecord()
+    }
+    let passed = context
     for start in stride(from: 0, to: layers.count, by: context.runner.groupSize) {
       let blocks = start..<min(start + context.runner.groupSize, layers.count)
       let parameters = parametersByBlock.blocks[blocks].joined().map(\.tensor)
       hidden = context.runner.run(blocks, input: hidden, parameters: parameters) { [layers] input in
-        layers[blocks].reduce(input) { $1($0, rotary: table, context: context) }
+        layers[blocks].reduce(input) { $1($0, rotary: table, context: passed) }
       }
     }
     return finalNorm.map { $0(hidden) } ?? hidden
@@ -120,6 +151,9 @@ public final class CausalLM {
     }
     return (root, blocks)
   }()
+
+  /// Whether a checkpoint tensor is a constant, kept in fp32 whatever type the model computes in.
+  public static func isConstant(_ name: String) -> Bool { name.hasSuffix("." + Router.choiceBiasName) }
 
   /// The layer that a weight belongs to, by its name here or in the checkpoint; nil: none.
   public static func layer(of name: String) -> Int? {

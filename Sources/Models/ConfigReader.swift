@@ -30,6 +30,15 @@ public struct ConfigReader {
     try require(key, { $0.int.flatMap { $0 > 0 ? $0 : nil } }, "a positive whole number", default: fallback)
   }
 
+  /// A list of whole numbers, none of them negative; empty where there is none.
+  public func counts(_ key: String) throws -> [Int] {
+    try require(
+      key, { value in value.array.flatMap { list in
+        let numbers = list.compactMap { $0.int.flatMap { $0 >= 0 ? $0 : nil } }
+        return numbers.count == list.count ? numbers : nil
+      } }, "a list of whole numbers", default: [])
+  }
+
   public func number(_ key: String, default fallback: Double? = nil) throws -> Double {
     try require(key, \.double, "a number", default: fallback)
   }

@@ -5,9 +5,18 @@ import Torch
 public protocol AttentionBackend: AnyObject {
   /// - Parameters:
   ///   - query: `[T, heads, headDimension]`, rotated.
-  ///   - key: `[T, keyValueHeads, headDimension]`, rotated; `value` likewise.
-  /// - Returns: `[T, heads, headDimension]`.
-  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor
+  ///   - key: `[T, keyValueHeads, headDimension]`, rotated.
+  ///   - value: `[T, keyValueHeads, valueHeadDimension]`
+  ///   - scale: what products of queries and keys are multiplied by.
+  /// - Returns: `[T, heads, valueHeadDimension]`.
+  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor
+}
+
+extension AttentionBackend {
+  /// With the usual scale, 1 / √headDimension.
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+    attend(query: query, key: key, value: value, layer: layer, scale: 1 / Double(query.size(2)).squareRoot())
+  }
 }
 
 /// What one forward pass is given besides the tokens.
@@ -16,8 +25,16 @@ public struct ForwardContext {
   public let positions: Tensor
   public let attention: any AttentionBackend
   public let runner: any BlockRunner
+  /// Which experts the tokens go to, or room to note it; nil: nobody wants to know.
+  public var routing: RoutingRecord?
+  /// What routers add to the loss; nil: nothing.
+  public var routerLosses: RouterLosses?
 
-  public init(positions: Tensor, attention: any AttentionBackend, runner: any BlockRunner = PlainRunner()) {
+  public init(
+    positions: Tensor, attention: any AttentionBackend, runner: any BlockRunner = PlainRunner(),
+    routing: RoutingRecord? = nil, routerLosses: RouterLosses? = nil
+  ) {
     (self.positions, self.attention, self.runner) = (positions, attention, runner)
+    (self.routing, self.routerLosses) = (routing, routerLosses)
   }
 }

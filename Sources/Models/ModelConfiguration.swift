@@ -5,11 +5,13 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var modelType: String
   public var vocabularySize: Int
   public var hiddenSize: Int
+  /// Of the dense feed-forward layers.
   public var intermediateSize: Int
   public var layerCount: Int
   public var headCount: Int
   /// Heads of keys and values; each serves `headCount / keyValueHeadCount` query heads.
   public var keyValueHeadCount: Int
+  /// Of queries and keys, and where nothing else is said of values.
   public var headDimension: Int
   public var normEpsilon: Double
   public var rotary: RotaryConfiguration
@@ -22,6 +24,14 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var feedForwardBias = false
   /// RMS norm of each query and key head.
   public var queryKeyNorm = false
+  /// Dimensions of each head that are rotated by the position; nil: all.
+  public var rotatedDimension: Int?
+  /// nil: all feed-forward layers are dense.
+  public var mixture: MixtureConfiguration?
+  /// nil: plain multi-head or grouped-query attention.
+  public var latentAttention: LatentAttentionConfiguration?
+  /// Layers after the last that predict tokens further on; checkpoints may hold them, and they are left aside.
+  public var extraLayerCount = 0
   /// The type the checkpoint says it was saved in.
   public var dtype: DType?
   /// For fresh weights.
@@ -29,23 +39,43 @@ public struct ModelConfiguration: Sendable, Equatable {
 }
 
 extension ModelConfiguration {
-  /// What Llama, Qwen2 and Qwen3 have in common, with Hugging Face's names and defaults.
-  init(common config: ConfigReader, modelType: String) throws {
+  /// Of each value head.
+  public var valueHeadDimension: Int { latentAttention?.valueDimension ?? headDimension }
+
+  /// What products of queries and keys are multiplied by.
+  public var attentionScale: Double {
+    let plain = 1 / Double(headDimension).squareRoot()
+    guard latentAttention != nil, case .yarn(let yarn) = rotary.scaling else { return plain }
+    return plain * yarn.latentAttentionFactor
+  }
+
+  /// Width of the feed-forward layers that a token passes, the mean over layers.
+  public var activeIntermediateSize: Int {
+    guard let mixture else { return intermediateSize }
+    let active = mixture.expertsPerToken * mixture.intermediateSize + (mixture.shared?.intermediateSize ?? 0)
+    return (mixture.layers.count * active + (layerCount - mixture.layers.count) * intermediateSize) / layerCount
+  }
+
+  /// What decoder-only families have in common, with Hugging Face's names and defaults.
+  /// - Parameters:
+  ///   - headDimension: nil: `head_dim`, or what is left for each head.
+  ///   - partialRotary: whether `partial_rotary_factor` is known; otherwise it must be 1.
+  init(common config: ConfigReader, modelType: String, headDimension: Int? = nil, partialRotary: Bool = false) throws {
     self.modelType = modelType
     hiddenSize = try config.count("hidden_size")
     headCount = try config.count("num_attention_heads")
     keyValueHeadCount = try config.count("num_key_value_heads", default: headCount)
-    if config.value("head_dim") == nil, hiddenSize % headCount != 0 {
+    if headDimension == nil, config.value("head_dim") == nil, hiddenSize % headCount != 0 {
       throw ModelError(
         "\(config.source) has hidden_size \(hiddenSize), which num_attention_heads \(headCount) does not divide; it needs head_dim")
     }
-    headDimension = try config.count("head_dim", default: hiddenSize / headCount)
+    self.headDimension = try headDimension ?? config.count("head_dim", default: hiddenSize / headCount)
     guard headCount % keyValueHeadCount == 0 else {
       throw ModelError(
         "\(config.source) has num_attention_heads \(headCount), not a multiple of num_key_value_heads \(keyValueHeadCount)")
     }
-    guard headDimension % 2 == 0 else {
-      throw ModelError("\(config.source) has heads of dimension \(headDimension); rotary embedding needs an even one")
+    guard headDimension != nil || self.headDimension % 2 == 0 else {
+      throw ModelError("\(config.source) has heads of dimension \(self.headDimension); rotary embedding needs an even one")
     }
     vocabularySize = try config.count("vocab_size")
     intermediateSize = try config.count("intermediate_size")
@@ -63,7 +93,8 @@ extension ModelConfiguration {
     try config.refuse("hidden_act", unless: { $0 == "silu" }, "only silu is supported for \(modelType)")
     try config.refuse("quantization_config", unless: { _ in false }, "quantised checkpoints are not supported yet")
     try config.refuse(
-      "partial_rotary_factor", unless: { $0.double == 1 }, "partial rotary embedding is not supported for \(modelType)")
+      "partial_rotary_factor", unless: { partialRotary || $0.double == 1 },
+      "partial rotary embedding is not supported for \(modelType)")
     if try config.flag("use_sliding_window", default: false) {
       throw ModelError("\(config.source) has use_sliding_window = true; sliding-window attention is not supported yet")
     }

@@ -9,7 +9,9 @@ protocol ModelFamily: Sendable {
 }
 
 public enum ModelRegistry {
-  private static let families: [any ModelFamily.Type] = [Llama.self, Qwen2.self, Qwen3.self]
+  private static let families: [any ModelFamily.Type] = [
+    Llama.self, Qwen2.self, Qwen3.self, Qwen2Moe.self, Qwen3Moe.self, DeepseekV3.self, Glm4Moe.self,
+  ]
 
   public static var modelTypes: [String] { families.flatMap { $0.modelTypes } }
 

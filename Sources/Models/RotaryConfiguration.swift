@@ -20,6 +20,8 @@ public struct RotaryConfiguration: Sendable, Equatable {
     public var betaSlow: Double
     /// What cosines and sines are multiplied by.
     public var attentionFactor: Double
+    /// What multi-head latent attention multiplies its scale by besides (`mscale_all_dim`).
+    public var latentAttentionFactor: Double
     /// Whether the bounds of the ramp are rounded to whole dimensions.
     public var truncates: Bool
   }
@@ -94,6 +96,8 @@ extension RotaryConfiguration.Yarn {
       derived = magnitude(1)
     }
     attentionFactor = try rope.number("attention_factor", default: derived)
+    let all = try rope.number("mscale_all_dim", default: 0)
+    latentAttentionFactor = all == 0 ? 1 : magnitude(all) * magnitude(all)
   }
 
   /// Dimensions that turn often within the original context keep their frequency, those that turn rarely are

@@ -3,24 +3,29 @@ import Torch
 
 /// Loading of parameters from checkpoint files, by their declarations.
 public struct WeightLoader {
-  private let files: WeightFiles
+  private let files: StoredTensors
   private let folder: String
 
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
   public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
-    files = try folder.weights()
+    files = StoredTensors(try folder.weights(), expertCount: model.configuration.mixture?.expertCount)
     self.folder = folder.url.path
     var wanted = Set<String>()
     for piece in model.table.parameters.flatMap(\.pieces) {
-      wanted.insert(piece.checkpointName)
+      wanted.insert(files.storedName(piece.checkpointName))
       try files.check(piece.checkpointName, shape: piece.shape)
     }
-    // A tied head may be stored all the same; old Llama files carry their rotary frequencies.
+    // A tied head may be stored all the same; old Llama files carry their rotary frequencies; layers that predict tokens
+    // further on are left aside; other ranks hold other experts.
+    let configuration = model.configuration
+    let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
     let harmless = { (name: String) in
-      name.hasSuffix("rotary_emb.inv_freq") || (model.configuration.tiesEmbeddings && name == "lm_head.weight")
+      name.hasSuffix("rotary_emb.inv_freq") || (configuration.tiesEmbeddings && name == "lm_head.weight")
+        || CausalLM.layer(of: name).map { extraLayers.contains($0) } == true
+        || (model.parallel.expert.size > 1 && name.contains(".mlp.experts."))
     }
-    guard model.stage.isWhole(of: model.configuration) else { return }
+    guard model.stage.isWhole(of: configuration) else { return }
     if let extra = files.names.first(where: { !wanted.contains($0) && !harmless($0) }) {
       throw ModelError(
         "\(self.folder) holds tensor '\(extra)', which a model of type \(model.configuration.modelType) with this config.json does not have")
@@ -47,7 +52,8 @@ extension CausalLM {
   public func load(_ folder: HuggingFaceFolder, dtype: DType, device: Device) throws {
     let loader = try WeightLoader(folder, for: self)
     for parameter in table.parameters {
-      parameter.tensor = try loader.tensor(parameter, dtype: dtype).to(device: device, copy: true).contiguous()
+      parameter.tensor = try loader.tensor(parameter, dtype: parameter.isLearned ? dtype : parameter.dtype)
+        .to(device: device, copy: true).contiguous()
     }
   }
 

@@ -6,6 +6,9 @@ public protocol BlockRunner: AnyObject {
   /// How many consecutive blocks are run as one.
   var groupSize: Int { get }
 
+  /// Whether blocks may run a second time, in the backward pass.
+  var runsAgain: Bool { get }
+
   /// - Parameters:
   ///   - blocks: places in the order of this rank's blocks.
   ///   - parameters: what `body` differentiates besides `input`.
@@ -14,6 +17,7 @@ public protocol BlockRunner: AnyObject {
 
 extension BlockRunner {
   public var groupSize: Int { 1 }
+  public var runsAgain: Bool { false }
 }
 
 /// Calls each block, no more.
@@ -33,6 +37,8 @@ public final class RecomputingRunner: BlockRunner {
   public var groupSize: Int {
     if case .uniform(let layers) = recomputation { layers } else { 1 }
   }
+
+  public var runsAgain: Bool { recomputation != .none && recomputation != .selective }
 
   private func isRecomputed(_ blocks: Range<Int>) -> Bool {
     switch recomputation {

@@ -23,13 +23,20 @@ struct ServerState: Sendable {
   }
 
   func body(_ request: Request) async throws -> ByteBuffer {
+    let tooLarge = StatusError(
+      status: .contentTooLarge,
+      message: "The request body is larger than \(configuration.maxBodyBytes) bytes; send fewer prompts at a time.")
+    // One that says so is refused before it is sent.
+    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > configuration.maxBodyBytes { throw tooLarge }
     var request = request
     do {
       return try await request.collectBody(upTo: configuration.maxBodyBytes)
     } catch is NIOTooManyBytesError {
-      throw StatusError(
-        status: .contentTooLarge,
-        message: "The request body is larger than \(configuration.maxBodyBytes) bytes; send fewer prompts at a time.")
+      throw tooLarge
+    } catch let error as HTTPError {
+      throw error
+    } catch {
+      throw InvalidRequest("The request body ends early: \(error).")
     }
   }
 

@@ -60,6 +60,16 @@ enum Run {
 
   @Sendable static func bench(_ configuration: BenchConfiguration) async throws {
     switch configuration.subject {
+    case nil:
+      print("usage: slime bench SUBJECT [flags]\n\n" + Command.benchSubjects)
+    case .tokenizer:
+      guard let folder = configuration.hfCheckpoint else {
+        throw ConfigurationError("--hf-checkpoint is required: the folder of the tokenizer to time")
+      }
+      let rows = try TokenizerBenchmark.run(
+        folder: URL(fileURLWithPath: folder), files: configuration.texts.map { URL(fileURLWithPath: $0) },
+        python: configuration.python.map { URL(fileURLWithPath: $0) })
+      print(configuration.json ? try json(rows) : TokenizerBenchmark.table(rows))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))

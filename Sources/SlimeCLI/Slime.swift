@@ -4,12 +4,16 @@ import Orchestration
 @main
 enum Slime {
   static func main() async {
+    var code: Int32 = 0
     do {
       try await run(Array(CommandLine.arguments.dropFirst()))
     } catch {
       complain("\(error)")
-      exit((error as? any ExitCodeError)?.exitCode ?? 1)
+      code = (error as? any ExitCodeError)?.exitCode ?? 1
     }
+    fflush(nil)
+    // Not `exit`: an engine's thread may be at work still, and static destructors would pull its libraries from under it.
+    _exit(code)
   }
 
   static func run(_ arguments: [String]) async throws {

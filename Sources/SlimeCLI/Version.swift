@@ -1,3 +1,4 @@
+import Foundation
 import Torch
 
 /// slime's own version.
@@ -5,11 +6,20 @@ let version = "0.1.0"
 
 /// One line for each part that is linked.
 var versions: String {
-  """
-  slime \(version)
-  libtorch \(Runtime.version) (\(Runtime.libraryFolder.path))
-  Swift \(swiftVersion)
-  """
+  [
+    "slime \(version)", "libtorch \(Runtime.version) (\(Runtime.libraryFolder.path))", "Swift \(swiftVersion)", cudaVersion,
+  ].compactMap { $0 }.joined(separator: "\n")
+}
+
+/// CUDA is opened, not linked; nil where there is no driver for it.
+private var cudaVersion: String? {
+  guard FileManager.default.fileExists(atPath: "/proc/driver/nvidia/version") else { return nil }
+  do {
+    try Runtime.openCUDA()
+    return "CUDA \(Runtime.cudaVersion ?? "of an unknown version"), GPUs: \(Runtime.cudaDeviceCount)"
+  } catch {
+    return "CUDA cannot be opened: \(error)"
+  }
 }
 
 /// The compiler's language version, and with it that of the standard library that is linked.

@@ -34,6 +34,9 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var globalBatchSize: Int
   public var batching: MicroBatching
   public var balancesData = false
+  /// The training passes send tokens to the experts that the log-probability pass chose (routing replay).
+  public var replaysRouting = false
+  public var routerLosses = RouterLosses.Coefficients()
   public var sequenceFormat = SequenceLayout.Format.packed
   public var computeType = DType.float32
   /// nil: the fastest that the device and the compute type allow.

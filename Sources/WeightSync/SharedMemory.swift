@@ -1,48 +1,70 @@
 import Foundation
 
-/// Memory that two processes of one machine see; it has a name until someone unlinks it.
+/// Memory that two processes of one machine see.
+///
+/// It is an anonymous file (`memfd_create`): no name lies in a folder, and when the last process that holds it ends, however
+/// it ends, the memory is gone. Others reach it through `path` as long as this object lives.
 final class SharedMemory: @unchecked Sendable {
   let path: String
   let base: UnsafeMutableRawPointer
   let byteCount: Int
+  /// What keeps `path` open; nil where the memory is someone else's.
+  private let descriptor: Int32?
 
-  private init(path: String, descriptor: Int32, byteCount: Int) throws {
+  private init(path: String, mapping descriptor: Int32, owned: Bool, byteCount: Int) throws {
     let address = mmap(nil, max(byteCount, 1), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
-    close(descriptor)
     guard let address, address != MAP_FAILED else {
-      throw WeightSyncError("\(byteCount) bytes of shared memory at \(path) cannot be mapped: \(lastSystemError())")
+      let reason = lastSystemError()
+      close(descriptor)
+      throw WeightSyncError("\(byteCount) bytes of shared memory cannot be mapped: \(reason)")
     }
-    (self.path, base, self.byteCount) = (path, address, byteCount)
+    if !owned { close(descriptor) }
+    (self.path, base, self.byteCount, self.descriptor) = (path, address, byteCount, owned ? descriptor : nil)
   }
 
-  deinit { munmap(base, max(byteCount, 1)) }
+  deinit {
+    munmap(base, max(byteCount, 1))
+    if let descriptor { close(descriptor) }
+  }
 
-  /// Fresh memory under a new name.
+  /// Fresh memory.
   static func make(byteCount: Int) throws -> SharedMemory {
-    let folder = FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory()
-    let path = folder + "/slime-\(getpid())-\(UUID().uuidString)"
-    let descriptor = Foundation.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw WeightSyncError("shared memory \(path) cannot be made: \(lastSystemError())") }
-    // Allocated now: a full file system is an error here and not a bus error later.
+    let descriptor = anonymousFile("slime-weights")
+    guard descriptor >= 0 else { throw WeightSyncError("shared memory cannot be made: \(lastSystemError())") }
+    // Allocated now: where there is no room, that is an error here and not a bus error later.
     let failure = posix_fallocate(descriptor, 0, off_t(max(byteCount, 1)))
     guard failure == 0 else {
       close(descriptor)
-      unlink(path)
       throw WeightSyncError(
-        "\(folder) has no room for a weight bucket of \(byteCount) bytes: \(String(cString: strerror(failure))); lower --update-weight-buffer-size")
+        "there is no memory for a weight bucket of \(byteCount) bytes (\(String(cString: strerror(failure)))); lower --update-weight-buffer-size")
     }
-    return try SharedMemory(path: path, descriptor: descriptor, byteCount: byteCount)
+    return try SharedMemory(
+      path: "/proc/\(getpid())/fd/\(descriptor)", mapping: descriptor, owned: true, byteCount: byteCount)
   }
 
   static func open(_ path: String, byteCount: Int) throws -> SharedMemory {
     let descriptor = Foundation.open(path, O_RDWR | O_CLOEXEC)
     guard descriptor >= 0 else { throw WeightSyncError("the weight bucket \(path) cannot be opened: \(lastSystemError())") }
-    return try SharedMemory(path: path, descriptor: descriptor, byteCount: byteCount)
+    // A bucket that is not this long would be a bus error at its first use.
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, Int(status.st_size) == max(byteCount, 1) else {
+      close(descriptor)
+      throw WeightSyncError("the weight bucket \(path) has \(status.st_size) bytes, not \(byteCount)")
+    }
+    return try SharedMemory(path: path, mapping: descriptor, owned: false, byteCount: byteCount)
   }
 }
 
-/// Removes the name; the memory lives on while it is mapped.
-func unlinkSharedMemory(_ path: String) { unlink(path) }
+/// `memfd_create`, which the C library's module for Swift leaves out.
+private func anonymousFile(_ name: String) -> Int32 {
+  guard let symbol = dlsym(nil, "memfd_create") else {
+    errno = ENOSYS
+    return -1
+  }
+  let create = unsafeBitCast(symbol, to: (@convention(c) (UnsafePointer<CChar>, UInt32) -> Int32).self)
+  let closesOnExec: UInt32 = 1
+  return create(name, closesOnExec)
+}
 
 private func lastSystemError() -> String { String(cString: strerror(errno)) }
 

@@ -3,8 +3,10 @@ import Torch
 /// One rank of a trainer, as a source of weights.
 public protocol WeightSource: Sendable {
   /// Gathers units from `unit` on until `byteLimit` is reached (at least one), and fills buckets with them.
-  /// Every rank is asked for the same; only rank 0 fills buckets.
+  /// Every rank is asked for the same; only rank 0 fills buckets, whose memory it keeps until it is asked again.
   func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport
+  /// The buckets are not needed any more.
+  func releaseWeights() async throws
 }
 
 public struct WeightExport: Sendable, Codable {
@@ -36,54 +38,44 @@ public struct UpdateWeightFromTensor: Sendable {
     (self.sources, self.targets, self.bufferSize, self.dtype) = (sources, targets, bufferSize, dtype)
   }
 
+  /// - Throws: what a source or a target threw first; the targets then wait for another, whole update.
   public func update(version: String) async throws {
-    try await forEach(targets) { try await $0.beginWeightUpdate() }
-    var unit: Int? = 0
-    while let first = unit {
-      let exports = try await withThrowingTaskGroup(of: (Int, WeightExport).self) { group in
-        for (rank, source) in sources.enumerated() {
-          group.addTask {
-            (rank, try await source.exportWeights(fromUnit: first, byteLimit: bufferSize, dtype: dtype))
-          }
-        }
-        return try await group.reduce(into: [Int: WeightExport]()) { $0[$1.0] = $1.1 }
+    do {
+      try await forEach(targets) { try await $0.beginWeightUpdate() }
+      var unit: Int? = 0
+      while let first = unit {
+        let export = try await export(fromUnit: first)
+        for bucket in export.buckets { try await forEach(targets) { try await $0.loadWeights(bucket) } }
+        unit = export.nextUnit
       }
-      let export = exports[0]!
-      defer { export.buckets.forEach { $0.discard() } }
-      for bucket in export.buckets { try await forEach(targets) { try await $0.loadWeights(bucket) } }
-      unit = export.nextUnit
+      try await forEach(targets) { try await $0.endWeightUpdate(version: version) }
+    } catch {
+      // A source that is gone has let its memory go.
+      try? await forEach(sources) { try await $0.releaseWeights() }
+      throw error
     }
-    try await forEach(targets) { try await $0.endWeightUpdate(version: version) }
+    try await forEach(sources) { try await $0.releaseWeights() }
   }
 
-  private func forEach(
-    _ targets: [any WeightTarget], _ body: @escaping @Sendable (any WeightTarget) async throws -> Void
+  /// - Returns: rank 0's export.
+  private func export(fromUnit unit: Int) async throws -> WeightExport {
+    try await withThrowingTaskGroup(of: WeightExport?.self) { group in
+      for (rank, source) in sources.enumerated() {
+        group.addTask {
+          let export = try await source.exportWeights(fromUnit: unit, byteLimit: bufferSize, dtype: dtype)
+          return rank == 0 ? export : nil
+        }
+      }
+      return try await group.reduce(nil as WeightExport?) { $0 ?? $1 }!
+    }
+  }
+
+  private func forEach<Part: Sendable>(
+    _ parts: [Part], _ body: @escaping @Sendable (Part) async throws -> Void
   ) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for target in targets { group.addTask { try await body(target) } }
+      for part in parts { group.addTask { try await body(part) } }
       try await group.waitForAll()
     }
   }
-}
-
-/// Fills buckets from a rank's weights: what a `WeightSource` does.
-/// - Parameters:
-///   - elementCounts: how many numbers each unit holds, known on every rank; `weights` gathers one, on every rank.
-///   - fills: whether this rank fills buckets (rank 0), or only takes part in gathering.
-public func exportWeights(
-  fromUnit unit: Int, elementCounts: [Int], byteLimit: Int, dtype: DType, fills: Bool,
-  weights: (Int) throws -> [(name: String, tensor: Tensor)]
-) throws -> WeightExport {
-  var gathered: [(name: String, tensor: Tensor)] = []
-  var bytes = 0
-  var next = unit
-  repeat {
-    let part = try weights(next)
-    bytes += elementCounts[next] * dtype.size
-    // Narrowed at once, so that not more than one unit is held in fp32.
-    if fills { gathered += part.map { ($0.name, $0.tensor.to(dtype: dtype)) } }
-    next += 1
-  } while next < elementCounts.count && bytes < byteLimit
-  let buckets = fills ? try catchingTorchErrors { try WeightBucket.fill(gathered, dtype: dtype, byteLimit: byteLimit) } : []
-  return WeightExport(buckets: buckets, nextUnit: next < elementCounts.count ? next : nil)
 }

@@ -2,6 +2,8 @@ import Inference
 import Torch
 
 /// Some weights side by side in shared memory, as the trainer hands them to an engine.
+///
+/// The memory is the trainer's: it can be opened until the `WeightExporter` that filled it lets it go.
 public struct WeightBucket: Sendable, Equatable, Codable {
   public struct Entry: Sendable, Equatable, Codable {
     /// The name in the checkpoint.
@@ -20,42 +22,34 @@ public struct WeightBucket: Sendable, Equatable, Codable {
   private static let alignment = 64
 
   /// Puts weights into as few buckets as fit; a bucket holds more than `byteLimit` bytes only for a single tensor.
-  public static func fill(
-    _ weights: [(name: String, tensor: Tensor)], dtype: DType, byteLimit: Int
-  ) throws -> [WeightBucket] {
-    var buckets: [WeightBucket] = []
-    do {
-      var first = 0
-      while first < weights.count {
-        var entries: [Entry] = []
-        var end = 0
-        for (name, tensor) in weights[first...] {
-          let offset = (end + alignment - 1) / alignment * alignment
-          let bytes = tensor.count * dtype.size
-          guard entries.isEmpty || offset + bytes <= byteLimit else { break }
-          entries.append(Entry(name: name, dtype: dtype, shape: tensor.shape, offset: offset))
-          end = offset + bytes
-        }
-        let memory = try SharedMemory.make(byteCount: end)
-        let bucket = WeightBucket(path: memory.path, byteCount: end, entries: entries)
-        buckets.append(bucket)
-        for (view, weight) in zip(bucket.views(of: memory), weights[first...]) {
-          withoutGradients { _ = view.tensor.copy_(weight.tensor) }
-        }
-        first += entries.count
+  static func fill(
+    _ weights: [(name: String, tensor: Tensor)], byteLimit: Int
+  ) throws -> [(bucket: WeightBucket, memory: SharedMemory)] {
+    var buckets: [(bucket: WeightBucket, memory: SharedMemory)] = []
+    var first = 0
+    while first < weights.count {
+      var entries: [Entry] = []
+      var end = 0
+      for (name, tensor) in weights[first...] {
+        let offset = (end + alignment - 1) / alignment * alignment
+        let bytes = tensor.byteCount
+        guard entries.isEmpty || offset + bytes <= byteLimit else { break }
+        entries.append(Entry(name: name, dtype: tensor.dtype, shape: tensor.shape, offset: offset))
+        end = offset + bytes
       }
-    } catch {
-      buckets.forEach { $0.discard() }
-      throw error
+      let memory = try SharedMemory.make(byteCount: end)
+      let bucket = WeightBucket(path: memory.path, byteCount: end, entries: entries)
+      for (view, weight) in zip(bucket.views(of: memory), weights[first...]) {
+        withoutGradients { _ = view.tensor.copy_(weight.tensor) }
+      }
+      buckets.append((bucket, memory))
+      first += entries.count
     }
     return buckets
   }
 
   /// The bucket's weights as views of the shared memory, which they keep.
   public func open() throws -> [NamedTensor] { views(of: try SharedMemory.open(path, byteCount: byteCount)) }
-
-  /// Gives the memory back once nobody has it mapped.
-  public func discard() { unlinkSharedMemory(path) }
 
   private func views(of memory: SharedMemory) -> [NamedTensor] {
     entries.map { entry in

@@ -5,12 +5,15 @@ import Torch
 
 /// The engine against computing every sequence whole and anew.
 @Suite struct EngineParityTests {
-  @Test(arguments: ["llama2", "llama3-gqa", "llama31-rope-scaling", "qwen2", "qwen25-yarn", "qwen3-tied", "qwen3-untied-3-heads"])
+  @Test(arguments: [
+    "llama2", "llama3-gqa", "llama31-rope-scaling", "qwen2", "qwen25-yarn", "qwen3-tied", "qwen3-untied-3-heads", "qwen3-moe",
+    "qwen3-moe-top-1-tied", "qwen2-moe", "deepseek-v3", "deepseek-v3-no-query-rank", "glm4-moe",
+  ])
   func greedyEqualsRecomputation(_ name: String) async throws {
     let folder = try modelFolder(name)
     let reference = try ReferenceModel(folder)
     let engine = try Engine(folder: folder, tokenizer: nil, options: EngineOptions(pageSize: 4, chunkedPrefillSize: 8))
-    var requests = randomRequests(6, seed: 1)
+    var requests = randomRequests(6, seed: 1, vocabulary: reference.model.configuration.vocabularySize)
     for i in requests.indices {
       requests[i].sampling = SamplingParameters()
       (requests[i].sampling.temperature, requests[i].sampling.ignoreEOS, requests[i].sampling.maxNewTokens) = (0, true, 12)
@@ -22,11 +25,12 @@ import Torch
     try await expectIdle(engine)
   }
 
-  @Test func logProbsEqualThoseOfTraining() async throws {
-    let folder = try modelFolder("qwen3-tied")
+  @Test(arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3"])
+  func logProbsEqualThoseOfTraining(_ name: String) async throws {
+    let folder = try modelFolder(name)
     let reference = try ReferenceModel(folder)
     let engine = try Engine(folder: folder, tokenizer: nil, options: EngineOptions(chunkedPrefillSize: 16))
-    var requests = randomRequests(12, seed: 2)
+    var requests = randomRequests(12, seed: 2, vocabulary: reference.model.configuration.vocabularySize)
     for i in requests.indices {
       (requests[i].sampling.repetitionPenalty, requests[i].sampling.minNewTokens) = (1, 0)
       (requests[i].logProbStart, requests[i].topLogProbs) = (0, 3)

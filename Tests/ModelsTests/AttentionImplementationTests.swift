@@ -89,8 +89,9 @@ import Torch
       #expect(try check(name, .cuda(), .float32)!.contains("half precision only"))
     }
     #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 256, context: 4) == nil)
-    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 84)!.contains("use sdpa"))
-    #expect(try check("cudnn", .cuda(), .bfloat16, head: 256)!.contains("use sdpa"))
+    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 84) == nil)
+    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 264)!.contains("use sdpa"))
+    for head in [84, 192] { #expect(try check("cudnn", .cuda(), .bfloat16, head: head)!.contains("use sdpa")) }
     #expect(try check("cudnn", .cuda(), .bfloat16, context: 4)!.contains("use flash_attention_2"))
     #expect(try check("flash_attention_3", .cuda(), .bfloat16)!.contains("use flash_attention_2 or cudnn"))
     #expect(AttentionImplementation.fastest(on: .cuda(), .bfloat16) == .flashAttention2)

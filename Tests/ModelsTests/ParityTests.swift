@@ -11,7 +11,8 @@ import Torch
   static let names = [
     "llama2", "llama3-gqa", "llama31-rope-scaling", "llama32-rope-parameters-tied", "llama-biases-3-heads",
     "llama-head-dim-5-heads", "llama-rope-linear", "qwen2", "qwen25-tied", "qwen25-yarn", "qwen3-tied",
-    "qwen3-untied-3-heads", "qwen3-attention-bias", "qwen3-sharded",
+    "qwen3-untied-3-heads", "qwen3-attention-bias", "qwen3-sharded", "qwen3-moe", "qwen3-moe-top-1-tied",
+    "qwen3-moe-stacked", "qwen2-moe", "deepseek-v3", "deepseek-v3-no-query-rank", "glm4-moe",
   ]
 
   @Test(arguments: names) func matchesTransformers(_ name: String) throws {
@@ -21,7 +22,7 @@ import Torch
     let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: .float32)
     try catchingTorchErrors {
       try model.load(folder, dtype: .float32, device: .cpu)
-      for parameter in model.table.parameters { parameter.tensor.requiresGrad = true }
+      for parameter in model.table.parameters { parameter.tensor.requiresGrad = parameter.isLearned }
       let tokens = try reference.tensor("tokens")
       let bounds: [Int] = try reference.tensor("cu_seqlens").array()
       let lengths = zip(bounds, bounds.dropFirst()).map { $1 - $0 }
@@ -45,7 +46,7 @@ import Torch
       let loss = -statistics.logProbs.mean()
       loss.backward()
       var seen = Set<String>()
-      for parameter in model.table.parameters {
+      for parameter in model.table.parameters where parameter.isLearned {
         let gradient = try #require(parameter.tensor.grad, "\(parameter.name) has no gradient")
         for (name, part) in checkpointTensors(parameter, gradient) {
           let wanted = try reference.tensor("gradient.\(name)")

@@ -177,9 +177,9 @@ func waitUntil(within seconds: Double, _ condition: () -> Bool) async throws -> 
     let supervisor = makeSupervisor(reports)
     let error = await #expect(throws: WorkersNotReady.self) {
       try await supervisor.start(
-        [WorkerSpecification(ProcessName("echo")), WorkerSpecification(ProcessName("late", 2))], deadline: .seconds(1))
+        [WorkerSpecification(ProcessName("echo")), WorkerSpecification(ProcessName("late", 2))], deadline: .seconds(4))
     }
-    #expect(error?.description.hasPrefix("not ready within 1 s: late rank 2 (pid ") == true, "\(String(describing: error))")
+    #expect(error?.description.hasPrefix("not ready within 4 s: late rank 2 (pid ") == true, "\(String(describing: error))")
   }
 
   @Test(arguments: [

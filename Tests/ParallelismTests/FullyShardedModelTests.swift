@@ -25,7 +25,7 @@ import Torch
 
   /// What one rank saw, in order.
   enum Event: Sendable, Equatable {
-    case step(unit: Int, ShardingStep)
+    case step(part: Int, ShardingStep)
     /// A block's forward, and the beginning of its backward.
     case forward(block: Int)
     case backward(block: Int)
@@ -51,13 +51,13 @@ import Torch
     var options = FullyShardedModel.Options()
     (options.gradientCheckpointing, options.offloadsToHost) = (given.checkpointing, given.offloads)
     let model = FullyShardedModel(root: toy.root, blocks: toy.blocks, options: options, parallel: parallel)
-    for unit in model.units { unit.fill { toy.values[$0.name]! } }
+    for part in model.parts { part.fill { toy.values[$0.name]! } }
     var events: [Event] = []
-    model.observe { events.append(.step(unit: $0, $1)) }
+    model.observe { events.append(.step(part: $0, $1)) }
     /// More than two blocks' weights, padding included, are never here.
     func checkMemory() {
       let bytes = model.blocks.reduce(0) { $0 + $1.gatheredByteCount }
-      let padded = model.blocks[0].shard.byteCount * model.group.size
+      let padded = model.blocks[0].units[0].shard.byteCount * parallel.shard.size
       #expect(bytes <= 2 * padded, "\(bytes) bytes of gathered blocks, \(padded) a block, after \(events)")
     }
     func forward(_ input: Tensor) -> Tensor {
@@ -81,7 +81,7 @@ import Torch
     model.withRoot {
       for pass in 0..<2 { model.pass { forward(toy.input(parallel.rank + 10 * pass)).sum().backward() } }
     }
-    #expect(!given.gathers || model.units.allSatisfy { $0.gatheredByteCount == 0 })
+    #expect(!given.gathers || model.parts.allSatisfy { $0.gatheredByteCount == 0 })
     model.reduceOverReplicas()
 
     let plain = Toy(blockCount: blockCount)
@@ -94,15 +94,15 @@ import Torch
     var squares = 0.0
     for unit in model.units {
       for (sharded, rows, values) in unit.rows(in: try #require(unit.shard.grad)) {
-        let expected = try #require(leaves[sharded.parameter.name]?.grad).view([sharded.rowCount, sharded.width])[rows]
+        let expected = try #require(leaves[sharded.parameter.name]?.grad)[rows]
         let error = values.count == 0 ? 0 : (values - expected).abs().max().item()
         #expect(error < 2e-5, "gradient of \(sharded.parameter.name) on rank \(parallel.rank): \(error)")
       }
     }
     for leaf in leaves.values { squares += leaf.grad!.square().sum().item() }
     #expect(abs(model.gradientNorm() - squares.squareRoot()) < 1e-5 * squares.squareRoot())
-    for unit in model.units {
-      for (parameter, whole) in unit.whole(on: .cpu) { #expect(whole.equal(toy.values[parameter.name]!)) }
+    for part in model.parts {
+      for (parameter, whole) in part.whole() { #expect(whole.equal(toy.values[parameter.name]!)) }
     }
     return events
   }
@@ -148,7 +148,7 @@ import Torch
       }
       guard (1...blockCount).contains(next) else { continue }
       let last = events[..<place].last { if case .step(next, _) = $0 { true } else { false } }
-      #expect(last == .step(unit: next, .gathering), "at event \(place), \(event), in \(events)")
+      #expect(last == .step(part: next, .gathering), "at event \(place), \(event), in \(events)")
       overlapped += 1
     }
     #expect(overlapped == (blockCount - 1) * (1 + 2 * (given.checkpointing ? 3 : 2)))

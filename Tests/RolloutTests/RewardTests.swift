@@ -1,4 +1,7 @@
+import Foundation
+import JSON
 import Rollout
+import TestSupport
 import Testing
 
 @Suite struct RewardTests {
@@ -28,6 +31,35 @@ import Testing
   ])
   func differentAnswers(_ answer: String, _ label: String) throws {
     #expect(try score(.math, "\\boxed{\(answer)}", label) == 0, "\(answer) and \(label)")
+  }
+
+  /// The pairs of Scripts/make_grader_fixture.py: slime's rule with sympy, and what was written by hand.
+  @Test func agreesWithTheRuleOnManyPairs() throws {
+    let rows = try JSONValue(parsing: Data(contentsOf: fixture("rollout/answers.json"))).array ?? []
+    #expect(rows.count > 700)
+    for row in rows {
+      let (answer, label, expected) = try #require(row.array.flatMap { row in
+        row.count == 3 ? (row[0].string!, row[1].string!, row[2].double!) : nil
+      })
+      for type in RewardType.allCases {
+        let found = try score(type, "<think>so</think> It is \\boxed{\(answer)}.", label)
+        #expect(found == expected, "\(type): \(answer) and \(label)")
+      }
+    }
+  }
+
+  /// Nothing that a model may write takes long or stops the process.
+  @Test func nonsenseIsNoAnswer() throws {
+    let parts = [
+      "\\sqrt", "\\frac", "^{", "{", "(", "[", "\\text{", "sqrt", "1,", "\\begin{", "x^", "-", "9^9", "\\sqrt[", "ln", "=", "\\", "é", "∞",
+    ]
+    for part in parts {
+      for count in [1, 40, 330] {
+        let text = String(repeating: part, count: count)
+        #expect(try score(.math, "\\boxed{\(text)}", "1") == 0, "\(part)")
+        #expect(try score(.math, "\\boxed{2x}", text + "1") == 0, "\(part)")
+      }
+    }
   }
 
   @Test func lastBoxCountsAndBracesNest() throws {

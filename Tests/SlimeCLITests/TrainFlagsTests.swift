@@ -81,7 +81,7 @@ private func complaint(_ line: String) -> String {
   }
 
   @Test(arguments: [
-    "--tensor-model-parallel-size 1 --pipeline-model-parallel-size=1 --sequence-parallel", "--attention-dropout 0.0",
+    "--cp-comm-type p2p", "--attention-dropout 0.0",
     "--hidden-dropout 0 --accumulate-allreduce-grads-in-fp32", "--attention-backend flash", "--sglang-dp-size 1",
     "--train-env-vars {} --update-weight-mode full", "--num-layers 2 --swiglu --rotary-base 1e4",
   ]) func whatAsksForWhatHappensAnywayIsAccepted(_ line: String) throws {
@@ -89,12 +89,10 @@ private func complaint(_ line: String) -> String {
   }
 
   @Test(arguments: [
-    ("--tensor-model-parallel-size 2", "--tensor-model-parallel-size 2 is not supported yet by --train-backend fsdp"),
-    ("--tensor-model-parallel-size", "is not supported yet"), ("--attention-dropout 0.1", "leave it out"),
-    ("--recompute-granularity full", "use --gradient-checkpointing"), ("--use-wandb", "metrics.jsonl"),
+    ("--recompute-activations", "--recompute-activations is not supported yet by slime train"),
+    ("--attention-dropout 0.1", "leave it out"), ("--use-wandb", "metrics.jsonl"),
     ("--sglang-enable-ep-moe", "is not supported yet by this engine"), ("--sglang-never-heard-of 1", "not supported yet"),
     ("--router-policy random", "engines are reached directly"), ("--custom-rm-path a.b", "functions of one's own"),
-    ("--sequence-parallel yes", "is not supported yet"),
   ]) func unsupportedFlagsSayWhatToDo(_ line: String, _ words: String) {
     #expect(complaint(line).contains(words), "\(complaint(line))")
   }

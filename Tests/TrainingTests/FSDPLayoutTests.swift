@@ -62,6 +62,43 @@ import Training
       try await outcome(fsdp), try await outcome(megatron), "\(fsdp.testDescription) and \(megatron.testDescription)")
   }
 
+  private static let mixture = Task {
+    let model = try TinyModel(MegatronMoELayoutTests.deepseek)
+    return (model, try await run(model, Layout(isFSDP: true), batches, scoring: sequences))
+  }
+
+  /// Mixtures of experts, gathered whole or divided over ranks that send them tokens; constants stay as they were.
+  @Test(arguments: [
+    Layout(data: 2, isFSDP: true), Layout(data: 2, expert: 2, isFSDP: true), Layout(context: 2, data: 2, expert: 2, isFSDP: true),
+    Layout(data: 4, expert: 2, isFSDP: true, shardSize: 2), Layout(context: 2, data: 2, expert: 4, isFSDP: true),
+  ])
+  func expertsAreThoseOfOneRank(_ layout: Layout) async throws {
+    let (model, expected) = try await Self.mixture.value
+    let found = try await run(model, layout, Self.batches, scoring: Self.sequences)
+    Self.expectSame(found, expected, layout.testDescription)
+  }
+
+  /// Experts that four ranks hold two each of, read by ranks that hold all, checkpointed and offloaded.
+  @Test func stateOfDividedExpertsMoves() async throws {
+    let (model, expected) = try await Self.mixture.value
+    let saved = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    try FileManager.default.createDirectory(at: saved, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: saved) }
+    var found = try await run(
+      model, Layout(data: 4, expert: 4, isFSDP: true), Array(Self.batches[..<2]), saving: saved)
+    let rest = try await run(
+      TinyModel(MegatronMoELayoutTests.deepseek, seed: 9), Layout(data: 2, isFSDP: true), Array(Self.batches[2...]),
+      scoring: Self.sequences, resuming: saved
+    ) { options in
+      options.gradientCheckpointing = true
+      options.fsdp.offloadsToHost = true
+    }
+    found.steps += rest.steps
+    found.rollout += rest.rollout
+    (found.weights, found.scores) = (rest.weights, rest.scores)
+    Self.expectSame(found, expected, "divided experts, then whole ones")
+  }
+
   /// A step whose gradients are not finite is left out and counted; it changes neither weights nor moments.
   @Test func stepsThatAreNotFiniteAreSkipped() async throws {
     var bad = randomBatch(samples: 8, seed: 20)
@@ -96,10 +133,9 @@ import Training
     let saved = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     try FileManager.default.createDirectory(at: saved, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: saved) }
-    var found = try await run(TinyModel(), first, Array(Self.batches[..<2]), after: { try $0.saveState(into: saved) })
+    var found = try await run(TinyModel(), first, Array(Self.batches[..<2]), saving: saved)
     let rest = try await run(
-      TinyModel(seed: 9), second, Array(Self.batches[2...]), scoring: Self.sequences,
-      before: { try $0.loadState(from: saved) })
+      TinyModel(seed: 9), second, Array(Self.batches[2...]), scoring: Self.sequences, resuming: saved)
     found.steps += rest.steps
     found.rollout += rest.rollout
     (found.weights, found.scores) = (rest.weights, rest.scores)
@@ -110,16 +146,19 @@ import Training
     let saved = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     try FileManager.default.createDirectory(at: saved, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: saved) }
-    _ = try await run(TinyModel(), Layout(isFSDP: true), [], after: { try $0.saveState(into: saved) })
-    for changes in [["intermediate_size": 40], ["num_hidden_layers": 5], ["hidden_size": 40]] as [JSONValue] {
+    _ = try await run(TinyModel(), Layout(isFSDP: true), [], saving: saved)
+    let others: [JSONValue] = [
+      ["intermediate_size": 40], ["num_hidden_layers": 5], ["num_hidden_layers": 3], ["hidden_size": 40],
+    ]
+    for changes in others {
       await #expect(throws: RankFailure.self, "\(changes)") {
-        try await run(TinyModel(changes), Layout(isFSDP: true), [], before: { try $0.loadState(from: saved) })
+        try await run(TinyModel(changes), Layout(isFSDP: true), [], resuming: saved)
       }
     }
   }
 
   @Test func layoutsOfMegatronAreRefused() async throws {
-    for layout in [Layout(tensor: 2, isFSDP: true), Layout(pipeline: 2, isFSDP: true), Layout(data: 2, expert: 2, isFSDP: true)] {
+    for layout in [Layout(tensor: 2, isFSDP: true), Layout(pipeline: 2, isFSDP: true), Layout(data: 2, expertTensor: 2, isFSDP: true)] {
       await #expect(throws: RankFailure.self) { try await run(TinyModel(), layout, []) }
     }
     await #expect(throws: RankFailure.self) {

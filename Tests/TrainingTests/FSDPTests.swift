@@ -45,13 +45,12 @@ import Training
     var steps: [[String: Double]] = []
     var first = 0
     if let resumeAfter = layout.resumeAfter {
-      steps += try await Self.run(layout, ranks: layout.ranks, batches[..<resumeAfter], after: { try $0.saveState(into: saved) }).steps
+      steps += try await Self.run(layout, ranks: layout.ranks, batches[..<resumeAfter], saving: saved).steps
       first = resumeAfter
     }
     let resumes = layout.resumeAfter != nil
     let end = try await Self.run(
-      layout, ranks: layout.ranks + (resumes ? 1 : 0), batches[first...],
-      before: { if resumes { try $0.loadState(from: saved) } })
+      layout, ranks: layout.ranks + (resumes ? 1 : 0), batches[first...], resuming: resumes ? saved : nil)
     steps += end.steps
 
     for (step, metrics) in steps.enumerated() {
@@ -71,13 +70,13 @@ import Training
   struct Outcome: Sendable {
     var steps: [[String: Double]]
     var weights: [String: [Float]]
+    var saved: RankContents?
   }
 
   /// Trains on the batches and returns rank 0's view, after checking that all ranks report the same.
   static func run(
     _ layout: Layout, ranks: Int, _ batches: ArraySlice<TrainBatch>,
-    before: @escaping @Sendable (FSDPBackend) throws -> Void = { _ in },
-    after: @escaping @Sendable (FSDPBackend) throws -> Void = { _ in }
+    resuming state: URL? = nil, saving target: URL? = nil
   ) async throws -> Outcome {
     let outcomes = try await runGroup(ranks) { group in
       var options = try TrainingOptions(
@@ -91,13 +90,14 @@ import Training
       options.attention = layout.attention
       let backend = try FSDPBackend(
         HuggingFaceFolder(fixture("training/adamw10/model")), options: options, parallel: try dataParallel(group))
-      try before(backend)
+      if let state { try backend.loadState(from: state) }
       let steps = try batches.flatMap { try PolicyTrainer(backend, options: options).train($0).steps }
-      try after(backend)
-      var weights: [String: [Float]] = [:]
-      try backend.forEachWeight { weights[$0] = $1.array() }
-      return Outcome(steps: steps, weights: weights)
+      var outcome = Outcome(steps: steps, weights: [:])
+      try backend.forEachWeight { outcome.weights[$0] = $1.array() }
+      if let target { outcome.saved = try backend.startSaving(into: target, withOptimizer: true).wait() }
+      return outcome
     }
+    if let target { try TorchDistMetadata(merging: outcomes.compactMap(\.saved)).write(to: target) }
     for outcome in outcomes { #expect(outcome.weights == outcomes[0].weights && outcome.steps == outcomes[0].steps) }
     return outcomes[0]
   }

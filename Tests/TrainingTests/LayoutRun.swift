@@ -50,14 +50,15 @@ struct LayoutOutcome: Sendable {
   var rollout: [[String: Double]] = []
   var scores: [ScoredSequence] = []
   var weights: [String: [Float]] = [:]
+  var saved: RankContents?
 }
 
 /// Trains on batches under a layout, one thread a rank, and scores some sequences after that.
 func run(
   _ model: TinyModel, _ layout: Layout, _ batches: [TrainBatch], scoring sequences: [[Int32]] = [],
-  timeout: Duration = .seconds(60), _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in },
-  before: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in },
-  after: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
+  timeout: Duration = .seconds(60), resuming state: URL? = nil, saving target: URL? = nil,
+  _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in },
+  inspecting inspect: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
 ) async throws -> LayoutOutcome {
   let parallelLayout = try layout.parallel()
   let outcomes = try await runRanks(layout.worldSize, timeout: timeout) { rank, store in
@@ -74,7 +75,7 @@ func run(
     let backend: any TrainBackend = layout.isFSDP
       ? try FSDPBackend(folder, options: options, parallel: parallel)
       : try MegatronBackend(folder, options: options, parallel: parallel)
-    try before(backend)
+    if let state { try backend.loadState(from: state) }
     let trainer = PolicyTrainer(backend, options: options)
     var outcome = LayoutOutcome()
     for batch in batches {
@@ -82,10 +83,15 @@ func run(
       outcome.steps += report.steps
       outcome.rollout.append(report.rollout)
     }
-    try after(backend)
+    try inspect(backend)
     outcome.scores = try trainer.score(sequences, tokensPerPack: 50)
     try backend.forEachWeight { outcome.weights[$0] = $1.array() }
+    if let target { outcome.saved = try backend.startSaving(into: target, withOptimizer: true).wait() }
     return outcome
+  }
+  if let target {
+    try MegatronFormat.writeDescription(to: target)
+    try TorchDistMetadata(merging: outcomes.compactMap(\.saved)).write(to: target)
   }
   var outcome = outcomes[outcomes.count - 1]
   outcome.weights = outcomes[0].weights
@@ -111,7 +117,7 @@ func expectEqual(_ found: LayoutOutcome, _ expected: LayoutOutcome, _ place: Str
   for (step, (found, expected)) in zip(found.steps, expected.steps).enumerated() {
     for (name, value) in expected {
       let other = found[name] ?? .nan
-      #expect(abs(other - value) <= 1e-4 * max(abs(value), 1e-2), "\(place), step \(step): \(name) is \(other), not \(value)")
+      #expect(abs(other - value) <= 1e-4 * max(abs(value), 5e-2), "\(place), step \(step): \(name) is \(other), not \(value)")
     }
   }
   for (found, expected) in zip(found.rollout, expected.rollout) {

@@ -1,3 +1,4 @@
+import Foundation
 import Parallelism
 import RLAlgorithms
 import TestSupport
@@ -49,5 +50,27 @@ import Training
       let worst: Float = pairs.map { abs($0 - $1) }.max() ?? 0
       #expect(found.logProbs.count == expected.logProbs.count && worst < 1e-4, "\(layout.testDescription): \(worst)")
     }
+  }
+
+  static let resumptions: [(Layout, Layout)] = [
+    (Layout(), Layout(tensor: 4, sequence: true, pipeline: 2)), (Layout(tensor: 2, context: 2, data: 2), Layout(data: 3)),
+    (Layout(pipeline: 2, data: 2, options: options(perVirtualStage: 1)), Layout(tensor: 2, context: 2)),
+    (Layout(tensor: 4), Layout(pipeline: 3, options: options(first: 1, last: 1))),
+  ]
+
+  /// Saved under one layout and loaded under another: the state is the same bit for bit, and training goes on as it would have.
+  @Test(arguments: resumptions, [false, true])
+  func aSavedStateGoesOnUnderAnyLayout(_ layouts: (Layout, Layout), tied: Bool) async throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-state-" + UUID().uuidString)
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let model = try TinyModel(["tie_word_embeddings": .bool(tied), "attention_bias": true])
+    let expected = try await run(model, Layout(), Array(Self.batches[..<3]))
+    let before = try await run(model, layouts.0, Array(Self.batches[..<2]), saving: folder)
+    let reloaded = try await run(model, layouts.1, [], resuming: folder)
+    #expect(reloaded.weights == before.weights)
+    var found = try await run(model, layouts.1, [Self.batches[2]], resuming: folder)
+    (found.steps, found.rollout) = (before.steps + found.steps, before.rollout + found.rollout)
+    expectEqual(found, expected, "\(layouts)")
   }
 }

@@ -8,19 +8,18 @@ import Training
 @Suite struct MixedPrecisionTests {
   private static let batch = randomBatch(samples: 8, seed: 3)
 
-  /// Twelve supervised steps.
+  /// Supervised steps.
   private static func run(
-    _ layout: Layout, steps: Int = 12, _ type: DType, scale: DynamicLossScale.Options = .init(),
-    before: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in },
-    after: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
+    _ layout: Layout, steps: Int = 12, _ type: DType, scale: DynamicLossScale.Options = .init(), resuming: URL? = nil,
+    saving: URL? = nil, ends: Ends = Ends()
   ) async throws -> LayoutOutcome {
     try await TrainingTests.run(
-      TinyModel(), layout, Array(repeating: batch, count: steps),
+      TinyModel(), layout, Array(repeating: batch, count: steps), resuming: resuming, saving: saving,
       { options in
         options.loss = .supervised
         options.computeType = type
         options.fsdp.lossScale = scale
-      }, before: before, after: after)
+      }, inspecting: { ends.note(($0 as! FSDPBackend).lossScale) })
   }
 
   private static let reference = Task { try await run(Layout(isFSDP: true), .float32) }
@@ -52,8 +51,7 @@ import Training
     scale.initial = 0x1p40
     let ends = Ends()
     let found = try await Self.run(
-      Layout(data: 2, isFSDP: true), steps: 36, .float16, scale: scale,
-      after: { ends.note(($0 as! FSDPBackend).lossScale!) })
+      Layout(data: 2, isFSDP: true), steps: 36, .float16, scale: scale, ends: ends)
     let skipped = found.steps.prefix { $0["skipped_steps"] == 1 }.count
     #expect(skipped > 5 && skipped < 34)
     #expect(found.steps[skipped...].allSatisfy { $0["skipped_steps"] == nil && $0["grad_norm"]!.isFinite })
@@ -75,17 +73,9 @@ import Training
     defer { try? FileManager.default.removeItem(at: saved) }
     let layout = Layout(data: 2, isFSDP: true)
     let (first, second, whole) = (Ends(), Ends(), Ends())
-    let begun = try await Self.run(
-      layout, steps: 6, .float16, scale: scale,
-      after: {
-        first.note(($0 as! FSDPBackend).lossScale!)
-        try $0.saveState(into: saved)
-      })
-    let ended = try await Self.run(
-      layout, steps: 6, .float16, scale: scale, before: { try $0.loadState(from: saved) },
-      after: { second.note(($0 as! FSDPBackend).lossScale!) })
-    let expected = try await Self.run(
-      layout, .float16, scale: scale, after: { whole.note(($0 as! FSDPBackend).lossScale!) })
+    let begun = try await Self.run(layout, steps: 6, .float16, scale: scale, saving: saved, ends: first)
+    let ended = try await Self.run(layout, steps: 6, .float16, scale: scale, resuming: saved, ends: second)
+    let expected = try await Self.run(layout, .float16, scale: scale, ends: whole)
     #expect(first.all[0].scale == 512 && first.all[0].goodSteps == 2)
     #expect(second.all == whole.all && second.all[0].scale == 2048)
     #expect(begun.steps + ended.steps == expected.steps)
@@ -97,6 +87,6 @@ import Training
     private let lock = NSLock()
     private var scales: [DynamicLossScale] = []
     var all: [DynamicLossScale] { lock.withLock { scales } }
-    func note(_ scale: DynamicLossScale) { lock.withLock { scales.append(scale) } }
+    func note(_ scale: DynamicLossScale?) { lock.withLock { if let scale { scales.append(scale) } } }
   }
 }

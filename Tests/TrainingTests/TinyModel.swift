@@ -40,6 +40,8 @@ final class TinyModel: Sendable {
     }
   }
 
+  func layerCount() throws -> Int { try ModelRegistry.configuration(of: HuggingFaceFolder(url)).layerCount }
+
   deinit { try? FileManager.default.removeItem(at: url) }
 }
 

@@ -72,27 +72,29 @@ struct AttentionGroup {
     return mask
   }
 
-  /// Outputs of the real tokens, in `tokens`' order. `[tokens.count, heads, headDimension]`
-  func attend(query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor) -> Tensor {
+  /// Outputs of the real tokens, in `tokens`' order. `[tokens.count, heads, valueHeadDimension]`
+  func attend(
+    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double
+  ) -> Tensor {
     let (heads, dimension) = (query.size(1), query.size(2))
     let keyValueHeads = key.size(1)
     func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
       (isFresh ? own : cached).indexSelect(0, index: contextCells)
-        .view([rows, contextLength, keyValueHeads, dimension]).transpose(1, dim1: 2)
+        .view([rows, contextLength, keyValueHeads, own.size(2)]).transpose(1, dim1: 2)
     }
     let queries = queryCells.map { query.indexSelect(0, index: $0) } ?? query
     let output: Tensor
     if queryLength == 1 {
       // The query heads that share keys stand as queries side by side.
       output = queries.view([rows, keyValueHeads, heads / keyValueHeads, dimension]).scaledDotProductAttention(
-        contexts(key, cachedKey), value: contexts(value, cachedValue), attnMask: mask)
+        contexts(key, cachedKey), value: contexts(value, cachedValue), attnMask: mask, scale: scale)
     } else {
       output = queries.view([rows, queryLength, heads, dimension]).transpose(1, dim1: 2).scaledDotProductAttention(
         contexts(key, cachedKey), value: contexts(value, cachedValue), attnMask: mask, isCausal: mask == nil,
-        enableGqa: heads != keyValueHeads
+        scale: scale, enableGqa: heads != keyValueHeads
       ).transpose(1, dim1: 2)
     }
-    let cells = output.reshape([rows * queryLength, heads, dimension])
+    let cells = output.reshape([rows * queryLength, heads, value.size(2)])
     return realCells.map { cells.indexSelect(0, index: $0) } ?? cells
   }
 }

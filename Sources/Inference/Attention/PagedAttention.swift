@@ -38,15 +38,16 @@ public final class PagedAttention: AttentionBackend {
     work = .groups(groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).to(device: device))
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
     cache.write(key: key, value: value, slots: slots, layer: layer)
     let (cachedKey, cachedValue) = (cache.keys[layer], cache.values[layer])
     switch work {
     case .flash(let contexts):
-      return contexts.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue)
+      return contexts.attend(
+        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
     case .groups(let groups, let order):
       let outputs = groups.map {
-        $0.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue)
+        $0.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
       }
       let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
       return order.map { joined.indexSelect(0, index: $0) } ?? joined
@@ -74,12 +75,17 @@ private struct PackedContexts {
     longestContext = rows.map(\.contextLength).max()!
   }
 
-  func attend(query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor) -> Tensor {
-    func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor { slots.map { cached.indexSelect(0, index: $0) } ?? own }
-    return query.flashAttentionForward(
+  func attend(
+    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double
+  ) -> Tensor {
+    let dimension = Tensor.flashDimension(query, value)
+    func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
+      (slots.map { cached.indexSelect(0, index: $0) } ?? own).paddedHeads(to: dimension)
+    }
+    return query.paddedHeads(to: dimension).flashAttentionForward(
       contexts(key, cachedKey), value: contexts(value, cachedValue), cumSeqQ: cumulativeQueries,
       cumSeqK: cumulativeContexts, maxQ: longestQuery, maxK: longestContext, dropoutP: 0, isCausal: true,
-      returnDebugMask: false
-    ).0
+      returnDebugMask: false, scale: scale
+    ).0.narrowedHeads(to: value.size(2))
   }
 }

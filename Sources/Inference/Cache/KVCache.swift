@@ -1,7 +1,8 @@
 import Models
 import Torch
 
-/// The keys and values of all live requests: per layer `[pages · pageSize, keyValueHeads, headDimension]`.
+/// The keys and values of all live requests: per layer `[pages · pageSize, keyValueHeads, headDimension]`, where values may
+/// have a dimension of their own.
 ///
 /// Position `p` of a request lives in the slot `page · pageSize + p mod pageSize` of its page table. Slots are written
 /// before they are read, so the memory starts as it is found: on a CPU what is never used takes none.
@@ -13,18 +14,18 @@ public struct KVCache {
 
   public init(_ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device) {
     (self.pageSize, self.pageCount) = (pageSize, pageCount)
-    func memory() -> [Tensor] {
+    func memory(_ dimension: Int) -> [Tensor] {
       (0..<configuration.layerCount).map { _ in
-        .empty(
-          [pageCount * pageSize, configuration.keyValueHeadCount, configuration.headDimension], dtype: dtype, device: device)
+        .empty([pageCount * pageSize, configuration.keyValueHeadCount, dimension], dtype: dtype, device: device)
       }
     }
-    (keys, values) = (memory(), memory())
+    (keys, values) = (memory(configuration.headDimension), memory(configuration.valueHeadDimension))
   }
 
   /// What one token takes in all layers.
   public static func bytesPerToken(_ configuration: ModelConfiguration, dtype: DType) -> Int {
-    2 * configuration.layerCount * configuration.keyValueHeadCount * configuration.headDimension * dtype.size
+    configuration.layerCount * configuration.keyValueHeadCount
+      * (configuration.headDimension + configuration.valueHeadDimension) * dtype.size
   }
 
   /// Writes the keys and values of new tokens. `slots`: `[T]`, int64.

@@ -34,11 +34,11 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
       guard dtype != .float32 else {
         throw ModelError("--attn-implementation \(rawValue) computes in half precision only; use sdpa, or bf16 or fp16")
       }
-      let largest = self == .cudnn ? 128 : 256
-      guard headDimension <= largest, headDimension % 8 == 0 else {
+      let (largest, multiple) = self == .cudnn ? (128, 8) : (256, 1)
+      guard headDimension <= largest, headDimension % multiple == 0 else {
         throw ModelError(
-          "--attn-implementation \(rawValue) takes head dimensions that are multiples of 8 up to \(largest), and this "
-            + "model's is \(headDimension); use sdpa")
+          "--attn-implementation \(rawValue) takes head dimensions up to \(largest) that are multiples of \(multiple), and "
+            + "this model's is \(headDimension); use sdpa")
       }
       guard self != .cudnn || contextParallelSize == 1 else {
         throw ModelError(

@@ -4,31 +4,35 @@ import Torch
 /// the log of each query's softmax denominator. No autograd: rings of blocks have a gradient of their own.
 protocol BlockAttention {
   /// - Parameters:
-  ///   - query: `[Tq, heads, headDimension]`; key and value `[Tk, keyValueHeads, headDimension]`.
-  /// - Returns: output as `query`, in its type; logSumExp `[Tq, heads]`, fp32.
-  func forward(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape) -> (output: Tensor, logSumExp: Tensor)
+  ///   - query: `[Tq, heads, headDimension]`; key `[Tk, keyValueHeads, headDimension]`; value likewise, of any dimension.
+  ///   - scale: what products of queries and keys are multiplied by.
+  /// - Returns: output `[Tq, heads, valueHeadDimension]`, in `query`'s type; logSumExp `[Tq, heads]`, fp32.
+  func forward(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
+  ) -> (output: Tensor, logSumExp: Tensor)
 
   /// - Parameters:
   ///   - output: of all blocks that the queries see, merged; `logSumExp` likewise.
   /// - Returns: this block's part of the gradients.
   func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
-    _ shape: BlockShape
+    _ shape: BlockShape, scale: Double
   ) -> (query: Tensor, key: Tensor, value: Tensor)
 }
 
 extension BlockAttention {
   /// One block alone, with its gradient.
-  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape) -> Tensor {
+  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double) -> Tensor {
     let (q, k, v) = (query.detached(), key.detached(), value.detached())
     var saved: (output: Tensor, logSumExp: Tensor)?
     return Tensor.function("BlockAttention", inputs: [query, key, value]) {
-      let result = forward(q, k, v, shape)
+      let result = forward(q, k, v, shape, scale: scale)
       saved = (result.output.detached(), result.logSumExp)
       return [result.output]
     } backward: { gradients in
       guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
-      let (dq, dk, dv) = backward(gradient, q, k, v, output: saved.output, logSumExp: saved.logSumExp, shape)
+      let (dq, dk, dv) = backward(
+        gradient, q, k, v, output: saved.output, logSumExp: saved.logSumExp, shape, scale: scale)
       return [dq, dk, dv]
     }[0]
   }

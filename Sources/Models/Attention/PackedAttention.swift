@@ -18,25 +18,25 @@ public final class PackedAttention: AttentionBackend {
     (self.lengths, self.device, self.implementation) = (lengths, device, implementation)
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
-    if implementation == .flashAttention2 { return FlashBlockAttention().attend(query, key, value, shape) }
-    let outputs = rectangles.map { $0.attend(query, key, value, kernel) }
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
+    if implementation == .flashAttention2 { return FlashBlockAttention().attend(query, key, value, shape, scale: scale) }
+    let outputs = rectangles.map { $0.attend(query, key, value) { kernel($0, $1, $2, scale) } }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
     return inOrder.indexSelect(0, index: order)
   }
 
   /// Causal attention of `[B, heads, T, d]`.
-  private func kernel(_ query: Tensor, _ key: Tensor, _ value: Tensor) -> Tensor {
+  private func kernel(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ scale: Double) -> Tensor {
     let groups = query.size(1) / key.size(1)
     switch implementation {
     case .eager:
-      return EagerAttention.attend(query, key.repeatingHeads(groups), value.repeatingHeads(groups), isCausal: true)
+      return EagerAttention.attend(query, key.repeatingHeads(groups), value.repeatingHeads(groups), isCausal: true, scale: scale)
     case .cudnn where query.size(2) == 1:
       // cuDNN has no kernel for one key.
       return value.repeatingHeads(groups)
-    case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true)
+    case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true, scale: scale)
     case .sdpa, .flashAttention2:
-      return query.scaledDotProductAttention(key, value: value, isCausal: true, enableGqa: groups > 1)
+      return query.scaledDotProductAttention(key, value: value, isCausal: true, scale: scale, enableGqa: groups > 1)
     case .flashAttention3: preconditionFailure("flash_attention_3 was not checked")
     }
   }

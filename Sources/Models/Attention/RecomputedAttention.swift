@@ -6,9 +6,9 @@ public final class RecomputedAttention: AttentionBackend {
 
   public init(_ attention: any AttentionBackend) { self.attention = attention }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
     Tensor.checkpoint("RecomputedAttention", input: query, parameters: [key, value]) { [attention] query in
-      attention.attend(query: query, key: key, value: value, layer: layer)
+      attention.attend(query: query, key: key, value: value, layer: layer, scale: scale)
     }
   }
 }

@@ -6,7 +6,7 @@ struct RectangleAttention: BlockAttention {
   let usesFusedKernel: Bool
 
   func forward(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
   ) -> (output: Tensor, logSumExp: Tensor) {
     let output = Tensor.empty(query.shape.dropLast() + [value.size(2)], dtype: query.dtype, device: query.device)
     let logSumExp = Tensor.empty([query.size(0), query.size(1)], device: query.device)
@@ -15,7 +15,7 @@ struct RectangleAttention: BlockAttention {
       let q = batch(query, rectangle.queryRows, rectangle.count)
       let k = batch(key, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
       let v = batch(value, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
-      let (out, lse) = attend(q, k, v, isCausal: shape.isCausal)
+      let (out, lse) = attend(q, k, v, isCausal: shape.isCausal, scale: scale)
       output.indexCopy_(0, index: rectangle.queryRows, source: unbatch(out))
       logSumExp.indexCopy_(0, index: rectangle.queryRows, source: unbatch(lse.unsqueeze(3)).squeeze(2))
     }
@@ -24,7 +24,7 @@ struct RectangleAttention: BlockAttention {
 
   func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
-    _ shape: BlockShape
+    _ shape: BlockShape, scale: Double
   ) -> (query: Tensor, key: Tensor, value: Tensor) {
     let (byQuery, byKey, byValue) = (query.zerosLike(), key.zerosLike(), value.zerosLike())
     let groups = query.size(1) / key.size(1)
@@ -34,7 +34,8 @@ struct RectangleAttention: BlockAttention {
       let v = batch(value, rectangle.keyRows, rectangle.count).repeatingHeads(groups)
       let lse = queries(logSumExp.unsqueeze(2)).squeeze(3)
       let (dq, dk, dv) = attendBackward(
-        queries(gradient), queries(query), k, v, output: queries(output), logSumExp: lse, isCausal: shape.isCausal)
+        queries(gradient), queries(query), k, v, output: queries(output), logSumExp: lse, isCausal: shape.isCausal,
+        scale: scale)
       byQuery.indexCopy_(0, index: rectangle.queryRows, source: unbatch(dq))
       byKey.indexCopy_(0, index: rectangle.keyRows, source: unbatch(dk.summingHeads(groups)))
       byValue.indexCopy_(0, index: rectangle.keyRows, source: unbatch(dv.summingHeads(groups)))
@@ -52,22 +53,25 @@ struct RectangleAttention: BlockAttention {
     batch.transpose(1, dim1: 2).reshape([batch.size(0) * batch.size(2), batch.size(1), batch.size(3)])
   }
 
-  private func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, isCausal: Bool) -> (Tensor, Tensor) {
-    if isFused(q, v) { return q.scaledDotProductFlashAttentionForCpu(k, value: v, isCausal: isCausal) }
-    let scores = EagerAttention.scores(q, k, isCausal: isCausal)
+  private func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, isCausal: Bool, scale: Double) -> (Tensor, Tensor) {
+    if isFused(q, v) {
+      return q.scaledDotProductFlashAttentionForCpu(k, value: v, isCausal: isCausal, scale: scale)
+    }
+    let scores = EagerAttention.scores(q, k, isCausal: isCausal, scale: scale)
     let lse = scores.logsumexp([3])
     return ((scores - lse.unsqueeze(3)).exp().to(dtype: v.dtype).matmul(v), lse)
   }
 
   private func attendBackward(
-    _ gradient: Tensor, _ q: Tensor, _ k: Tensor, _ v: Tensor, output: Tensor, logSumExp: Tensor, isCausal: Bool
+    _ gradient: Tensor, _ q: Tensor, _ k: Tensor, _ v: Tensor, output: Tensor, logSumExp: Tensor, isCausal: Bool,
+    scale: Double
   ) -> (Tensor, Tensor, Tensor) {
     if isFused(q, v) {
       return Tensor.scaledDotProductFlashAttentionForCpuBackward(
-        gradient, query: q, key: k, value: v, out: output, logsumexp: logSumExp, dropoutP: 0, isCausal: isCausal)
+        gradient, query: q, key: k, value: v, out: output, logsumexp: logSumExp, dropoutP: 0, isCausal: isCausal,
+        scale: scale)
     }
-    let scale = 1 / Double(q.size(3)).squareRoot()
-    let p = (EagerAttention.scores(q, k, isCausal: isCausal) - logSumExp.unsqueeze(3)).exp()
+    let p = (EagerAttention.scores(q, k, isCausal: isCausal, scale: scale) - logSumExp.unsqueeze(3)).exp()
     let byP = gradient.matmul(v.transpose(2, dim1: 3)).to(dtype: .float32)
     let mean = (gradient * output).to(dtype: .float32).sum([3]).unsqueeze(3)
     let byScores = (p * (byP - mean) * scale).to(dtype: q.dtype)

@@ -31,31 +31,34 @@ public final class RingAttention: AttentionBackend {
     (firstChunkRows, secondChunkRows) = (Tensor(first).to(device: device), Tensor(second).to(device: device))
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
+  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
     let (q, k, v) = (query.detached(), key.detached(), value.detached())
     var saved: (output: Tensor, logSumExp: Tensor)?
     return Tensor.function("RingAttention", inputs: [query, key, value]) {
-      let result = forward(q, k, v)
+      let result = forward(q, k, v, scale)
       saved = (result.output.detached(), result.logSumExp)
       return [result.output]
     } backward: { [self] gradients in
       guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
-      let (dq, dk, dv) = backward(gradient, q, k, v, saved.output, saved.logSumExp)
+      let (dq, dk, dv) = backward(gradient, q, k, v, saved.output, saved.logSumExp, scale)
       return [dq, dk, dv]
     }[0]
   }
 
-  private func forward(_ query: Tensor, _ key: Tensor, _ value: Tensor) -> (output: Tensor, logSumExp: Tensor) {
-    let first = blocks.forward(query, key, value, own)
+  private func forward(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ scale: Double
+  ) -> (output: Tensor, logSumExp: Tensor) {
+    let first = blocks.forward(query, key, value, own, scale: scale)
     let (output, logSumExp) = (first.output.to(dtype: .float32, copy: true), first.logSumExp)
     let laterQueries = query.indexSelect(0, index: secondChunkRows)
     forEachOther(key, value) { source, key, value in
       if source < group.rank {
         let part = blocks.forward(
-          query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows), toFirstChunks)
+          query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows), toFirstChunks,
+          scale: scale)
         merge(part, into: output, logSumExp)
       } else {
-        let part = blocks.forward(laterQueries, key, value, fromSecondChunks)
+        let part = blocks.forward(laterQueries, key, value, fromSecondChunks, scale: scale)
         let laterOutput = output.indexSelect(0, index: secondChunkRows)
         let laterLogSumExp = logSumExp.indexSelect(0, index: secondChunkRows)
         merge(part, into: laterOutput, laterLogSumExp)
@@ -76,11 +79,12 @@ public final class RingAttention: AttentionBackend {
   }
 
   private func backward(
-    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, _ output: Tensor, _ logSumExp: Tensor
+    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, _ output: Tensor, _ logSumExp: Tensor,
+    _ scale: Double
   ) -> (Tensor, Tensor, Tensor) {
     func wide(_ tensor: Tensor) -> Tensor { tensor.to(dtype: .float32, copy: true) }
     func later(_ rows: Tensor) -> Tensor { rows.indexSelect(0, index: secondChunkRows) }
-    let first = blocks.backward(gradient, query, key, value, output: output, logSumExp: logSumExp, own)
+    let first = blocks.backward(gradient, query, key, value, output: output, logSumExp: logSumExp, own, scale: scale)
     let byQuery = wide(first.query)
     // The gradients of keys and values travel with them, and come home after a full round.
     var traveling = pack(wide(first.key), wide(first.value))
@@ -90,14 +94,14 @@ public final class RingAttention: AttentionBackend {
       if source < group.rank {
         let part = blocks.backward(
           gradient, query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows),
-          output: output, logSumExp: logSumExp, toFirstChunks)
+          output: output, logSumExp: logSumExp, toFirstChunks, scale: scale)
         byQuery.add_(part.query)
         byKey.indexAdd_(0, index: firstChunkRows, source: wide(part.key))
         byValue.indexAdd_(0, index: firstChunkRows, source: wide(part.value))
       } else {
         let part = blocks.backward(
           later(gradient), later(query), key, value, output: later(output), logSumExp: later(logSumExp),
-          fromSecondChunks)
+          fromSecondChunks, scale: scale)
         byQuery.indexAdd_(0, index: secondChunkRows, source: wide(part.query))
         byKey.add_(part.key)
         byValue.add_(part.value)
@@ -122,7 +126,7 @@ public final class RingAttention: AttentionBackend {
     }
   }
 
-  /// `[T, keyValueHeads, d]` twice → `[T, width]`
+  /// Keys and values `[T, keyValueHeads, d]`, of any d each → `[T, width]`
   private func pack(_ key: Tensor, _ value: Tensor) -> Tensor {
     Tensor.cat([key.flatten(1), value.flatten(1)], dim: 1)
   }

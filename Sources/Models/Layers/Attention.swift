@@ -1,8 +1,14 @@
 import Parallelism
 import Torch
 
+/// How tokens look at those before them.
+protocol SelfAttention {
+  /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
+  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
+}
+
 /// Grouped-query self-attention with rotary positions; biases and head norms as the configuration says.
-public struct Attention {
+public struct Attention: SelfAttention {
   let queryKeyValue: ColumnParallelLinear
   let output: RowParallelLinear
   let queryNorm: RMSNorm?
@@ -46,7 +52,6 @@ public struct Attention {
     (queryNorm, keyNorm) = (norm("q_norm"), norm("k_norm"))
   }
 
-  /// `[T, hiddenSize]` → `[T, hiddenSize]`
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
     let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
@@ -56,7 +61,8 @@ public struct Attention {
     let value = parts[2].view([tokens, keyValueHeadCount, headDimension])
     if let queryNorm, let keyNorm { (query, key) = (queryNorm(query), keyNorm(key)) }
     let attended = context.attention.attend(
-      query: rotary.rotate(query), key: rotary.rotate(key), value: value, layer: layer)
+      query: rotary.rotate(query), key: rotary.rotate(key), value: value, layer: layer,
+      scale: 1 / Double(headDimension).squareRoot())
     return output(attended.reshape([tokens, queries]))
   }
 }

@@ -1,14 +1,24 @@
 import Parallelism
 import Torch
 
+/// What a layer does with each token by itself.
+protocol FeedForward {
+  /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
+  func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor
+}
+
 /// SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer, "GLU Variants Improve Transformer", 2020).
-public struct GatedFeedForward {
+public struct GatedFeedForward: FeedForward {
   let gateUp: ColumnParallelLinear
   let down: RowParallelLinear
 
-  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, parallel: ParallelContext) {
+  /// - Parameter intermediateSize: nil: the configuration's.
+  public init(
+    _ scope: ParameterScope, _ configuration: ModelConfiguration, intermediateSize: Int? = nil, parallel: ParallelContext
+  ) {
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
-    let (hidden, inner, bias) = (configuration.hiddenSize, configuration.intermediateSize, configuration.feedForwardBias)
+    let (hidden, bias) = (configuration.hiddenSize, configuration.feedForwardBias)
+    let inner = intermediateSize ?? configuration.intermediateSize
     gateUp = ColumnParallelLinear(
       scope, "gate_up_proj",
       parts: ["gate_proj", "up_proj"].map { .init($0, outputSize: inner, sliceCount: parallel.tensor.size) },
@@ -21,4 +31,6 @@ public struct GatedFeedForward {
     let both = gateUp(input).chunk(2, dim: 1)
     return down(both[0].silu() * both[1])
   }
+
+  func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor { self(input) }
 }

@@ -51,6 +51,24 @@ public struct ColumnParallelLinear {
   }
 }
 
+/// y = x Wᵀ + b, whole on every tensor-parallel rank, for this rank's part of the sequence where that is split.
+public struct ReplicatedLinear {
+  public let weight: Parameter
+  public let bias: Parameter?
+
+  public init(
+    _ scope: ParameterScope, inputSize: Int, outputSize: Int, bias hasBias: Bool, initializer: Initializer,
+    parallel: ParallelContext
+  ) {
+    weight = scope.parameter(
+      "weight", shape: [outputSize, inputSize], initializer: initializer, sharing: parallel.sequenceSharing)
+    bias = hasBias
+      ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
+  }
+
+  public func callAsFunction(_ input: Tensor) -> Tensor { input.linear(weight.tensor, bias: bias?.tensor) }
+}
+
 extension ParallelContext {
   /// This rank's slice of a dimension that the tensor-parallel ranks split.
   func tensorSlice(dimension: Int) -> ParameterPiece.Slice? {

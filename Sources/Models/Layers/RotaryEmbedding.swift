@@ -1,16 +1,31 @@
 import Torch
 
-/// Cosines and sines of one forward pass, `[T, 1, headDimension]`, in the activations' type.
+/// Cosines and sines of one forward pass, `[T, 1, rotated dimensions]`, in the activations' type.
 public struct RotaryTable {
   let cosine: Tensor
   let sine: Tensor
 
-  /// Turns each pair (i, i + headDimension / 2) of every head by its position's angle. `[T, heads, headDimension]`
+  /// Turns each pair (i, i + dimensions / 2) of every head by its position's angle; dimensions of a head past those
+  /// that are rotated stay as they are. `[T, heads, headDimension]`
   func rotate(_ heads: Tensor) -> Tensor {
-    let half = heads.size(2) / 2
+    let (dimensions, rest) = (cosine.size(2), heads.size(2) - cosine.size(2))
+    guard rest <= 0 else {
+      let parts = heads.splitWithSizes([dimensions, rest], dim: 2)
+      return Tensor.cat([rotate(parts[0]), parts[1]], dim: 2)
+    }
+    let half = dimensions / 2
     let first = heads.narrow(2, start: 0, length: half)
     let second = heads.narrow(2, start: half, length: half)
     return heads * cosine + Tensor.cat([-second, first], dim: 2) * sine
+  }
+
+  /// The same for heads whose pairs stand side by side, (2i, 2i + 1); the result has them as `rotate` does.
+  func rotateInterleaved(_ heads: Tensor) -> Tensor {
+    let half = cosine.size(2) / 2
+    let (cosine, sine) = (cosine.narrow(2, start: 0, length: half), sine.narrow(2, start: 0, length: half))
+    let pairs = heads.unflatten(2, sizes: [half, 2]).unbind(3)
+    return Tensor.cat(
+      [pairs[0] * cosine - pairs[1] * sine, pairs[1] * cosine + pairs[0] * sine], dim: 2)
   }
 }
 
@@ -18,8 +33,9 @@ public struct RotaryEmbedding {
   private let inverseFrequencies: [Float]
   private let magnitude: Double
 
-  public init(_ configuration: RotaryConfiguration, headDimension: Int) {
-    inverseFrequencies = configuration.inverseFrequencies(headDimension: headDimension).map { Float($0) }
+  /// - Parameter dimensions: of each head that are rotated.
+  public init(_ configuration: RotaryConfiguration, dimensions: Int) {
+    inverseFrequencies = configuration.inverseFrequencies(headDimension: dimensions).map { Float($0) }
     magnitude = configuration.magnitude
   }
 

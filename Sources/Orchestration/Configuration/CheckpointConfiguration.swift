@@ -9,6 +9,9 @@ public struct CheckpointConfiguration: Sendable, Equatable, Codable {
   public var save: String?
   /// Rollouts between two checkpoints; nil: only the last.
   public var saveInterval: Int?
+  /// Training goes on while a checkpoint is written.
+  public var asyncSave = false
+  public var savesOptimizer = true
   /// A Hugging Face folder beside each checkpoint; `{rollout_id}` is replaced.
   public var saveHF: String?
 

@@ -59,6 +59,16 @@ public struct ScoreConfiguration: Sendable, Equatable, Codable {
   public init() {}
 }
 
+/// `slime convert`: between Hugging Face and torch_dist.
+public struct ConvertConfiguration: Sendable, Equatable, Codable {
+  public var hfCheckpoint = ""
+  public var save: String?
+  public var load: String?
+  public var saveHF: String?
+
+  public init() {}
+}
+
 /// `slime demo`: learns small arithmetic from nothing.
 public struct DemoConfiguration: Sendable, Equatable, Codable {
   /// Where data, models and metrics go.
@@ -71,8 +81,15 @@ public struct DemoConfiguration: Sendable, Equatable, Codable {
 
 /// `slime bench`: what is timed, and with how much.
 public struct BenchConfiguration: Sendable, Equatable, Codable {
-  public var subject = BenchSubject.ops
+  /// nil: say what there is.
+  public var subject: BenchSubject?
   public var json = false
+  /// Holds the tokenizer.json to time.
+  public var hfCheckpoint: String?
+  /// Texts to tokenise beside the generated ones.
+  public var texts: [String] = []
+  /// An interpreter that has the package to compare with.
+  public var python: String?
 
   public init() {}
 }
@@ -80,6 +97,8 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
 public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   /// What a call of an operator costs from Swift, beside the same call from C++.
   case ops
+  /// How fast texts become tokens, beside the Python package `tokenizers`.
+  case tokenizer
 }
 
 /// `slime worker`: a process that the driver starts; nobody else does.

@@ -28,6 +28,16 @@ extension ScoreConfiguration {
   }
 }
 
+extension ConvertConfiguration {
+  public func validate() throws(ConfigurationError) {
+    try require(!hfCheckpoint.isEmpty, "--hf-checkpoint is required: the folder of the model")
+    try require(
+      (save != nil) != (load != nil && saveHF != nil) && (save == nil || load == nil && saveHF == nil),
+      "give --save FOLDER to write a torch_dist checkpoint, or --load FOLDER and --save-hf FOLDER to read one")
+    try requireFile(hfCheckpoint + "/config.json", of: "--hf-checkpoint \(hfCheckpoint)")
+  }
+}
+
 extension ServeConfiguration {
   public func validate() throws(ConfigurationError) {
     try require(!modelPath.isEmpty, "--model-path is required: the folder of the model to serve")

@@ -18,6 +18,11 @@ public struct ParallelConfiguration: Sendable, Equatable, Codable {
   public var recomputeMethod: RecomputeMethod?
   public var recomputeLayers: Int?
   public var sequenceFormat = SequenceLayout.Format.packed
+  public var routerBalancing = RouterBalancing.none
+  /// Weight of the balancing loss, and of the routers' z-loss.
+  public var balanceCoefficient = 0.0
+  public var zLossCoefficient = 0.0
+  public var routingReplay = false
 
   public init() {}
 
@@ -28,6 +33,24 @@ public struct ParallelConfiguration: Sendable, Equatable, Codable {
         contextParallelSize: contextParallelSize, pipelineParallelSize: pipelineParallelSize,
         expertParallelSize: expertParallelSize, expertTensorParallelSize: expertTensorParallelSize)
     } catch {
+      throw ConfigurationError(error.description)
+    }
+  }
+
+  /// Whether the model can be divided so, before anything is started.
+  func check(_ model: ModelConfiguration, worldSize: Int, _ backend: TrainBackendKind) throws {
+    try require(
+      model.mixture != nil || (!routingReplay && routerLosses.areZero),
+      "--use-routing-replay, --moe-aux-loss-coeff and --moe-z-loss-coeff have no effect on a model without experts; leave them out")
+    try require(
+      model.mixture != nil || expertParallelSize == 1 && expertTensorParallelSize ?? 1 == 1,
+      "--expert-model-parallel-size and --expert-tensor-parallel-size have no effect on a model without experts; leave them out")
+    guard backend == .megatron else { return }
+    do {
+      try MegatronBackend.check(model, layout(worldSize: worldSize), megatronOptions)
+    } catch let error as ModelError {
+      throw ConfigurationError(error.description)
+    } catch let error as LayoutError {
       throw ConfigurationError(error.description)
     }
   }
@@ -49,12 +72,30 @@ public struct ParallelConfiguration: Sendable, Equatable, Codable {
     }
   }
 
+  var routerLosses: RouterLosses.Coefficients {
+    var coefficients = RouterLosses.Coefficients()
+    switch routerBalancing {
+    case .none: break
+    case .balance: coefficients.balance = balanceCoefficient
+    case .sequenceBalance: coefficients.sequenceBalance = balanceCoefficient
+    }
+    coefficients.z = zLossCoefficient
+    return coefficients
+  }
+
   func validate(_ backend: TrainBackendKind) throws(ConfigurationError) {
+    try require(
+      balanceCoefficient >= 0 && zLossCoefficient >= 0, "--moe-aux-loss-coeff and --moe-z-loss-coeff must not be negative")
+    try require(
+      (balanceCoefficient > 0) == (routerBalancing != .none),
+      "--moe-aux-loss-coeff and --moe-router-load-balancing-type go together; give both or neither")
     guard backend == .megatron else {
       var plain = ParallelConfiguration()
       // The two divisions that FSDP has too.
       plain.contextParallelSize = contextParallelSize
       plain.sequenceFormat = sequenceFormat
+      (plain.routerBalancing, plain.balanceCoefficient) = (routerBalancing, balanceCoefficient)
+      (plain.zLossCoefficient, plain.routingReplay) = (zLossCoefficient, routingReplay)
       try require(
         self == plain,
         "tensor, sequence, pipeline and expert parallelism and --recompute-… belong to --train-backend megatron; add it, or leave them out")
@@ -79,4 +120,11 @@ public enum RecomputeGranularity: String, Sendable, Codable, CaseIterable {
 
 public enum RecomputeMethod: String, Sendable, Codable, CaseIterable {
   case uniform, block
+}
+
+/// Megatron's `--moe-router-load-balancing-type`.
+public enum RouterBalancing: String, Sendable, Codable, CaseIterable {
+  case none
+  case balance = "aux_loss"
+  case sequenceBalance = "seq_aux_loss"
 }

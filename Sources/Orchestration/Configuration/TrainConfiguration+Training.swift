@@ -32,6 +32,8 @@ extension TrainConfiguration {
     options.computeType = backend.resolvedDType.tensorType
     options.gradientCheckpointing = backend.gradientCheckpointing
     options.megatron = backend.parallel.megatronOptions
+    options.routerLosses = backend.parallel.routerLosses
+    options.replaysRouting = backend.parallel.routingReplay
     options.sequenceFormat = backend.parallel.sequenceFormat
     return options
   }

@@ -99,6 +99,12 @@ extension TrainConfiguration {
   }
 
   private func validateCheckpoints() throws(ConfigurationError) {
+    try require(
+      checkpoint.save != nil || (!checkpoint.asyncSave && checkpoint.savesOptimizer),
+      "--async-save and --no-save-optim have no effect without --save; add --save FOLDER")
+    try require(
+      checkpoint.savesOptimizer || backend.trainBackend == .megatron,
+      "--no-save-optim is not supported yet by --train-backend fsdp; leave it out")
     if let interval = checkpoint.saveInterval {
       try require(interval >= 1, "--save-interval must be at least 1, not \(interval)")
       try require(

@@ -76,7 +76,7 @@ public enum Demo {
     train.data.promptData = paths.prompts.path
     train.data.labelKey = "label"
     train.data.applyChatTemplate = true
-    train.data.rolloutCount = 180
+    train.data.rolloutCount = 150
     train.rollout.batchSize = 64
     train.rollout.samplesPerPrompt = 8
     // Prompts that are always or never solved teach nothing: others take their place.
@@ -88,7 +88,7 @@ public enum Demo {
     train.optimizer.learningRate = 3e-4
     train.optimizer.warmupSteps = 10
     train.engine.maxRunningRequests = 512
-    train.eval.interval = 60
+    train.eval.interval = 50
     train.eval.datasets = [EvalDataset(name: evaluationName, path: paths.heldOut.path)]
     train.eval.temperature = 0
     return train

@@ -35,20 +35,45 @@ struct RunCheckpoints {
       nextRollout: next, nextStep: step)
   }
 
-  func save(rolloutID: Int, nextStep: Int, trainers: TrainerGroup, source: RolloutDataSource?) async throws {
+  /// A save that was begun and is not the one to continue from yet.
+  struct Pending {
+    fileprivate let partial: PartialFolder
+    fileprivate let rolloutID: Int
+    fileprivate let nextStep: Int
+  }
+
+  /// Copies the state of a run and begins to write it; the run may go on.
+  func startSaving(
+    rolloutID: Int, nextStep: Int, trainers: TrainerGroup, source: RolloutDataSource?, withOptimizer: Bool
+  ) async throws -> Pending {
     let partial = try directory.begin(iteration: rolloutID + 1)
     do {
-      try await trainers.saveState(into: partial.url)
+      try await trainers.startSaving(into: partial.url, withOptimizer: withOptimizer)
       let run: JSONValue = [
         "rollout_id": .int(rolloutID), "next_rollout_id": .int(rolloutID + 1), "next_step": .int(nextStep),
       ]
       try writeAtomically(run.data(.indented(2)), to: partial.url.appendingPathComponent("run.json"))
       try await source?.save(to: RolloutDataSource.stateFile(in: directory.url, rolloutID: rolloutID))
-      try partial.commit()
     } catch {
       partial.discard()
       throw error
     }
-    try directory.record(iteration: rolloutID + 1)
+    return Pending(partial: partial, rolloutID: rolloutID, nextStep: nextStep)
+  }
+
+  /// Waits until everything is written, and makes it what a run continues from.
+  func finish(_ pending: Pending, trainers: TrainerGroup) async throws {
+    do {
+      // Megatron-Core's names.
+      try await trainers.finishSaving(into: pending.partial.url, common: [
+        "checkpoint_version": 3.0, "iteration": .int(pending.rolloutID + 1),
+        "opt_param_scheduler": ["num_steps": .int(pending.nextStep)],
+      ])
+      try pending.partial.commit()
+    } catch {
+      pending.partial.discard()
+      throw error
+    }
+    try directory.record(iteration: pending.rolloutID + 1)
   }
 }

@@ -20,6 +20,10 @@ struct RunInputs {
     self.configuration = configuration
     folder = try HuggingFaceFolder(URL(fileURLWithPath: configuration.checkpoint.hfCheckpoint))
     model = try ModelRegistry.configuration(of: folder)
+    if configuration.trains {
+      try configuration.backend.parallel.check(
+        model, worldSize: configuration.cluster.trainerRanks, configuration.backend.trainBackend)
+    }
     guard configuration.debug.loadRolloutData == nil else {
       (codec, source, evaluations) = (nil, nil, [])
       rolloutCount = configuration.data.rolloutCount ?? 0

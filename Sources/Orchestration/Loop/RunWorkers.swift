@@ -35,8 +35,9 @@ struct RunWorkers {
         : startEngines(inputs, supervisor, count: engineCount, threads(engineCount), firstDevice: trainerCount)
       return RunWorkers(supervisor: supervisor, trainers: try await trainers, engines: try await engines)
     } catch {
+      let cause = await supervisor.cause(of: error)
       _ = await supervisor.shutDown()
-      throw error
+      throw cause
     }
   }
 

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import JSON
+import Models
 import Observability
 import Tokenization
 import Training
@@ -11,6 +12,10 @@ public enum Scoring {
   private static let linesPerCall = 1024
 
   public static func run(_ configuration: ScoreConfiguration, console: Console = .standard) async throws {
+    let folder = try HuggingFaceFolder(URL(fileURLWithPath: configuration.hfCheckpoint))
+    try configuration.backend.parallel.check(
+      ModelRegistry.configuration(of: folder), worldSize: configuration.cluster.trainerRanks,
+      configuration.backend.trainBackend)
     let lines = try read(configuration)
     let count = configuration.cluster.trainerRanks
     let supervisor = Supervisor(controlPlane: ControlPlane())
@@ -38,8 +43,9 @@ public enum Scoring {
       try output.close()
       progress.finish()
     } catch {
+      let cause = await supervisor.cause(of: error)
       _ = await supervisor.shutDown()
-      throw error
+      throw cause
     }
     _ = await supervisor.shutDown()
   }

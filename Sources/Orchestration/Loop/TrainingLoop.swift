@@ -32,8 +32,9 @@ public struct TrainingLoop {
       let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
       try await loop.run(step: &step, console)
     } catch {
+      let cause = await workers.supervisor.cause(of: error)
       _ = await workers.supervisor.shutDown()
-      throw error
+      throw cause
     }
     _ = await workers.supervisor.shutDown()
   }
@@ -67,6 +68,8 @@ public struct TrainingLoop {
     let interval = configuration.eval.interval
     let progress = ProgressBar("rollouts", total: max(end - firstRollout, 1), console: console)
     var pending = Metrics()
+    // A save that is still being written.
+    var saving: RunCheckpoints.Pending?
     if workers.trainers != nil, workers.engines != nil { try await updateWeights(version: firstRollout) }
     if interval != nil, end == 0 || (firstRollout == 0 && !configuration.eval.skipBeforeTraining) {
       pending.merge(try await evaluate(rolloutID: 0))
@@ -85,7 +88,11 @@ public struct TrainingLoop {
       seen.merge(pending)
       let isLast = observer(.step(rolloutID: rolloutID, seen)) == .finish || rolloutID + 1 == end
       if let trainers = workers.trainers, isSaved(rolloutID, isLast: isLast) {
-        try await timers.measure("save") { try await save(rolloutID, nextStep: nextStep, trainers) }
+        try await timers.measure("save") {
+          try await finish(&saving, trainers)
+          saving = try await save(rolloutID, nextStep: nextStep, trainers)
+          if isLast || !configuration.checkpoint.asyncSave { try await finish(&saving, trainers) }
+        }
       }
       if workers.engines != nil, workers.trainers != nil,
         (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
@@ -176,13 +183,21 @@ public struct TrainingLoop {
     return isLast || configuration.checkpoint.saveInterval.map { (rolloutID + 1) % $0 == 0 } ?? false
   }
 
-  private func save(_ rolloutID: Int, nextStep: Int, _ trainers: TrainerGroup) async throws {
+  private func save(_ rolloutID: Int, nextStep: Int, _ trainers: TrainerGroup) async throws -> RunCheckpoints.Pending? {
     if let template = configuration.checkpoint.saveHF {
       let path = template.replacingOccurrences(of: "{rollout_id}", with: String(rolloutID))
       let dtype = inputs.model.dtype ?? configuration.backend.resolvedDType.tensorType
       try await trainers.saveHuggingFace(to: URL(fileURLWithPath: path), dtype: dtype)
     }
-    try await checkpoints?.save(rolloutID: rolloutID, nextStep: nextStep, trainers: trainers, source: inputs.source)
+    return try await checkpoints?.startSaving(
+      rolloutID: rolloutID, nextStep: nextStep, trainers: trainers, source: inputs.source,
+      withOptimizer: configuration.checkpoint.savesOptimizer)
+  }
+
+  private func finish(_ saving: inout RunCheckpoints.Pending?, _ trainers: TrainerGroup) async throws {
+    guard let checkpoints, let pending = saving else { return }
+    saving = nil
+    try await checkpoints.finish(pending, trainers: trainers)
   }
 }
 

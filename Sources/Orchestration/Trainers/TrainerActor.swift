@@ -14,7 +14,9 @@ public distributed actor TrainerActor {
 
   private var store: Store?
   private var trainer: PolicyTrainer?
+  private var saving: BackgroundTask<RankContents?>?
   private var folder: HuggingFaceFolder?
+  private var exporter = WeightExporter()
   private var rank = 0
 
   public init(actorSystem: ControlPlane) { self.actorSystem = actorSystem }
@@ -64,14 +66,23 @@ public distributed actor TrainerActor {
 
   public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
     let backend = try started().backend
-    return try WeightSync.exportWeights(
+    return try exporter.export(
       fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: rank == 0,
-      weights: backend.weights(ofUnit:))
+      keepsType: CausalLM.isConstant, weights: backend.weights(ofUnit:))
   }
 
-  /// Writes this rank's part of the training state into a folder that the driver made.
-  public distributed func saveState(into folder: String) throws {
-    try started().backend.saveState(into: URL(fileURLWithPath: folder))
+  public distributed func releaseWeights() { exporter.release() }
+
+  /// Begins to write this rank's part of the training state into a folder that the driver made; training may go on.
+  public distributed func startSaving(into folder: String, withOptimizer: Bool) throws {
+    saving = try started().backend.startSaving(into: URL(fileURLWithPath: folder), withOptimizer: withOptimizer)
+  }
+
+  /// Waits until that is written.
+  public distributed func finishSaving() async throws -> RankContents? {
+    guard let saving else { throw TrainingError("trainer rank \(rank) is not saving") }
+    self.saving = nil
+    return try await saving.value
   }
 
   /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
@@ -80,8 +91,10 @@ public distributed actor TrainerActor {
     let backend = try started().backend
     guard rank == 0 else { return try backend.forEachWeight { _, _ in } }
     let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: dtype)
-    let tensors = model.table.parameters.flatMap(\.pieces).map {
-      TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(dtype), shape: $0.shape)
+    let tensors = model.table.parameters.flatMap { parameter in
+      parameter.pieces.map {
+        TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(parameter.dtype), shape: $0.shape)
+      }
     }
     let writer = try HuggingFaceWriter(
       to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors, copyingFrom: folder)

@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Models
 import Torch
@@ -35,8 +36,18 @@ public struct TrainerGroup: Sendable {
       .sorted { $0.index < $1.index }
   }
 
-  public func saveState(into folder: URL) async throws {
-    _ = try await onAll { try await $1.saveState(into: folder.path) }
+  /// Begins to write the training state; training may go on.
+  public func startSaving(into folder: URL, withOptimizer: Bool) async throws {
+    _ = try await onAll { try await $1.startSaving(into: folder.path, withOptimizer: withOptimizer) }
+  }
+
+  /// Waits until all ranks have written, and describes what they wrote.
+  public func finishSaving(into folder: URL, common: PickleValue) async throws {
+    let contents = try await onAll { try await $1.finishSaving() }.compactMap { $0 }
+    guard !contents.isEmpty else { return }
+    try MegatronFormat.writeCommon(common, to: folder)
+    try MegatronFormat.writeDescription(to: folder)
+    try TorchDistMetadata(merging: contents).write(to: folder)
   }
 
   public func saveHuggingFace(to folder: URL, dtype: DType) async throws {
@@ -62,4 +73,6 @@ struct TrainerWeights: WeightSource {
   func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
     try await withDeadline(nil) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
   }
+
+  func releaseWeights() async throws { try await trainer.releaseWeights() }
 }

@@ -53,6 +53,18 @@ public final class Supervisor: Sendable {
 
   private final class Living: @unchecked Sendable { weak var supervisor: Supervisor? }
 
+  /// The first death of an essential worker that nobody asked for.
+  private var death: WorkerDeath? { state.withLock(\.death) }
+
+  /// What to tell of when `error` came from a worker: the death of the worker that died first, if one did. Those that are
+  /// left may complain of lost connections before the system has told that a process is gone, so that is waited for.
+  public func cause(of error: any Error) async -> any Error {
+    guard let remote = error as? RemoteError, remote.exitCode != 2 else { return death ?? error }
+    let deadline = ContinuousClock.now + .seconds(1)
+    while death == nil, ContinuousClock.now < deadline, (try? await Task.sleep(for: .milliseconds(10))) != nil {}
+    return death ?? error
+  }
+
   private var workers: [Worker] { state.withLock { Array($0.workers.values) } }
 
   // MARK: - Start
@@ -100,7 +112,7 @@ public final class Supervisor: Sendable {
 
   /// The death that came first: of workers that die together, the others die of it.
   private func firstDeath(of workers: [Worker]) async -> WorkerDeath {
-    if let death = state.withLock(\.death) { return death }
+    if let death { return death }
     for worker in workers {
       if case .died(let death) = worker.readiness.value { return death }
     }

@@ -13,6 +13,8 @@ public final class DistributedOptimizer {
   }
 
   public let buffers: [ParameterBuffer]
+  /// What the model computes with besides: weights that are not learned.
+  public let constants: [Parameter]
   /// One a buffer, over its `master`.
   public let optimizers: [AdamW]
   private let options: Options
@@ -32,7 +34,7 @@ public final class DistributedOptimizer {
     var buffers: [ParameterBuffer] = []
     var optimizers: [AdamW] = []
     for (isExpert, isDecayed) in [(false, true), (false, false), (true, true), (true, false)] {
-      let members = parameters.filter { $0.sharing.isExpert == isExpert && decays($0) == isDecayed }
+      let members = parameters.filter { $0.isLearned && $0.sharing.isExpert == isExpert && decays($0) == isDecayed }
       guard !members.isEmpty else { continue }
       let buffer = ParameterBuffer(
         members, group: isExpert ? parallel.expertData : parallel.dataContext, device: parallel.device,
@@ -43,6 +45,8 @@ public final class DistributedOptimizer {
       optimizers.append(AdamW([buffer.master], options: adam))
     }
     (self.buffers, self.optimizers) = (buffers, optimizers)
+    constants = parameters.filter { !$0.isLearned }
+    for constant in constants { constant.tensor = .zeros(constant.shape, dtype: constant.dtype, device: parallel.device) }
     partial = PartialGradients(buffers, group: parallel.tensor)
     self.tied = tied.flatMap { tied in
       buffers.lazy.compactMap { buffer in
@@ -65,6 +69,15 @@ public final class DistributedOptimizer {
         }
       }
     }
+  }
+
+  /// All that the model computes with, in memory that stays in place.
+  public var weights: [Tensor] { buffers.map(\.weights) + constants.map(\.tensor) }
+
+  /// Takes whole fp32 values; `value` is asked for each parameter.
+  public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
+    for buffer in buffers { try buffer.fill(value) }
+    try withoutGradients { for constant in constants { constant.tensor.copy_(try value(constant)) } }
   }
 
   /// One step from the gradients that have added up, which are forgotten then.

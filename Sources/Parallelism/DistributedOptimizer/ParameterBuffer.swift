@@ -56,15 +56,22 @@ public final class ParameterBuffer {
   /// Takes whole fp32 values; `value` is asked for each parameter.
   public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
     try withoutGradients {
-      for (parameter, range) in zip(parameters, ranges) {
-        let flat = try value(parameter).contiguous().view([parameter.count])
-        weights[range].copy_(flat)
-        let overlap = range.clamped(to: ownRange)
-        guard !overlap.isEmpty else { continue }
-        master[overlap.lowerBound - ownRange.lowerBound..<overlap.upperBound - ownRange.lowerBound]
-          .copy_(flat[overlap.lowerBound - range.lowerBound..<overlap.upperBound - range.lowerBound])
+      for (index, parameter) in parameters.enumerated() {
+        let whole = try value(parameter)
+        weights[ranges[index]].copy_(whole.contiguous().view([parameter.count]))
+        keepOwn(whole, at: index, in: master)
       }
     }
+  }
+
+  /// Of a parameter's whole value, keeps what lies in this rank's part of a vector that is spread like `master`.
+  public func keepOwn(_ value: Tensor, at index: Int, in shard: Tensor) {
+    let range = ranges[index]
+    let overlap = range.clamped(to: ownRange)
+    guard !overlap.isEmpty else { return }
+    let flat = value.contiguous().view([range.count])
+    shard[overlap.lowerBound - ownRange.lowerBound..<overlap.upperBound - ownRange.lowerBound]
+      .copy_(flat[overlap.lowerBound - range.lowerBound..<overlap.upperBound - range.lowerBound])
   }
 
   /// This rank's part of the gradients, summed over the ranks.

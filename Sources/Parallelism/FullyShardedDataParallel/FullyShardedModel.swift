@@ -1,7 +1,7 @@
 import Torch
 
-/// A model's weights as sharded units: one for what lies outside the blocks (embedding, final norm, head), which stays
-/// whole through a forward and backward pass, and one a block, whole around its use only.
+/// A model's weights, sharded in parts: what lies outside the blocks (embedding, final norm, head), which stays whole
+/// through forward and backward passes, and each block, whole around its use only.
 ///
 /// While a block computes, the weights of the next one in the pass's direction are on their way; no more than two
 /// blocks' weights are ever gathered. All ranks issue their collectives in the same order.
@@ -17,13 +17,10 @@ public final class FullyShardedModel: BlockRunner {
     public init() {}
   }
 
-  public let root: ShardedUnit
-  public let blocks: [ShardedUnit]
-  /// The ranks that one copy of the weights is spread over, and those that hold the same part of other copies.
-  public let group: ProcessGroup
-  public let replicas: ProcessGroup
+  public let root: ShardedPart
+  public let blocks: [ShardedPart]
+  private let parallel: ParallelContext
   private let checkpointing: Bool
-  private let device: Device
   /// Gradients on their way, those of one unit at most.
   private var reduction: (unit: ShardedUnit, sum: ShardedUnit.Reduction)?
 
@@ -31,23 +28,25 @@ public final class FullyShardedModel: BlockRunner {
   ///   - root: parameters outside the blocks.
   ///   - blocks: parameters of each block, in the order of their use.
   public init(root: [Parameter], blocks: [[Parameter]], options: Options, parallel: ParallelContext) {
-    (group, replicas, device) = (parallel.shard, parallel.replicas, parallel.device)
-    checkpointing = options.gradientCheckpointing
-    func unit(_ parameters: [Parameter]) -> ShardedUnit {
-      ShardedUnit(
-        parameters, group: parallel.shard, device: parallel.device, computeType: options.computeType,
-        offloads: options.offloadsToHost)
-    }
-    (self.root, self.blocks) = (unit(root), blocks.map(unit))
+    (self.parallel, checkpointing) = (parallel, options.gradientCheckpointing)
+    func part(_ parameters: [Parameter]) -> ShardedPart { ShardedPart(parameters, options: options, parallel: parallel) }
+    (self.root, self.blocks) = (part(root), blocks.map(part))
   }
 
-  public var units: [ShardedUnit] { [root] + blocks }
+  public var parts: [ShardedPart] { [root] + blocks }
+  public var units: [ShardedUnit] { parts.flatMap(\.units) }
   /// The trained leaves, in the same order on every rank.
   public var shards: [Tensor] { units.map(\.shard) }
+  /// All that the model computes with, as this rank holds it, in memory that stays in place.
+  public var weights: [Tensor] { shards + parts.flatMap(\.constants).map(\.tensor) }
 
-  /// Told what happens to which unit (0: the root; n: block n − 1), for tests and profiles.
-  package func observe(_ observer: @escaping (_ unit: Int, ShardingStep) -> Void) {
-    for (index, unit) in units.enumerated() { unit.observer = { observer(index, $0) } }
+  public var runsAgain: Bool { checkpointing }
+
+  /// Told what happens to which part (0: the root; n: block n − 1), for tests and profiles.
+  package func observe(_ observer: @escaping (_ part: Int, ShardingStep) -> Void) {
+    for (index, part) in parts.enumerated() {
+      for unit in part.units { unit.observer = { observer(index, $0) } }
+    }
   }
 
   // MARK: Passes
@@ -57,13 +56,13 @@ public final class FullyShardedModel: BlockRunner {
     root.startGather()
     blocks.first?.startGather()
     root.gather()
-    defer { for unit in units { unit.free() } }
+    defer { for part in parts { part.free() } }
     return try body()
   }
 
   /// One forward pass and, inside `body`, its backward. Its gradients are in the shards at the end.
   public func pass<R>(_ body: () throws -> R) rethrows -> R {
-    root.lend { [self] in reduce(root, $0) }
+    root.lend(reduce)
     defer {
       root.reclaim()
       finishReduction()
@@ -73,15 +72,15 @@ public final class FullyShardedModel: BlockRunner {
 
   public func run(_ blocks: Range<Int>, input: Tensor, parameters: [Tensor], body: @escaping (Tensor) -> Tensor) -> Tensor {
     let index = blocks.lowerBound
-    let unit = self.blocks[index]
+    let block = self.blocks[index]
     /// With the block's weights in place, and the next one's under way.
     func inPlace(_ input: Tensor, next: Int) -> Tensor {
       gather(index, next: next)
-      unit.lend { [self] in
-        reduce(unit, $0)
+      block.lend { [self] unit, gradients in
+        reduce(unit, gradients)
         unit.free()
       }
-      defer { unit.reclaim() }
+      defer { block.reclaim() }
       return body(input)
     }
     // The last block of a forward pass is the first of the backward: its weights stay.
@@ -89,14 +88,14 @@ public final class FullyShardedModel: BlockRunner {
     if gradientsEnabled, checkpointing {
       var isForward = true
       defer { isForward = false }
-      return Tensor.checkpoint("CheckpointedBlock", input: input, parameters: [unit.shard]) { input in
-        defer { if isForward, !staysWhole { unit.free() } }
+      return Tensor.checkpoint("CheckpointedBlock", input: input, parameters: block.units.map(\.shard)) { input in
+        defer { if isForward, !staysWhole { block.free() } }
         return inPlace(input, next: isForward ? index + 1 : index - 1)
       }
     }
     let output = inPlace(input, next: index + 1)
-    if !staysWhole { unit.free() }
-    guard gradientsEnabled, unit.copies else { return output }
+    if !staysWhole { block.free() }
+    guard gradientsEnabled else { return output }
     // What autograd has saved of the weights is there again when the backward comes to this block.
     return Tensor.function("GatherAgain", input: output, forward: { output.detached() }) { [self] gradient in
       gather(index, next: index - 1)
@@ -125,9 +124,10 @@ public final class FullyShardedModel: BlockRunner {
 
   /// Sums the gradients over all copies of the weights: once a step, since sums of sums are sums.
   public func reduceOverReplicas() {
-    guard replicas.size > 1 else { return }
+    guard parallel.replicas.size > 1 else { return }
     withoutGradients {
-      let sums = units.map { ($0, $0.startReduction(over: replicas)) }
+      // Divided experts have no copies: they are spread over all ranks that hold the same ones.
+      let sums = units.filter { !$0.holdsDividedExperts }.map { ($0, $0.startReduction(over: parallel.replicas)) }
       for (unit, sum) in sums { if let sum { unit.finishReductionOverReplicas(sum) } }
     }
   }
@@ -135,11 +135,17 @@ public final class FullyShardedModel: BlockRunner {
   /// The norm of all gradients, over all ranks' shards.
   public func gradientNorm() -> Double {
     withoutGradients {
-      let gradients = shards.compactMap(\.grad)
-      guard !gradients.isEmpty else { return 0 }
-      let squares = Tensor.stack(Tensor.foreachNorm(gradients)).square().sum().to(device: device)
-      group.allReduce(squares)
-      return squares.sqrt().item()
+      func squares(_ units: [ShardedUnit]) -> Tensor {
+        let gradients = units.compactMap(\.shard.grad)
+        guard !gradients.isEmpty else { return .zeros([], device: parallel.device) }
+        return Tensor.stack(Tensor.foreachNorm(gradients)).square().sum().to(device: parallel.device)
+      }
+      let total = squares(units.filter { !$0.holdsDividedExperts })
+      parallel.shard.allReduce(total)
+      guard parallel.expert.size > 1 else { return total.sqrt().item() }
+      let ofExperts = squares(units.filter(\.holdsDividedExperts))
+      for group in [parallel.expertData, parallel.expert] { group.allReduce(ofExperts) }
+      return (total + ofExperts).sqrt().item()
     }
   }
 }

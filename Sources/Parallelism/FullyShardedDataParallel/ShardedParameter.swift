@@ -1,12 +1,10 @@
 import Torch
 
-/// How one parameter is split over the ranks of a group, as in FSDP2: by rows, equally many a rank, padded at the end.
-///
-/// Rows run along dimension 0; of stacked matrices (experts) every matrix's rows count, so that few large experts are
-/// split evenly too.
+/// How one parameter is split over the ranks of a group, as in FSDP2: along dimension 0, into equally many rows a rank,
+/// padded at the end.
 public struct ShardedParameter {
   public let parameter: Parameter
-  /// Rows of the whole parameter, and numbers in each.
+  /// The size of dimension 0, and numbers in each row.
   public let rowCount: Int
   public let width: Int
   /// Of each rank, padding included.
@@ -16,8 +14,8 @@ public struct ShardedParameter {
 
   init(_ parameter: Parameter, rankCount: Int, offset: Int) {
     (self.parameter, self.offset) = (parameter, offset)
-    width = parameter.shape.count > 1 ? parameter.shape.last! : 1
-    rowCount = parameter.count / max(width, 1)
+    rowCount = parameter.shape[0]
+    width = parameter.shape.dropFirst().reduce(1, *)
     rowsPerRank = (rowCount + rankCount - 1) / rankCount
   }
 
@@ -29,23 +27,23 @@ public struct ShardedParameter {
     min(rank * rowsPerRank, rowCount)..<min((rank + 1) * rowsPerRank, rowCount)
   }
 
-  /// A rank's rows in a vector laid out as its shard, as a view. `[rows, width]`
+  /// A rank's rows in a vector laid out as its shard, as a view. `[rows, …]`
   func rows(of rank: Int, in shard: Tensor) -> Tensor {
     let count = rows(of: rank).count
-    return shard[offset..<offset + count * width].view([count, width])
+    return shard[offset..<offset + count * width].view([count] + parameter.shape.dropFirst())
   }
 
   /// Views of the same numbers in the whole parameter and in all ranks' shards.
   /// - Parameters:
-  ///   - whole: contiguous, of any shape.
+  ///   - whole: contiguous.
   ///   - shards: `[ranks, shard length]`
   func places(in whole: Tensor, and shards: Tensor) -> [(whole: Tensor, shards: Tensor)] {
     let flat = whole.view([rowCount * width])
     // The first ranks hold rows only, the next one some, the others none.
-    let fullRanks = rowsPerRank == 0 ? 0 : rowCount / rowsPerRank
+    let fullRanks = rowCount / max(rowsPerRank, 1)
     let (split, rest) = (fullRanks * length, rowCount * width - fullRanks * length)
     var places: [(Tensor, Tensor)] = []
-    if fullRanks > 0 {
+    if split > 0 {
       places.append((
         flat[0..<split].view([fullRanks, length]), shards[0..<fullRanks].narrow(1, start: offset, length: length)
       ))

@@ -1,16 +1,18 @@
 import Torch
 
-/// Some parameters of a model, each split over the ranks of a group: what FSDP gathers at once before use and whose
+/// Some learned parameters of a model, each split over the ranks of a group: what FSDP gathers at once before use and whose
 /// gradients it reduce-scatters at once after (Zhao et al., "PyTorch FSDP", 2023; FSDP2's sharding by parameter).
 public final class ShardedUnit {
   public let parameters: [ShardedParameter]
   /// This rank's rows of every parameter, one after another: fp32, trained. Its gradient is summed over the group.
   public let shard: Tensor
+  /// Whether other ranks hold other experts than these.
+  public let holdsDividedExperts: Bool
   let group: ProcessGroup
   private let device: Device
   private let computeType: DType
   /// Whether whole weights have memory of their own; otherwise they are the shard itself.
-  let copies: Bool
+  private let copies: Bool
   /// All whole parameters one after another, in the compute type; without storage while sharded.
   private let memory: Tensor
   /// Each parameter's part of it. Autograd does not notice when they are filled again.
@@ -26,9 +28,13 @@ public final class ShardedUnit {
     case whole
   }
 
-  /// - Parameter offloads: the shard, its gradient and the optimizer stay in host memory.
-  init(_ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType, offloads: Bool) {
+  init(
+    _ parameters: [Parameter], holdsDividedExperts: Bool, options: FullyShardedModel.Options, parallel: ParallelContext
+  ) {
+    let group = holdsDividedExperts ? parallel.expertData : parallel.shard
+    let (device, computeType, offloads) = (parallel.device, options.computeType, options.offloadsToHost)
     (self.group, self.device, self.computeType) = (group, device, computeType)
+    self.holdsDividedExperts = holdsDividedExperts
     var offset = 0
     self.parameters = parameters.map { parameter in
       let sharded = ShardedParameter(parameter, rankCount: group.size, offset: offset)
@@ -50,17 +56,44 @@ public final class ShardedUnit {
     if copies { memory.emptyStorage() }
   }
 
-  public var rank: Int { group.rank }
   /// Elements of a rank's shard.
-  var length: Int { shard.count }
+  private var length: Int { shard.count }
   /// Numbers in the whole parameters.
-  public var count: Int { memory.count }
+  private var count: Int { memory.count }
 
-  /// Bytes that whole weights, and shards on their way to become them, take now.
-  package var gatheredByteCount: Int {
+  /// Bytes that the whole weights, or shards on their way to become them, take now.
+  var gatheredByteCount: Int {
     guard copies else { return 0 }
     if case .gathering(_, let shards) = state { return shards.byteCount }
     return memory.storageByteCount
+  }
+
+  // MARK: Trained values
+
+  /// Fills this rank's rows from whole parameters.
+  func fill(_ value: (Parameter) throws -> Tensor) rethrows {
+    try withoutGradients {
+      for (sharded, rows, values) in rows(in: shard.detached()) where !rows.isEmpty {
+        values.copy_(try value(sharded.parameter)[rows])
+      }
+    }
+  }
+
+  /// This rank's rows of each parameter in a vector laid out as the shard (the weights, a moment), as views.
+  public func rows(in vector: Tensor) -> [(parameter: ShardedParameter, rows: Range<Int>, values: Tensor)] {
+    parameters.map { ($0, $0.rows(of: group.rank), $0.rows(of: group.rank, in: vector)) }
+  }
+
+  /// Each parameter whole and in fp32, on the device.
+  func whole() -> [(Parameter, Tensor)] {
+    withoutGradients {
+      let all = shard.detached().to(device: device).gathered(from: group).view([group.size, length])
+      return parameters.map { sharded in
+        let whole = Tensor.empty(sharded.parameter.shape, device: device)
+        for place in sharded.places(in: whole, and: all) { place.whole.copy_(place.shards) }
+        return (sharded.parameter, whole)
+      }
+    }
   }
 
   // MARK: Gathering

@@ -69,16 +69,33 @@ extension Tensor {
   ///   - received: rows from each rank.
   public func exchangedRows(_ group: ProcessGroup, sent: [Int], received: [Int]) -> Tensor {
     guard group.size > 1 else { return self }
-    func exchange(_ rows: Tensor, _ sent: [Int], _ received: [Int]) -> Tensor {
-      guard rows.isDefined else { return rows }
-      let result = Tensor.empty(
-        [received.reduce(0, +)] + rows.shape.dropFirst(), dtype: rows.dtype, device: rows.device)
-      group.allToAll(rows.contiguous(), into: result, inputSplits: sent, outputSplits: received)
-      return result
+    return Tensor.function("ExchangeRows", input: self, forward: { detached().rowsExchanged(group, sent, received) }) {
+      $0.rowsExchanged(group, received, sent)
     }
-    return Tensor.function("ExchangeRows", input: self, forward: { exchange(detached(), sent, received) }) {
-      exchange($0, received, sent)
+  }
+
+  /// All ranks' rows one after another, of which each rank may have another number, into a region where each rank computes
+  /// a part of every row; the gradient is summed over the ranks.
+  /// - Parameter counts: rows of each rank.
+  public func gatheredRows(_ group: ProcessGroup, counts: [Int]) -> Tensor {
+    guard group.size > 1 else { return self }
+    return Tensor.function("GatherRows", input: self, forward: { detached().rowsGathered(group, counts) }) {
+      $0.rowsSummed(group, counts)
     }
+  }
+
+  /// Out of such a region: partial results are summed, and each rank keeps its rows.
+  public func scatteredRows(_ group: ProcessGroup, counts: [Int]) -> Tensor {
+    guard group.size > 1 else { return self }
+    return Tensor.function("ScatterRows", input: self, forward: { detached().rowsSummed(group, counts) }) {
+      $0.rowsGathered(group, counts)
+    }
+  }
+
+  /// Itself, of the same gradient; where it is differentiated, `loss` is added to what is.
+  public func addingGradient(of loss: Tensor) -> Tensor {
+    let one = Tensor.ones(loss.shape, dtype: loss.dtype, device: loss.device)
+    return Tensor.function("AddLoss", inputs: [self, loss], forward: { [detached()] }) { [$0[0], one] }[0]
   }
 
   // MARK: Without gradients. What failed earlier stays failed: sizes of a failed tensor must not make a good one.
@@ -96,6 +113,25 @@ extension Tensor {
     let all = Tensor.empty([size(0) * group.size] + shape.dropFirst(), dtype: dtype, device: device)
     group.allGather(contiguous(), into: all)
     return all
+  }
+
+  /// Rows by all-to-all, since collectives of equal parts do not take them: as many bytes travel.
+  private func rowsExchanged(_ group: ProcessGroup, _ sent: [Int], _ received: [Int]) -> Tensor {
+    guard isDefined else { return self }
+    let result = Tensor.empty([received.reduce(0, +)] + shape.dropFirst(), dtype: dtype, device: device)
+    group.allToAll(contiguous(), into: result, inputSplits: sent, outputSplits: received)
+    return result
+  }
+
+  private func rowsGathered(_ group: ProcessGroup, _ counts: [Int]) -> Tensor {
+    Tensor.cat(Array(repeating: self, count: group.size))
+      .rowsExchanged(group, Array(repeating: counts[group.rank], count: group.size), counts)
+  }
+
+  private func rowsSummed(_ group: ProcessGroup, _ counts: [Int]) -> Tensor {
+    let own = counts[group.rank]
+    return rowsExchanged(group, counts, Array(repeating: own, count: group.size))
+      .view([group.size, own] + shape.dropFirst()).sum([0])
   }
 
   /// This rank's part, along dimension 0, of the sum over the ranks.

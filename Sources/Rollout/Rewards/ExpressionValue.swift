@@ -1,9 +1,7 @@
-import Foundation
-
 /// The value of a mathematical expression at given values of its variables, or nil for what is not one.
 ///
-/// Knows numbers, + − * / ^, brackets, `\frac`, `\sqrt` (with an index), `pi`, and single letters as variables. Nesting and
-/// length are bounded, so that no text takes long.
+/// Knows numbers, + − * / ^, brackets, `sqrt`, `root(n,x)`, `ln`, `pi`, and single letters as variables; factors may stand
+/// side by side. Nesting and length are bounded, so that no text takes long.
 struct ExpressionValue {
   private static let longest = 300
   private static let deepest = 50
@@ -12,16 +10,16 @@ struct ExpressionValue {
   private var index = 0
   private var depth = 0
   /// The value of a letter.
-  private let variable: (Character) -> Double
+  private let variable: (Character) -> ComplexNumber
 
-  static func of(_ text: String, variable: @escaping (Character) -> Double) -> Double? {
+  static func of(_ text: String, variable: @escaping (Character) -> ComplexNumber) -> ComplexNumber? {
     guard text.count <= longest else { return nil }
     var parser = ExpressionValue(characters: Array(text), variable: variable)
     guard let value = parser.sum(), parser.index == parser.characters.count, value.isFinite else { return nil }
     return value
   }
 
-  private init(characters: [Character], variable: @escaping (Character) -> Double) {
+  private init(characters: [Character], variable: @escaping (Character) -> ComplexNumber) {
     (self.characters, self.variable) = (characters, variable)
   }
 
@@ -33,68 +31,77 @@ struct ExpressionValue {
     return true
   }
 
-  private mutating func sum() -> Double? {
+  private mutating func sum() -> ComplexNumber? {
     depth += 1
     defer { depth -= 1 }
     guard depth <= Self.deepest, var value = product() else { return nil }
     while let sign = next, sign == "+" || sign == "-" {
       index += 1
       guard let term = product() else { return nil }
-      value += sign == "+" ? term : -term
+      value = sign == "+" ? value + term : value - term
     }
     return value
   }
 
-  private mutating func product() -> Double? {
-    if take("-") { return product().map { -$0 } }
-    if take("+") { return product() }
-    guard var value = power() else { return nil }
-    while let sign = next, !"+-)}],".contains(sign) {
-      if sign == "*" || sign == "/" { index += 1 }
-      guard let factor = power() else { return nil }
+  private mutating func product() -> ComplexNumber? {
+    guard var value = signed() else { return nil }
+    while let sign = next, !"+-)],".contains(sign) {
+      let isOperator = sign == "*" || sign == "/"
+      if isOperator { index += 1 }
+      guard let factor = isOperator ? signed() : power() else { return nil }
       value = sign == "/" ? value / factor : value * factor
     }
     return value
   }
 
-  private mutating func power() -> Double? {
-    guard let base = atom() else { return nil }
-    guard take("^") else { return base }
-    let isNegative = take("-")
-    return power().map { pow(base, isNegative ? -$0 : $0) }
+  private mutating func signed() -> ComplexNumber? {
+    var isNegative = false
+    while let sign = next, sign == "-" || sign == "+" {
+      if sign == "-" { isNegative.toggle() }
+      index += 1
+    }
+    return power().map { isNegative ? -$0 : $0 }
   }
 
-  private mutating func atom() -> Double? {
-    if take("\\frac") {
-      guard let a = group(), let b = group() else { return nil }
-      return a / b
+  private mutating func power() -> ComplexNumber? {
+    depth += 1
+    defer { depth -= 1 }
+    guard depth <= Self.deepest, let base = atom() else { return nil }
+    guard take("^") else { return base }
+    let isNegative = take("-")
+    return power().map { base.power(isNegative ? -$0 : $0) }
+  }
+
+  private mutating func atom() -> ComplexNumber? {
+    if take("sqrt") { return argument().map { $0.power(ComplexNumber(0.5)) } }
+    if take("root(") {
+      guard let degree = sum(), take(","), let value = sum(), take(")") else { return nil }
+      return value.power(ComplexNumber(1) / degree)
     }
-    if take("\\sqrt") {
-      var degree = 2.0
-      if take("[") {
-        guard let value = sum(), take("]") else { return nil }
-        degree = value
-      }
-      return group().map { pow($0, 1 / degree) }
-    }
-    if take("sqrt") { return group().map { $0.squareRoot() } }
-    if take("pi") { return .pi }
+    if take("ln") { return argument().map(\.logarithm) }
+    if take("pi") { return ComplexNumber(.pi) }
     guard let first = next else { return nil }
-    if first == "(" || first == "{" || first == "[" { return group() }
-    if first.isASCII, first.isNumber || first == "." {
-      let start = index
-      while let digit = next, digit.isASCII, digit.isNumber || digit == "." { index += 1 }
-      return Double(String(characters[start..<index]))
-    }
-    guard first.isASCII, first.isLetter else { return nil }
+    if first == "(" || first == "[" { return group() }
+    if Self.isDigit(first) { return number() }
+    guard first.isLetter else { return nil }
     index += 1
     return variable(first)
   }
 
-  private mutating func group() -> Double? {
-    guard let open = next, let close = ["(": ")", "{": "}", "[": "]"][open] else { return nil }
-    index += 1
-    guard let value = sum(), take(String(close)) else { return nil }
+  /// What a function is applied to: a group, a number or a letter.
+  private mutating func argument() -> ComplexNumber? { atom() }
+
+  private static func isDigit(_ character: Character) -> Bool { "0123456789.".contains(character) }
+
+  private mutating func number() -> ComplexNumber? {
+    let start = index
+    while let digit = next, Self.isDigit(digit) { index += 1 }
+    return Double(String(characters[start..<index])).map { ComplexNumber($0) }
+  }
+
+  private mutating func group() -> ComplexNumber? {
+    let close = take("(") ? ")" : take("[") ? "]" : ""
+    guard !close.isEmpty, let value = sum(), take(close) else { return nil }
     return value
   }
 }

@@ -64,6 +64,8 @@ struct ErrorMiddleware: RouterMiddleware {
     case let error as JSONError: (.badRequest, "The request body is \(error).")
     case let error as StatusError: (error.status, error.message)
     case let error as HTTPError: (error.status, error.body ?? error.status.reasonPhrase)
+    // Nobody reads this; nginx's status for it keeps it apart in logs.
+    case is ClientGone: (HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"), "The client has gone away.")
     case is CancellationError: (.serviceUnavailable, "The engine stopped before the request was finished.")
     default: (.internalServerError, "\(error)")
     }

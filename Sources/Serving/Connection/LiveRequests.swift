@@ -36,21 +36,37 @@ final class LiveRequests: Sendable {
   func members(of id: String) -> [String] { state.withLock { $0.groups[id] } ?? [id] }
 }
 
-/// Holds the ids of one HTTP request's work as live and aborts them when the client goes away. Ends when released.
+/// Holds the ids of one HTTP request's work as live, and knows when its client goes away. Ends when released, at the
+/// latest.
 final class RequestScope: Sendable {
   private let live: LiveRequests
   private let ids: [String]
   private let groups: [String: [String]]
+  /// Ends when the client goes away.
+  private let presence: AsyncStream<Never>
   private let watch: Connections.Watch
+  private let hasEnded = Atomic(false)
 
   init(_ ids: [String], _ groups: [String: [String]], _ state: ServerState, _ context: ServingContext) throws(InvalidRequest) {
     (live, self.ids, self.groups) = (state.live, ids, groups)
     try state.live.add(ids, groups)
-    let engine = state.engine
-    watch = state.connections.watch(context.channel) {
-      Task { for id in ids { await engine.abort(id) } }
-    }
+    let (presence, end) = AsyncStream.makeStream(of: Never.self)
+    self.presence = presence
+    watch = state.connections.watch(context.channel) { end.finish() }
   }
 
-  deinit { live.remove(ids, groups) }
+  deinit { end() }
+
+  /// Lets the ids be used again.
+  func end() {
+    if !hasEnded.exchange(true, ordering: .relaxed) { live.remove(ids, groups) }
+  }
+
+  /// Returns when the client has gone away, or the task is cancelled. For one task.
+  func clientLeaves() async {
+    for await _ in presence {}
+  }
 }
+
+/// Nobody waits for the answer any more.
+struct ClientGone: Error {}

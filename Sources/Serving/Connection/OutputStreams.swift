@@ -12,16 +12,24 @@ protocol EventWriter: Sendable {
 }
 
 extension ServerState {
-  /// The finished outputs of requests, in their order. When one fails the others are aborted.
-  func outputs(of requests: [GenerateRequest]) async throws -> [GenerateOutput] {
-    try await abortingOnShutdown(requests) {
-      try await withThrowingTaskGroup(of: (Int, GenerateOutput).self) { group in
+  /// The finished outputs of requests, in their order. When one fails, or the client goes away, the others end.
+  func outputs(of requests: [GenerateRequest], _ scope: RequestScope) async throws -> [GenerateOutput] {
+    try await abortingOnShutdown(requests, scope) {
+      try await withThrowingTaskGroup(of: (Int, GenerateOutput)?.self) { group in
         for (i, request) in requests.enumerated() {
           group.addTask { (i, try await engine.generate(request)) }
         }
-        var outputs: [GenerateOutput?] = Array(repeating: nil, count: requests.count)
-        for try await (i, output) in group { outputs[i] = output }
-        return outputs.map { $0! }
+        group.addTask {
+          await scope.clientLeaves()
+          return nil
+        }
+        var outputs: [Int: GenerateOutput] = [:]
+        while outputs.count < requests.count {
+          guard let (i, output) = try await group.next()! else { throw ClientGone() }
+          outputs[i] = output
+        }
+        group.cancelAll()
+        return requests.indices.map { outputs[$0]! }
       }
     }
   }
@@ -31,22 +39,24 @@ extension ServerState {
   func eventStream(_ requests: [GenerateRequest], _ writer: some EventWriter, _ scope: RequestScope) -> Response {
     let body = ResponseBody { body in
       var writer = writer
-      try await write(requests, &writer, to: &body)
-      withExtendedLifetime(scope) {}
+      try await write(requests, &writer, scope, to: &body)
     }
     let headers: HTTPFields = [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache"]
     return Response(status: .ok, headers: headers, body: body)
   }
 
   private func write(
-    _ requests: [GenerateRequest], _ writer: inout some EventWriter, to body: inout any ResponseBodyWriter
+    _ requests: [GenerateRequest], _ writer: inout some EventWriter, _ scope: RequestScope,
+    to body: inout any ResponseBodyWriter
   ) async throws {
     do {
-      try await abortingOnShutdown(requests) {
-        try await forEachUpdate(of: requests.map(engine.stream)) { index, output in
+      try await abortingOnShutdown(requests, scope) {
+        try await forEachUpdate(of: requests.map(engine.stream), scope) { index, output in
           for event in writer.events(index, output) { try await body.write(event: event) }
         }
       }
+      // Before the client knows that this is the end: it may use the ids again at once.
+      scope.end()
       for event in writer.closing() { try await body.write(event: event) }
     } catch {
       let (status, message) = ErrorMiddleware.describe(error)
@@ -63,9 +73,17 @@ extension ServerState {
   }
 
   /// Runs `operation`; when the server is told to stop, aborts the requests, so that stopping waits for no long response.
-  private func abortingOnShutdown<R>(_ requests: [GenerateRequest], _ operation: () async throws -> R) async throws -> R {
+  private func abortingOnShutdown<R>(
+    _ requests: [GenerateRequest], _ scope: RequestScope, _ operation: () async throws -> R
+  ) async throws -> R {
     try await withGracefulShutdownHandler(operation: operation) {
-      Task { for request in requests { await engine.abort(request.id) } }
+      Task { [weak scope] in
+        // Again until they have ended: one may be on its way to the engine still.
+        while scope != nil {
+          for request in requests { await engine.abort(request.id) }
+          try await Task.sleep(for: .milliseconds(50))
+        }
+      }
     }
   }
 }
@@ -82,9 +100,9 @@ extension ResponseBodyWriter {
 }
 
 /// Calls `body` with the updates of all streams, as they come, one at a time. The next update of a stream is asked for when
-/// its last one is dealt with. An error, of a stream or of `body`, ends all streams.
+/// its last one is dealt with. An error, of a stream or of `body`, or a client that goes away ends all streams.
 private func forEachUpdate(
-  of streams: [AsyncThrowingStream<GenerateOutput, any Error>],
+  of streams: [AsyncThrowingStream<GenerateOutput, any Error>], _ scope: RequestScope,
   _ body: (Int, GenerateOutput) async throws -> Void
 ) async throws {
   try await withThrowingTaskGroup(of: (Int, GenerateOutput?).self) { group in
@@ -94,11 +112,20 @@ private func forEachUpdate(
         return (index, try await iterator.next())
       }
     }
-    for index in streams.indices { askNext(index) }
-    while let (index, output) = try await group.next() {
-      guard let output else { continue }
-      try await body(index, output)
-      askNext(index)
+    group.addTask {
+      await scope.clientLeaves()
+      throw ClientGone()
     }
+    for index in streams.indices { askNext(index) }
+    var open = streams.count
+    while open > 0, let (index, output) = try await group.next() {
+      if let output {
+        try await body(index, output)
+        askNext(index)
+      } else {
+        open -= 1
+      }
+    }
+    group.cancelAll()
   }
 }

@@ -22,8 +22,7 @@ extension ServerState {
       let writer = GenerateEvents(encoders: encoders, isBatch: body.isBatch, interval: body.streamInterval)
       return eventStream(body.requests, writer, scope)
     }
-    let outputs = try await outputs(of: body.requests)
-    withExtendedLifetime(scope) {}
+    let outputs = try await outputs(of: body.requests, scope)
     guard body.isBatch else { return Response(jsonBytes: encoders[0].encode(outputs[0])) }
     var json = ByteWriter()
     for i in outputs.indices {

@@ -26,9 +26,7 @@ extension ServerState {
         object: options.streams ? "chat.completion.chunk" : "chat.completion", model: options.model ?? modelName(status)),
       requests: submission.requests, options: options, encoder: encoder, hasLogProbs: logProbs)
     if options.streams { return eventStream(submission.requests, writer, scope) }
-    let answer = writer.answer(try await outputs(of: submission.requests))
-    withExtendedLifetime(scope) {}
-    return Response(json: answer)
+    return Response(json: writer.answer(try await outputs(of: submission.requests, scope)))
   }
 }
 

@@ -24,9 +24,7 @@ extension ServerState {
       requests: submission.requests, options: options, encoder: encoder, hasLogProbs: top != nil,
       echo: echo ? prompts.tokens.map(prompts.text) : nil)
     if options.streams { return eventStream(submission.requests, writer, scope) }
-    let answer = writer.answer(try await outputs(of: submission.requests))
-    withExtendedLifetime(scope) {}
-    return Response(json: answer)
+    return Response(json: writer.answer(try await outputs(of: submission.requests, scope)))
   }
 }
 

@@ -42,6 +42,14 @@ extension BackendConfiguration {
 }
 
 extension ParallelConfiguration {
+  /// What only training has.
+  static let trainingFlags: [Flag<Self>] = [
+    .option("moe-router-load-balancing-type", \.routerBalancing, "what keeps experts equally busy"),
+    .option("moe-aux-loss-coeff", \.balanceCoefficient, "weight of that loss"),
+    .option("moe-z-loss-coeff", \.zLossCoefficient, "weight of the loss that keeps router logits small"),
+    .toggle("use-routing-replay", \.routingReplay, "train with the experts that the log-prob pass chose"),
+  ]
+
   static let flags: [Flag<Self>] = [
     .option("tensor-model-parallel-size", \.tensorParallelSize, "ranks that split each layer's weights"),
     .toggle("sequence-parallel", \.sequenceParallel, "those ranks split the sequence outside attention and feed-forward"),

@@ -55,6 +55,8 @@ extension CheckpointConfiguration {
     .option("load", \.load, "FOLDER", "continue from the last checkpoint in it, if there is one"),
     .option("save", \.save, "FOLDER", "where checkpoints and metrics.jsonl go"),
     .option("save-interval", \.saveInterval, "rollouts between checkpoints; default only the last"),
+    .toggle("async-save", \.asyncSave, "train on while a checkpoint is written"),
+    .toggle("no-save-optim", \.savesOptimizer, sets: false, "leave the optimizer's state out of checkpoints"),
     .option("save-hf", \.saveHF, "FOLDER", "Hugging Face folder with each checkpoint; {rollout_id} is replaced"),
   ]
 }

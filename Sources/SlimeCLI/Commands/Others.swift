@@ -18,15 +18,25 @@ extension Command {
   static let bench = Command(
     name: "bench", summary: "time a part of the system",
     usage: "slime bench SUBJECT [flags]",
+    notes: benchSubjects,
     flags: FlagSet<BenchConfiguration>(
       [
+        ("Bench", [.toggle("json", \.json, "print JSON")]),
         (
-          "Bench",
+          "Tokenizer",
           [
-            .toggle("json", \.json, "print JSON")
+            .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "folder with the tokenizer.json to time"),
+            .list("text", \.texts, "FILE", "texts to time beside generated ones"),
+            .option("python", \.python, "FILE", "interpreter with the package tokenizers, to compare with"),
           ]
-        )
+        ),
       ], positional: .option("subject", \.subject, "what to time")), configuration: BenchConfiguration(), Run.bench)
+
+  static let benchSubjects = """
+    subjects:
+      ops        calls of operators from Swift, beside the same calls from C++
+      tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
+    """
 
   /// A process that a driver starts.
   static let worker = Command(

@@ -9,7 +9,7 @@ extension TrainConfiguration {
         BackendConfiguration.computeFlags.map { $0.lifted(\.backend) }
           + (ClusterConfiguration.trainerFlags + ClusterConfiguration.rolloutFlags).map { $0.lifted(\.cluster) }
       ),
-      ("Parallelism", ParallelConfiguration.flags.map { $0.lifted(\.backend.parallel) }),
+      ("Parallelism", (ParallelConfiguration.flags + ParallelConfiguration.trainingFlags).map { $0.lifted(\.backend.parallel) }),
       ("Data", DataConfiguration.flags.map { $0.lifted(\.data) }),
       ("Rollout", SamplingConfiguration.flags.map { $0.lifted(\.rollout) }),
       (

@@ -68,6 +68,7 @@ extension TrainBackendKind: FlagValue {}
 extension ComputeDevice: FlagValue {}
 extension RecomputeGranularity: FlagValue {}
 extension RecomputeMethod: FlagValue {}
+extension RouterBalancing: FlagValue {}
 extension SequenceLayout.Format: FlagValue {}
 extension ComputeDType: FlagValue {}
 extension DistributedBackend: FlagValue {}

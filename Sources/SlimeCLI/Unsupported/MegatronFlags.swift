@@ -51,12 +51,12 @@ extension UnsupportedGroup {
       "use-gated-attention", "window-size", "window-attn-skip-freq", "softmax-type", "no-rope-freq", "tokenizer-type",
       "tokenizer-model", "vocab-file", "merge-file", "kv-channels-value",
     ]),
-    megatron("there are no mixtures of experts yet; leave it out", [
-      "moe-layer-freq", "moe-grouped-gemm", "moe-permute-fusion", "moe-router-score-function", "moe-router-pre-softmax",
-      "moe-router-dtype", "moe-router-load-balancing-type", .accept("moe-aux-loss-coeff", "0"), "moe-router-bias-update-rate",
+    megatron("the router is described by config.json, and no token is dropped; leave it out", [
+      "moe-layer-freq", .accept(switch: "moe-grouped-gemm"), .accept(switch: "moe-permute-fusion"), "moe-router-score-function", "moe-router-pre-softmax",
+      .accept("moe-router-dtype", "fp32"), .accept("moe-router-bias-update-rate", "0"),
       "moe-router-enable-expert-bias", "moe-router-topk-scaling-factor", "moe-router-group-topk", "moe-router-num-groups",
-      "moe-token-dispatcher-type", "moe-enable-deepep", "moe-flex-dispatcher-backend", "moe-shared-expert-overlap",
-      "moe-shared-expert-gate", "moe-token-drop-policy", "moe-expert-capacity-factor", "moe-z-loss-coeff",
+      .accept("moe-token-dispatcher-type", "alltoall"), "moe-enable-deepep", "moe-flex-dispatcher-backend", "moe-shared-expert-overlap",
+      "moe-shared-expert-gate", "moe-token-drop-policy", "moe-expert-capacity-factor",
       "moe-router-padding-for-fp8", "moe-use-legacy-grouped-gemm", "moe-input-jitter-eps",
     ]),
     megatron("--load continues the last checkpoint with its optimizer; leave it out", [

@@ -51,7 +51,6 @@ extension UnsupportedGroup {
     .init("slime", "the reference is a Hugging Face folder that stays as it is; leave it out", [
       "ref-ckpt-step", "ref-update-interval",
     ]),
-    .init("slime", "checkpoints are whole and written before the next rollout; leave it out", ["async-save", "no-save-optim"]),
     .init("slime", "--advantage-estimator ppo, which has a critic, does not exist yet; leave it out", [
       .accept("num-critic-only-steps", "0"), .accept("value-clip", "0.2"), .accept("lambd", "1"), "critic-load",
       "critic-save", "critic-lr", "critic-lr-warmup-iters", "critic-num-nodes", "critic-num-gpus-per-node",
@@ -66,7 +65,7 @@ extension UnsupportedGroup {
       "reset-optimizer-states", "use-stateless-adam",
     ]),
     .init("slime", "there are no mixtures of experts yet; leave it out", [
-      "use-routing-replay", "use-rollout-routing-replay",
+      "use-rollout-routing-replay",
     ]),
     .init("slime", "there is no distillation from a teacher yet; leave it out", [
       "use-opd", "opd-type", .accept("opd-kl-coef", "1"), "opd-teacher-load", "opd-teacher-ckpt-step",
@@ -95,7 +94,7 @@ extension UnsupportedGroup {
     .init("slime", "it belongs to the megatron backend; leave it out", [
       "megatron-config-path", "megatron-deepgemm-forward-layers", "megatron-deepgemm-forward-modules",
       "megatron-deepgemm-moe-forward-layers", "megatron-deepgemm-moe-forward-modules", "megatron-to-hf-mode",
-      .accept("qkv-format", "thd"), "train-memory-margin-bytes", "disable-weights-backuper",
+      "train-memory-margin-bytes", "disable-weights-backuper",
     ]),
     .init("slime", "batch sizes are fixed by --global-batch-size; leave it out", [
       "use-dynamic-global-batch-size", "disable-rollout-trim-samples",

@@ -63,14 +63,21 @@ public final class Parameter {
   public let pieces: [ParameterPiece]
   public let initializer: Initializer
   public let sharing: WeightSharing
+  /// Whether training changes it. What it does not change gets no gradient and no optimizer state.
+  public let isLearned: Bool
+  /// The type that the model computes with it in.
+  public let dtype: DType
   /// The shape of this rank's part.
   public let shape: [Int]
   /// The weight as the forward pass uses it. It starts without memory (`Device.meta`); whoever holds the model gives it
   /// memory, and FSDP exchanges it around each use.
   public var tensor: Tensor
 
-  init(name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing, dtype: DType) {
+  init(
+    name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing, isLearned: Bool, dtype: DType
+  ) {
     (self.name, self.pieces, self.initializer, self.sharing) = (name, pieces, initializer, sharing)
+    (self.isLearned, self.dtype) = (isLearned, dtype)
     var shape = pieces[0].localShape
     for piece in pieces.dropFirst() {
       precondition(piece.localShape.dropFirst() == shape.dropFirst(), "the pieces of \(name) do not fit together")

@@ -1,9 +1,7 @@
 /// The flat, ordered table of a model's weights. Its order is the same on every rank.
 public final class ParameterTable {
   public private(set) var parameters: [Parameter] = []
-  /// Tensors that belong to the model but are not learned, by name.
-  public private(set) var buffers: [(name: String, tensor: Tensor)] = []
-  /// Of the weights.
+  /// Of the learned weights.
   public let dtype: DType
 
   public init(dtype: DType = .float32) { self.dtype = dtype }
@@ -12,8 +10,6 @@ public final class ParameterTable {
     precondition(!parameters.contains { $0.name == parameter.name }, "two parameters named \(parameter.name)")
     parameters.append(parameter)
   }
-
-  fileprivate func addBuffer(_ name: String, _ tensor: Tensor) { buffers.append((name, tensor)) }
 
   public subscript(name: String) -> Parameter? { parameters.first { $0.name == name } }
 }
@@ -35,11 +31,14 @@ public struct ParameterScope {
   public func name(_ name: String) -> String { self(name).path }
 
   /// Registers a weight made of `pieces`.
+  /// - Parameter isLearned: false: a constant of the checkpoint, kept in fp32.
   public func parameter(
-    _ name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing = WeightSharing()
+    _ name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing = WeightSharing(),
+    isLearned: Bool = true
   ) -> Parameter {
     let parameter = Parameter(
-      name: self.name(name), pieces: pieces, initializer: initializer, sharing: sharing, dtype: table.dtype)
+      name: self.name(name), pieces: pieces, initializer: initializer, sharing: sharing, isLearned: isLearned,
+      dtype: isLearned ? table.dtype : .float32)
     table.add(parameter)
     return parameter
   }
@@ -47,12 +46,10 @@ public struct ParameterScope {
   /// Registers a weight that a checkpoint holds under its own name.
   public func parameter(
     _ name: String, shape: [Int], slice: ParameterPiece.Slice? = nil, initializer: Initializer,
-    sharing: WeightSharing = WeightSharing()
+    sharing: WeightSharing = WeightSharing(), isLearned: Bool = true
   ) -> Parameter {
     parameter(
       name, pieces: [ParameterPiece(self.name(name), shape: shape, slice: slice)], initializer: initializer,
-      sharing: sharing)
+      sharing: sharing, isLearned: isLearned)
   }
-
-  public func buffer(_ name: String, _ tensor: Tensor) { table.addBuffer(self.name(name), tensor) }
 }

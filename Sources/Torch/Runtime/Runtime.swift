@@ -50,6 +50,14 @@ public enum Runtime {
 
   public static var cudaDeviceCount: Int { Int(ct_cuda_device_count()) }
 
+  /// The version of the CUDA runtime that `openCUDA()` opened, as `13.0`.
+  public static var cudaVersion: String? {
+    guard let symbol = dlsym(nil, "cudaRuntimeGetVersion") else { return nil }
+    var number: Int32 = 0
+    let status = unsafeBitCast(symbol, to: (@convention(c) (UnsafeMutablePointer<Int32>) -> Int32).self)(&number)
+    return status == 0 ? "\(number / 1000).\(number % 1000 / 10)" : nil
+  }
+
   /// Waits until everything queued on the device is done.
   public static func synchronize(_ device: Device) {
     guard device.kind == .cuda else { return }

@@ -30,9 +30,9 @@ extension Tensor {
 
   /// cuDNN's attention, differentiable: CUDA, bf16 or fp16 (`aten::_scaled_dot_product_cudnn_attention`).
   /// - Parameter value: `[B, keyValueHeads, T, d]` as the key; the query is `[B, heads, T, d]`.
-  public func cudnnAttention(_ key: Tensor, value: Tensor, isCausal: Bool) -> Tensor {
+  public func cudnnAttention(_ key: Tensor, value: Tensor, isCausal: Bool, scale: Double) -> Tensor {
     defer { withExtendedLifetime((self, key, value)) {} }
-    return Tensor(owned: ct_cudnn_attention(handle, key.handle, value.handle, isCausal))
+    return Tensor(owned: ct_cudnn_attention(handle, key.handle, value.handle, isCausal, scale))
   }
 
   /// Rows `range` of dimension 0.

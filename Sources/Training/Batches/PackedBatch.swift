@@ -14,8 +14,13 @@ public struct PackedBatch {
   public let targets: Tensor
   /// Which response token each of them is: its sample, counted in the pack, and its place in the response.
   let predicted: [(sample: Int, place: Int)]
-  /// Response tokens of each sample, on all ranks together.
+  /// Response tokens of each sample, on all ranks together, and all of its tokens.
   let responseLengths: [Int]
+  private let sequenceLengths: [Int]
+  /// Which experts the trained model's tokens go to: noted in the first pass, repeated in the others; nil: chosen anew.
+  var routing: RoutingRecord?
+  /// What routers add to the loss of a training pass.
+  var routerLosses: RouterLosses?
 
   public var tokenCount: Int { lengths.reduce(0, +) }
 
@@ -24,6 +29,7 @@ public struct PackedBatch {
     _ sequences: [(tokens: ArraySlice<Int32>, responseLength: Int)], layout: SequenceLayout = SequenceLayout(), device: Device
   ) {
     responseLengths = sequences.map(\.responseLength)
+    sequenceLengths = sequences.map(\.tokens.count)
     let longest = sequences.map(\.tokens.count).max() ?? 0
     var lengths: [Int] = []
     var (tokens, positions, predicting, targets) = ([Int](), [Int](), [Int](), [Int]())
@@ -60,13 +66,24 @@ public struct PackedBatch {
   }
 
   /// What a forward pass over the pack is given.
+  /// - Parameter isTraining: whether the pass is of the trained model's loss.
   func context(
-    _ parallel: ParallelContext, runner: any BlockRunner, implementation: AttentionImplementation,
-    recomputesAttention: Bool = false
+    _ parallel: ParallelContext, policy: Policy = .actor, isTraining: Bool, runner: any BlockRunner,
+    implementation: AttentionImplementation, recomputesAttention: Bool = false
   ) -> ForwardContext {
     let attention = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
     return ForwardContext(
-      positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner)
+      positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
+      routing: policy == .actor ? routing : nil, routerLosses: isTraining ? routerLosses : nil)
+  }
+
+  /// Room for the routers' losses in a step of this size.
+  func losses(
+    _ coefficients: RouterLosses.Coefficients, _ step: RouterLosses.StepSize, _ parallel: ParallelContext
+  ) -> RouterLosses {
+    RouterLosses(
+      coefficients, localLengths: lengths, positions: positions, sequenceLengths: sequenceLengths, step: step,
+      parallel: parallel)
   }
 
   /// Samples of a batch, by their places in it.

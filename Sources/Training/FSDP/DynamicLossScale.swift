@@ -1,7 +1,7 @@
 /// What the loss is multiplied by so that fp16 can hold its gradients: smaller after an overflow, larger after many
 /// steps without (Micikevicius et al., "Mixed Precision Training", 2018; the rules and numbers are those of PyTorch's
 /// `GradScaler`).
-public struct DynamicLossScale: Sendable, Equatable, Codable {
+public struct DynamicLossScale: Sendable, Equatable {
   public struct Options: Sendable, Equatable, Codable {
     public var initial = 65536.0
     public var growthFactor = 2.0
@@ -21,6 +21,10 @@ public struct DynamicLossScale: Sendable, Equatable, Codable {
   public private(set) var skippedSteps = 0
 
   public init(_ options: Options) { scale = options.initial }
+
+  init(scale: Double, goodSteps: Int, skippedSteps: Int) {
+    (self.scale, self.goodSteps, self.skippedSteps) = (scale, goodSteps, skippedSteps)
+  }
 
   /// Learns whether a step's gradients were finite.
   public mutating func update(isFinite: Bool, _ options: Options) {

@@ -1,99 +1,126 @@
 import Checkpoints
 import Foundation
-import JSON
 import Models
 import Parallelism
 import Torch
 
-// The training state on disk: each rank of one copy of the weights writes its rows of every parameter and of its moments,
-// under the parameter's name, so nothing is gathered; any number of ranks can read them back.
+// The training state as a checkpoint of PyTorch's `torch.distributed.checkpoint`, under the names of the Hugging Face
+// checkpoint: each rank writes the rows that it holds, so nothing is gathered, and any number of ranks can read theirs.
 extension FSDPBackend {
-  public var weightUnitSizes: [Int] { actor.sharded.units.map(\.count) }
+  private static let stateName = "slime.trainer"
 
-  public func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)] {
-    try catchingTorchErrors {
-      actor.sharded.units[index].whole(on: parallel.device).flatMap { checkpointTensors($0, $1) }
-    }
+  /// Some rows of a checkpoint tensor, and where their values are on this rank.
+  private struct Piece {
+    let name: String
+    let globalShape: [Int]
+    let box: TensorBox
+    let values: Tensor
   }
 
-  private static func shardFile(_ rank: Int, of size: Int) -> String {
-    String(format: "shard-%05d-of-%05d.safetensors", rank + 1, size)
-  }
-
-  /// This rank's part of the state.
-  private var parts: [(name: String, parameter: ShardedParameter, rows: Range<Int>, values: Tensor)] {
-    actor.sharded.units.enumerated().flatMap { index, unit in
-      [
-        ("weight", unit.shard.detached()), ("first_moment", optimizer.firstMoments[index]),
-        ("second_moment", optimizer.secondMoments[index]),
-      ].flatMap { kind, vector in
-        unit.rows(in: vector).map { ("\(kind).\($0.parameter.parameter.name)", $0.parameter, $0.rows, $0.values) }
+  /// What this rank holds of a unit's parameters in a vector laid out as its shard.
+  private func pieces(_ unit: ShardedUnit, _ vector: Tensor) -> [Piece] {
+    unit.rows(in: vector).flatMap { sharded, own, values in
+      sharded.parameter.rows.compactMap { piece, rows in
+        let common = rows.clamped(to: own)
+        guard !common.isEmpty else { return nil }
+        let box = TensorBox(
+          offsets: [common.lowerBound - rows.lowerBound] + piece.shape.dropFirst().map { _ in 0 },
+          sizes: [common.count] + piece.shape.dropFirst())
+        let first = common.lowerBound - own.lowerBound
+        return Piece(
+          name: piece.checkpointName, globalShape: piece.shape, box: box, values: values[first..<first + common.count])
       }
     }
   }
 
-  public func saveState(into folder: URL) throws {
-    let group = actor.sharded.group
-    guard actor.sharded.replicas.rank == 0 else { return }
+  /// The optimizer's vectors of a unit, by what stands before the names.
+  private func moments(_ index: Int) -> [(prefix: String, vector: Tensor)] {
+    [
+      ("optimizer.state.exp_avg.", optimizer.firstMoments[index]),
+      ("optimizer.state.exp_avg_sq.", optimizer.secondMoments[index]),
+    ]
+  }
+
+  public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
+    let staged = try StagedItems(copying: state(withOptimizer: withOptimizer))
+    let rank = parallel.rank
+    return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
+  }
+
+  private func state(withOptimizer: Bool) throws -> [SaveItem] {
     try catchingTorchErrors {
-      try SafetensorsWriter.write(
-        to: folder.appendingPathComponent(Self.shardFile(group.rank, of: group.size)),
-        tensors: parts.filter { !$0.rows.isEmpty }.map { TensorSource($0.name, $0.values) })
-      guard group.rank == 0 else { return }
-      var state = JSONObject([
-        ("backend", "fsdp"), ("shards", .int(group.size)), ("optimizer_steps", .int(stepCount)),
-        ("adam_steps", .int(Int(optimizer.steps[0].item()))),
-      ])
-      if let lossScale { state["loss_scale"] = try JSONValue(parsing: JSONEncoder().encode(lossScale)) }
-      try writeAtomically(JSONValue.object(state).data(.indented(2)), to: folder.appendingPathComponent("trainer.json"))
+      var items: [SaveItem] = []
+      for (index, unit) in actor.sharded.units.enumerated() where unit.holdsDividedExperts || parallel.replicas.rank == 0 {
+        let vectors = [("", unit.shard.detached())] + (withOptimizer ? moments(index) : [])
+        for (prefix, vector) in vectors {
+          items += pieces(unit, vector).map {
+            .shard(prefix + $0.name, globalShape: $0.globalShape, offsets: $0.box.offsets, $0.values)
+          }
+        }
+      }
+      guard parallel.rank == 0 else { return items }
+      for constant in constants {
+        items += checkpointTensors(constant, constant.tensor).map { .tensor($0.name, $0.tensor) }
+      }
+      var trainer: [(PickleValue, PickleValue)] = [
+        ("backend", "fsdp"), ("optimizer_steps", .int(stepCount)), ("adam_steps", .int(Int(optimizer.steps[0].item()))),
+        ("has_optimizer", .bool(withOptimizer)),
+      ]
+      if let lossScale { trainer.append(("loss_scale", lossScale.saved)) }
+      let state = PickleValue.dictionary(trainer.map { PicklePair($0.0, $0.1) })
+      return items + [try .value(Self.stateName, state)]
     }
   }
 
+  private var constants: [Parameter] { actor.sharded.parts.flatMap(\.constants) }
+
   public func loadState(from folder: URL) throws {
-    let file = folder.appendingPathComponent("trainer.json")
-    let state = try JSONValue(parsing: try Data(contentsOf: file))
-    guard state["backend"]?.string == "fsdp", let size = state["shards"]?.int, let steps = state["optimizer_steps"]?.int,
-      let adamSteps = state["adam_steps"]?.int
-    else {
-      throw TrainingError("\(file.path) is not the state of an FSDP trainer; give another --load folder")
+    let reader = try TorchDistReader(folder)
+    let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
+    guard let state, state["backend"]?.string == "fsdp", let steps = state["optimizer_steps"]?.int else {
+      throw TrainingError("\(folder.path) is not the state of an FSDP trainer; give another --load folder")
     }
-    // A run that was not in fp16 has none.
-    if lossScale != nil, let saved = state["loss_scale"] {
-      lossScale = try JSONDecoder().decode(DynamicLossScale.self, from: saved.data())
+    let known = Set(actor.undivided.parameters.flatMap(\.pieces).map(\.checkpointName))
+    if let other = reader.metadata.tensors.map(\.name).first(where: { !$0.hasPrefix("optimizer.") && !known.contains($0) }) {
+      throw TrainingError("\(folder.path) holds '\(other)', which this model does not have; give another --load folder")
     }
-    let files = try (0..<size).map { try SafetensorsFile(folder.appendingPathComponent(Self.shardFile($0, of: size))) }
+    func read(_ prefix: String, _ pieces: [Piece]) throws {
+      for piece in pieces {
+        try reader.check(prefix + piece.name, shape: piece.globalShape)
+        piece.values.copy_(try reader.tensor(prefix + piece.name, piece.box))
+      }
+    }
+    let adamSteps = state["has_optimizer"]?.bool == true ? state["adam_steps"]?.int : nil
     try catchingTorchErrors {
       try withoutGradients {
-        for part in parts { try read(part.name, part.parameter, part.rows, into: part.values, from: files) }
-        for step in optimizer.steps { step.fill_(Double(adamSteps)) }
+        for (index, unit) in actor.sharded.units.enumerated() {
+          try read("", pieces(unit, unit.shard.detached()))
+          guard let adamSteps else { continue }
+          for (prefix, vector) in moments(index) { try read(prefix, pieces(unit, vector)) }
+          optimizer.steps[index].fill_(Double(adamSteps))
+        }
+        for constant in constants {
+          for (name, values) in checkpointTensors(constant, constant.tensor) {
+            try reader.check(name, shape: values.shape)
+            values.copy_(try reader.tensor(name))
+          }
+        }
       }
     }
     stepCount = steps
+    // A run that was not in fp16 had none.
+    if lossScale != nil, let saved = state["loss_scale"].flatMap(DynamicLossScale.init(saved:)) { lossScale = saved }
+  }
+}
+
+extension DynamicLossScale {
+  fileprivate var saved: PickleValue {
+    ["scale": .double(scale), "good_steps": .int(goodSteps), "skipped_steps": .int(skippedSteps)]
   }
 
-  /// Reads rows that lie one after another in the files of other ranks.
-  private func read(
-    _ name: String, _ parameter: ShardedParameter, _ rows: Range<Int>, into values: Tensor, from files: [SafetensorsFile]
-  ) throws {
-    var start = 0
-    for file in files {
-      // A rank without rows wrote none.
-      guard let saved = file[name] else { continue }
-      guard saved.shape.count == 2, saved.shape[1] == parameter.width else {
-        throw TrainingError("\(file.url.path) has \(name) of shape \(saved.shape), but this model has rows of \(parameter.width)")
-      }
-      let range = start..<start + saved.shape[0]
-      let overlap = rows.clamped(to: range)
-      if !overlap.isEmpty {
-        values[overlap.lowerBound - rows.lowerBound..<overlap.upperBound - rows.lowerBound]
-          .copy_(try file.tensor(name)[overlap.lowerBound - range.lowerBound..<overlap.upperBound - range.lowerBound])
-      }
-      start = range.upperBound
-    }
-    guard start == parameter.rowCount else {
-      throw TrainingError(
-        "the files in \(files[0].url.deletingLastPathComponent().path) have \(start) rows of \(name), but this model has "
-          + "\(parameter.rowCount); give the --load folder of the same model")
-    }
+  fileprivate init?(saved: PickleValue) {
+    guard let scale = saved["scale"]?.double, let good = saved["good_steps"]?.int, let skipped = saved["skipped_steps"]?.int
+    else { return nil }
+    self.init(scale: scale, goodSteps: good, skippedSteps: skipped)
   }
 }

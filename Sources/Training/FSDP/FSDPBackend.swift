@@ -31,7 +31,7 @@ public final class FSDPBackend: TrainBackend {
     let configuration = try ModelRegistry.configuration(of: folder)
     let actor = try catchingTorchErrors { try FullyShardedCausalLM(configuration, options: options, parallel: parallel) }
     self.actor = actor
-    policies = PolicyWeights(actor.sharded.shards)
+    policies = PolicyWeights(actor.sharded.weights)
     optimizer = AdamW(actor.sharded.shards, options: options.optimizer)
     lossScale = options.computeType == .float16 ? DynamicLossScale(options.fsdp.lossScale) : nil
     if options.needsReference {
@@ -45,7 +45,7 @@ public final class FSDPBackend: TrainBackend {
     for (flag, size) in [
       ("--tensor-model-parallel-size", layout.tensorParallelSize),
       ("--pipeline-model-parallel-size", layout.pipelineParallelSize),
-      ("--expert-model-parallel-size", layout.expertParallelSize),
+      ("--expert-tensor-parallel-size", layout.expertTensorParallelSize),
     ] where size > 1 {
       throw TrainingError("\(flag) \(size) belongs to --train-backend megatron; add it, or leave the size out")
     }
@@ -60,7 +60,7 @@ public final class FSDPBackend: TrainBackend {
       try actor.sharded.withRoot {
         for (index, pack) in packs.enumerated() {
           let statistics = withoutGradients {
-            actor.sharded.pass { actor.statistics(pack, temperature: temperature) }
+            actor.sharded.pass { actor.statistics(pack, policy: policy, isTraining: false, temperature: temperature) }
           }
           try collect(index, statistics)
         }
@@ -74,7 +74,8 @@ public final class FSDPBackend: TrainBackend {
     actor.sharded.withRoot {
       for (index, pack) in packs.enumerated() {
         actor.sharded.pass {
-          let loss = loss(index, actor.statistics(pack, temperature: temperature))
+          let loss = loss(
+            index, actor.statistics(pack, policy: .actor, isTraining: true, temperature: temperature))
           (lossScale.map { loss * $0.scale } ?? loss).backward()
         }
       }

@@ -7,6 +7,8 @@ import Torch
 final class FullyShardedCausalLM {
   let model: CausalLM
   let sharded: FullyShardedModel
+  /// What a rank that holds all experts would have; where they are not divided, what each has.
+  let undivided: ParameterTable
   private let parallel: ParallelContext
   private let attention: AttentionImplementation
 
@@ -18,6 +20,10 @@ final class FullyShardedCausalLM {
     sharding.computeType = options.computeType
     sharding.gradientCheckpointing = options.gradientCheckpointing
     sharding.offloadsToHost = options.fsdp.offloadsToHost
+    undivided = parallel.expert.size == 1
+      ? model.table
+      : try CausalLM(
+        configuration, parallel: .imagined(ParallelLayout(worldSize: 1), rank: 0), dtype: options.computeType).table
     let parameters = model.parametersByBlock
     sharded = FullyShardedModel(root: parameters.root, blocks: parameters.blocks, options: sharding, parallel: parallel)
   }
@@ -25,12 +31,13 @@ final class FullyShardedCausalLM {
   /// Takes the weights of a Hugging Face folder; a rank reads what its shards hold.
   func load(_ folder: HuggingFaceFolder) throws {
     let loader = try WeightLoader(folder, for: model)
-    for unit in sharded.units { try unit.fill { try loader.tensor($0, dtype: .float32) } }
+    for part in sharded.parts { try part.fill { try loader.tensor($0, dtype: .float32) } }
   }
 
   /// Statistics of the response tokens, inside a pass of `sharded`.
-  func statistics(_ pack: PackedBatch, temperature: Double) -> TokenStatistics {
-    let context = pack.context(parallel, runner: sharded, implementation: attention)
+  func statistics(_ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double) -> TokenStatistics {
+    let context = pack.context(
+      parallel, policy: policy, isTraining: isTraining, runner: sharded, implementation: attention)
     let hidden = model.hidden(pack.tokens, context)
     return model.statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }

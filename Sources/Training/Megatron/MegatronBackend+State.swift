@@ -1,11 +1,113 @@
+import Checkpoints
 import Foundation
+import Models
+import Parallelism
+import Torch
 
+// The training state as a torch_dist checkpoint: every rank writes boxes of tensors that do not depend on the layout, so
+// that any layout can read its own.
 extension MegatronBackend {
-  public func saveState(into folder: URL) throws {
-    throw TrainingError("--save is not supported yet by --train-backend megatron; use --save-hf")
+  private static let stateName = "slime.trainer"
+
+  /// The flat vectors of a buffer, by what stands before their keys.
+  private func shards(_ index: Int) -> [(prefix: String, shard: Tensor)] {
+    let (buffer, adam) = (optimizer.buffers[index], optimizer.optimizers[index])
+    return [
+      ("optimizer.state.fp32_param.", buffer.master), ("optimizer.state.exp_avg.", adam.firstMoments[0]),
+      ("optimizer.state.exp_avg_sq.", adam.secondMoments[0]),
+    ]
+  }
+
+  public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
+    let staged = try StagedItems(copying: state(withOptimizer: withOptimizer))
+    let rank = parallel.rank
+    return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
+  }
+
+  private func state(withOptimizer: Bool) throws -> [SaveItem] {
+    try catchingTorchErrors {
+      try withoutGradients {
+        var items: [SaveItem] = []
+        for (index, buffer) in optimizer.buffers.enumerated() {
+          add("", buffer.weights, of: buffer, to: &items)
+          guard withOptimizer else { continue }
+          for (prefix, shard) in shards(index) { add(prefix, buffer.whole(shard), of: buffer, to: &items) }
+        }
+        for constant in optimizer.constants where parallel.coordinates.data == 0 && parallel.coordinates.context == 0 {
+          add("", constant, constant.tensor, to: &items)
+        }
+        if parallel.rank == 0 {
+          let steps = optimizer.optimizers.map { Int($0.steps[0].item()) }
+          items.append(
+            try .value(
+              Self.stateName,
+              ["optimizer_steps": .int(stepCount), "adam_steps": .int(steps.max() ?? 0), "has_optimizer": .bool(withOptimizer)]))
+        }
+        return items
+      }
+    }
+  }
+
+  /// This rank's share of a buffer's weights: of what ranks hold alike, each writes some.
+  private func add(_ prefix: String, _ flat: Tensor, of buffer: ParameterBuffer, to items: inout [SaveItem]) {
+    for (index, parameter) in buffer.parameters.enumerated()
+    where index % buffer.group.size == buffer.group.rank && !isCopy(parameter) {
+      add(prefix, parameter, flat[buffer.ranges[index]].view(parameter.shape), to: &items)
+    }
+  }
+
+  /// This rank's slices of a parameter; of slices that several tensor-parallel ranks hold, the first of them writes.
+  private func add(_ prefix: String, _ parameter: Parameter, _ value: Tensor, to items: inout [SaveItem]) {
+    let group = parameter.sharing.isExpert ? parallel.expertTensor : parallel.tensor
+    for (piece, rows) in parameter.rows where group.rank % (group.size / (piece.slice?.count ?? 1)) == 0 {
+      for part in names.parts(piece) {
+        items.append(
+          .shard(
+            prefix + part.key, globalShape: part.globalShape, offsets: part.box.offsets,
+            value[rows][part.rows].reshape(part.box.sizes)))
+      }
+    }
+  }
+
+  private var names: MegatronNames { MegatronNames(configuration) }
+
+  /// The last stage's copy of a tied embedding, which the first stage writes.
+  private func isCopy(_ parameter: Parameter) -> Bool {
+    parallel.stage > 0 && chunks.contains { $0.sharedWithOtherStage === parameter }
   }
 
   public func loadState(from folder: URL) throws {
-    throw TrainingError("--load is not supported yet by --train-backend megatron")
+    let reader = try TorchDistReader(folder)
+    let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
+    let hasOptimizer = reader.metadata.tensors.contains { $0.name.hasPrefix("optimizer.state.") }
+    try catchingTorchErrors {
+      try withoutGradients {
+        for constant in optimizer.constants { constant.tensor.copy_(try read("", constant, reader)) }
+        for (index, buffer) in optimizer.buffers.enumerated() {
+          let prefix = hasOptimizer ? shards(index)[0].prefix : ""
+          try buffer.fill { try read(prefix, $0, reader) }
+          guard hasOptimizer else { continue }
+          for (prefix, shard) in shards(index).dropFirst() {
+            for (place, parameter) in buffer.parameters.enumerated() {
+              buffer.keepOwn(try read(prefix, parameter, reader), at: place, in: shard)
+            }
+          }
+          if let steps = state?["adam_steps"]?.int { optimizer.optimizers[index].steps[0].fill_(Double(steps)) }
+        }
+      }
+    }
+    stepCount = state?["optimizer_steps"]?.int ?? 0
+  }
+
+  /// This rank's part of a parameter, fp32.
+  private func read(_ prefix: String, _ parameter: Parameter, _ reader: TorchDistReader) throws -> Tensor {
+    let pieces = try parameter.pieces.map { piece in
+      let parts = try names.parts(piece).map { part in
+        try reader.tensor(prefix + part.key, part.box).to(dtype: .float32)
+          .reshape([part.rows.count] + piece.localShape.dropFirst())
+      }
+      return parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
+    }
+    return pieces.count == 1 ? pieces[0] : Tensor.cat(pieces, dim: 0)
   }
 }

@@ -55,15 +55,13 @@ public final class MegatronBackend: TrainBackend {
     pipeline = Pipeline(parallel, chunkCount: chunks.count, dtype: options.computeType)
     runner = RecomputingRunner(options.megatron.recomputation)
     recomputesAttention = options.megatron.recomputation == .selective
-    policies = PolicyWeights(optimizer.buffers.map(\.weights))
+    policies = PolicyWeights(optimizer.weights)
     func load(_ folder: HuggingFaceFolder) throws {
       try catchingTorchErrors {
         let loaders = try chunks.map { try WeightLoader(folder, for: $0) }
-        for buffer in optimizer.buffers {
-          try buffer.fill { parameter in
-            let chunk = chunks.firstIndex { $0.table.parameters.contains { $0 === parameter } }!
-            return try loaders[chunk].tensor(parameter, dtype: .float32)
-          }
+        try optimizer.fill { parameter in
+          let chunk = chunks.firstIndex { $0.table.parameters.contains { $0 === parameter } }!
+          return try loaders[chunk].tensor(parameter, dtype: .float32)
         }
       }
     }
@@ -74,6 +72,18 @@ public final class MegatronBackend: TrainBackend {
     if !options.needsReference || referenceFolder != nil { try load(folder) }
   }
 
+  /// Says, without loading anything, whether a model can be divided so: builds what one rank of each stage holds.
+  /// - Throws: `ModelError` or `LayoutError`.
+  public static func check(_ configuration: ModelConfiguration, _ layout: ParallelLayout, _ options: MegatronOptions) throws {
+    let stages = try StagePlan(configuration, layout, options)
+    for stage in 0..<stages.stageCount {
+      let rank = stage * layout.worldSize / stages.stageCount
+      for part in stages.modelStages(stage) {
+        _ = try CausalLM(configuration, parallel: .imagined(layout, rank: rank), stage: part, dtype: .float32)
+      }
+    }
+  }
+
   public func keepWeights(as policy: Policy) throws { try catchingTorchErrors { policies.keep(as: policy) } }
 
   public func evaluate(
@@ -82,7 +92,7 @@ public final class MegatronBackend: TrainBackend {
     try policies.with(policy) {
       try withoutGradients {
         try pipeline.run(shapes: packs.map(activationShape), forwardOnly: true) { chunk, index, input in
-          let hidden = forward(chunk, packs[index], input)
+          let hidden = forward(chunk, packs[index], input, policy: policy, isTraining: false)
           guard chunks[chunk].stage.holdsHead else { return hidden }
           try collect(index, statistics(chunk, hidden, packs[index], temperature))
           return nil
@@ -95,15 +105,18 @@ public final class MegatronBackend: TrainBackend {
     _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor
   ) {
     pipeline.run(shapes: packs.map(activationShape), forwardOnly: false) { chunk, index, input in
-      let hidden = forward(chunk, packs[index], input)
+      let hidden = forward(chunk, packs[index], input, policy: .actor, isTraining: true)
       guard chunks[chunk].stage.holdsHead else { return hidden }
       return loss(index, statistics(chunk, hidden, packs[index], temperature))
     }
   }
 
-  private func forward(_ chunk: Int, _ pack: PackedBatch, _ input: Tensor?) -> Tensor {
+  private func forward(
+    _ chunk: Int, _ pack: PackedBatch, _ input: Tensor?, policy: Policy, isTraining: Bool
+  ) -> Tensor {
     let context = pack.context(
-      parallel, runner: runner, implementation: attention, recomputesAttention: recomputesAttention)
+      parallel, policy: policy, isTraining: isTraining, runner: runner, implementation: attention,
+      recomputesAttention: recomputesAttention)
     return chunks[chunk].hidden(input ?? pack.tokens, context)
   }
 

@@ -11,6 +11,7 @@ final class WeightGathering {
     let rank: Int
     let chunk: Int
     let parameter: String
+    let isLearned: Bool
     let rows: Range<Int>
     let piece: ParameterPiece
   }
@@ -40,7 +41,9 @@ final class WeightGathering {
           for (piece, rows) in parameter.rows where seen.insert(Key(name: piece.checkpointName, slice: piece.slice)).inserted {
             let unit = CausalLM.layer(of: piece.checkpointName).map { $0 + 1 }
               ?? (parameter.name.hasPrefix("model.embed_tokens") ? 0 : configuration.layerCount + 1)
-            units[unit].append(Part(rank: rank, chunk: chunk, parameter: parameter.name, rows: rows, piece: piece))
+            units[unit].append(
+              Part(
+                rank: rank, chunk: chunk, parameter: parameter.name, isLearned: parameter.isLearned, rows: rows, piece: piece))
           }
         }
       }
@@ -64,7 +67,8 @@ final class WeightGathering {
             continue
           }
         } else {
-          local = .empty(part.piece.localShape, dtype: chunks[0].table.dtype, device: parallel.device)
+          local = .empty(
+            part.piece.localShape, dtype: part.isLearned ? chunks[0].table.dtype : .float32, device: parallel.device)
           parallel.world.receive(local, from: part.rank)
         }
         local = local.to(dtype: .float32)

@@ -36,7 +36,8 @@ public final class PolicyTrainer {
       var columns = TokenColumns(
         advantages: [], oldLogProbs: nil, referenceLogProbs: nil, rolloutLogProbs: plan.batch.rolloutLogProbs,
         weights: plan.weights(options.normalization, batch), masks: plan.batch.lossMasks)
-      let packs = plan.steps.map { $0.map { pack(plan.batch, $0) } }
+      let sizes = schedule.steps.map { stepSize($0, batch) }
+      let packs = zip(plan.steps, sizes).map { step, size in step.map { trainingPack(plan.batch, $0, size) } }
       if options.needsReference { columns.referenceLogProbs = try logProbs(.reference, plan, packs) }
       if needsOldLogProbs(steps: schedule.steps.count) { columns.oldLogProbs = try logProbs(.actor, plan, packs) }
       columns.advantages = advantages(plan.batch, columns)
@@ -50,8 +51,19 @@ public final class PolicyTrainer {
     }
   }
 
-  func pack(_ batch: TrainBatch, _ samples: [Int]) -> PackedBatch {
-    PackedBatch(batch, samples, layout: layout, device: parallel.device)
+  private func trainingPack(_ batch: TrainBatch, _ samples: [Int], _ step: RouterLosses.StepSize) -> PackedBatch {
+    var pack = PackedBatch(batch, samples, layout: layout, device: parallel.device)
+    guard backend.configuration.mixture != nil else { return pack }
+    if options.replaysRouting { pack.routing = RoutingRecord() }
+    if !options.routerLosses.areZero { pack.routerLosses = pack.losses(options.routerLosses, step, parallel) }
+    return pack
+  }
+
+  /// What the routers' losses of a step are means over.
+  private func stepSize(_ step: DataParallelSchedule.Step, _ batch: TrainBatch) -> RouterLosses.StepSize {
+    let samples = step.microBatches.joined().joined()
+    return RouterLosses.StepSize(
+      tokens: samples.reduce(0) { $0 + Int(batch.totalLengths[$1]) }, sequences: samples.count)
   }
 
   func pack(_ sequences: [[Int32]]) -> PackedBatch {
@@ -89,7 +101,7 @@ public final class PolicyTrainer {
   /// those of the step itself.
   private func needsOldLogProbs(steps: Int) -> Bool {
     guard options.loss == .policy else { return false }
-    let same = steps == 1 && options.klCoefficient == 0 && options.policy.estimator != .gspo
+    let same = steps == 1 && options.klCoefficient == 0 && options.policy.estimator != .gspo && !options.replaysRouting
     return !same && !(options.usesRolloutLogProbs && options.importanceBounds == nil)
   }
 
@@ -137,7 +149,7 @@ public final class PolicyTrainer {
     let model = backend.configuration
     let cost = ForwardCost(
       layers: model.layerCount, hiddenSize: model.hiddenSize, queryDimension: model.headCount * model.headDimension,
-      keyValueDimension: model.keyValueHeadCount * model.headDimension, intermediateSize: model.intermediateSize,
+      keyValueDimension: model.keyValueHeadCount * model.headDimension, intermediateSize: model.activeIntermediateSize,
       vocabularySize: model.vocabularySize)
     return batch.totalLengths.map { cost.operations(tokens: Int($0)) }
   }

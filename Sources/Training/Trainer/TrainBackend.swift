@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Models
 import Parallelism
@@ -37,8 +38,13 @@ public protocol TrainBackend: AnyObject {
   /// rank must ask for the same unit.
   func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)]
 
-  /// Writes this rank's part of the training state into `folder`, and reads it back (from any number of ranks).
-  func saveState(into folder: URL) throws
+  /// Copies this rank's part of the training state and begins to write it into `folder`, which is there already, on a
+  /// thread of its own. Every rank must do so.
+  /// - Parameter withOptimizer: the optimizer's state too, without which training cannot go on as it was.
+  /// - Returns: what the folder's description is made of, where there is one to make.
+  func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?>
+
+  /// Takes the training state of a folder that any number of ranks of this backend wrote.
   func loadState(from folder: URL) throws
 
   /// Optimizer steps done so far.

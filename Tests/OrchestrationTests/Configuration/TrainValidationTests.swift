@@ -99,7 +99,7 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--global-batch-size 8", "--num-steps-per-rollout 2", "16 each") { ($0.globalBatchSize, $0.stepsPerRollout) = (8, 2) },
     Rule("--global-batch-size 5", "2 samples") { $0.globalBatchSize = 5 },
     Rule("--global-batch-size", "at least 1") { $0.globalBatchSize = 0 },
-    Rule("--global-batch-size 2", "4 trainer ranks") { ($0.globalBatchSize, $0.cluster.actorGPUsPerNode) = (2, 4) },
+    Rule("--global-batch-size 2", "4 data-parallel ranks") { ($0.globalBatchSize, $0.cluster.actorGPUsPerNode) = (2, 4) },
     Rule("--micro-batch-size 3", "= 3") { $0.backend.microBatchSize = 3 },
     Rule("--use-dynamic-batch-size needs --max-tokens-per-gpu") { $0.backend.useDynamicBatchSize = true },
     Rule("--max-tokens-per-gpu has no effect") { $0.backend.maxTokensPerGPU = 100 },
@@ -109,7 +109,19 @@ struct Rule: Sendable, CustomTestStringConvertible {
   ]
 
   static let parts = [
-    Rule("--train-backend megatron is not supported yet; use --train-backend fsdp") { $0.backend.trainBackend = .megatron },
+    Rule("--sequence-parallel has no effect with --tensor-model-parallel-size 1") { $0.backend.parallel.sequenceParallel = true },
+    Rule("belong to --train-backend megatron") {
+      ($0.backend.trainBackend, $0.backend.parallel.tensorParallelSize) = (.fsdp, 2)
+    },
+    Rule("1 trainer ranks cannot be divided into groups of 4") {
+      ($0.backend.parallel.tensorParallelSize, $0.backend.parallel.contextParallelSize) = (2, 2)
+    },
+    Rule("--recompute-granularity full needs --recompute-method") { $0.backend.parallel.recomputeGranularity = .full },
+    Rule("have no effect without --recompute-granularity full") { $0.backend.parallel.recomputeLayers = 2 },
+    Rule("--gradient-checkpointing belongs to --train-backend fsdp") { $0.backend.gradientCheckpointing = true },
+    Rule("--async-save and --no-save-optim have no effect without --save") {
+      ($0.checkpoint.save, $0.checkpoint.saveInterval, $0.checkpoint.asyncSave) = (nil, nil, true)
+    },
     Rule("--max-tokens-per-gpu", "at least 1") { ($0.backend.useDynamicBatchSize, $0.backend.maxTokensPerGPU) = (true, 0) },
     Rule("--micro-batch-size", "at least 1") { $0.backend.microBatchSize = 0 },
     Rule("--update-weight-buffer-size") { $0.backend.updateWeightBufferSize = 0 },

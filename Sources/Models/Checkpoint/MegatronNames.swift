@@ -1,0 +1,139 @@
+import Checkpoints
+import Torch
+
+/// Where a weight stands in a torch_dist checkpoint of Megatron-Core: its keys, and how it lays matrices together.
+///
+/// Query, key and value of each key-value head stand one after another in `linear_qkv`; gate and up are the halves of
+/// `linear_fc1`; layers that are alike are one tensor with the layer as its first dimension, experts likewise. A weight
+/// that Megatron-Core has no name for keeps the one of its Hugging Face checkpoint.
+public struct MegatronNames {
+  /// Some rows of a piece, and the box that they fill in the checkpoint.
+  public struct Part {
+    /// Without a prefix for optimizer states.
+    public let key: String
+    public let globalShape: [Int]
+    public let box: TensorBox
+    /// Of this rank's part of the piece.
+    public let rows: Range<Int>
+  }
+
+  private let model: ModelConfiguration
+
+  public init(_ model: ModelConfiguration) { self.model = model }
+
+  /// The boxes of this rank's part of a piece.
+  public func parts(_ piece: ParameterPiece) -> [Part] {
+    let starts = piece.shape.indices.map { dimension in
+      piece.slice.flatMap { $0.dimension == dimension ? $0.range(of: piece.shape[dimension]).lowerBound : nil } ?? 0
+    }
+    /// The whole part in one box; `rows` are where the piece begins in a taller tensor.
+    func one(_ key: String, lead: [Lead] = [], shape: [Int]? = nil, from rows: Int = 0) -> [Part] {
+      [part(key, lead, shape ?? piece.shape, [starts[0] + rows] + starts.dropFirst(), piece.localShape, 0..<piece.localShape[0])]
+    }
+    guard let layer = CausalLM.layer(of: piece.checkpointName) else {
+      return one(Self.outside[piece.checkpointName] ?? piece.checkpointName)
+    }
+    let (prefix, lead) = place(layer)
+    let name = piece.checkpointName.split(separator: ".").dropFirst(3).joined(separator: ".")
+    if let leaf = leaf(name, layer) { return one(prefix + leaf, lead: lead) }
+    let words = name.split(separator: ".").map(String.init)
+    let rest = piece.shape.dropFirst()
+    if words.count == 3, words[0] == "self_attn", model.latentAttention == nil, let head = ["q_proj", "k_proj", "v_proj"].firstIndex(of: words[1]) {
+      return heads(head, prefix + "self_attention.linear_qkv." + words[2], lead, piece, starts)
+    }
+    if words.count >= 3, let half = ["gate_proj", "up_proj"].firstIndex(of: words[words.count - 2]),
+      let module = feedForward(Array(words.dropLast(2)))
+    {
+      return one(
+        prefix + module.name + ".linear_fc1." + words.last!, lead: lead + module.lead, shape: [2 * piece.shape[0]] + rest,
+        from: half * piece.shape[0])
+    }
+    if words.count >= 3, words[words.count - 2] == "down_proj", let module = feedForward(Array(words.dropLast(2))) {
+      return one(prefix + module.name + ".linear_fc2." + words.last!, lead: lead + module.lead)
+    }
+    return one(piece.checkpointName)
+  }
+
+  // MARK: Names
+
+  /// A dimension that stands before the tensor's own, and this one's place in it.
+  private struct Lead {
+    let index: Int
+    let count: Int
+  }
+
+  private static let outside = [
+    "model.embed_tokens.weight": "embedding.word_embeddings.weight", "lm_head.weight": "output_layer.weight",
+    "model.norm.weight": "decoder.final_layernorm.weight",
+  ]
+
+  private static let leaves = [
+    "input_layernorm.weight": "self_attention.linear_qkv.layer_norm_weight",
+    "self_attn.o_proj.weight": "self_attention.linear_proj.weight",
+    "self_attn.o_proj.bias": "self_attention.linear_proj.bias",
+    "self_attn.q_norm.weight": "self_attention.q_layernorm.weight",
+    "self_attn.k_norm.weight": "self_attention.k_layernorm.weight",
+    "mlp.gate.weight": "mlp.router.weight", "mlp.gate.e_score_correction_bias": "mlp.router.expert_bias",
+    "mlp.shared_expert_gate.weight": "mlp.shared_experts.gate_weight",
+  ]
+
+  private func isMixture(_ layer: Int) -> Bool { model.mixture?.layers.contains(layer) ?? false }
+
+  private func leaf(_ name: String, _ layer: Int) -> String? {
+    guard name == "post_attention_layernorm.weight" else { return Self.leaves[name] }
+    // A dense layer's norm is fused into its first matrix.
+    return isMixture(layer) ? "pre_mlp_layernorm.weight" : "mlp.linear_fc1.layer_norm_weight"
+  }
+
+  /// Layers that differ have names of their own.
+  private func place(_ layer: Int) -> (prefix: String, lead: [Lead]) {
+    let areAlike = model.mixture.map { $0.layers.count == model.layerCount } ?? true
+    return areAlike
+      ? ("decoder.layers.", [Lead(index: layer, count: model.layerCount)]) : ("decoder.layers.\(layer).", [])
+  }
+
+  /// `mlp`, `mlp.experts.3`, `mlp.shared_experts`.
+  private func feedForward(_ words: [String]) -> (name: String, lead: [Lead])? {
+    switch words.count {
+    case 1 where words[0] == "mlp": ("mlp", [])
+    case 2 where words[1].hasPrefix("shared_expert"): ("mlp.shared_experts", [])
+    case 3 where words[1] == "experts":
+      Int(words[2]).flatMap { expert in
+        model.mixture.map { ("mlp.experts.experts", [Lead(index: expert, count: $0.expertCount)]) }
+      }
+    default: nil
+    }
+  }
+
+  // MARK: Boxes
+
+  private func part(
+    _ key: String, _ lead: [Lead], _ shape: [Int], _ offsets: [Int], _ sizes: [Int], _ rows: Range<Int>
+  ) -> Part {
+    Part(
+      key: key, globalShape: lead.map(\.count) + shape,
+      box: TensorBox(offsets: lead.map(\.index) + offsets, sizes: lead.map { _ in 1 } + sizes), rows: rows)
+  }
+
+  /// Rows of queries (`kind` 0), keys (1) or values (2): for each key-value head its queries, its key, its value.
+  private func heads(_ kind: Int, _ key: String, _ lead: [Lead], _ piece: ParameterPiece, _ starts: [Int]) -> [Part] {
+    let size = model.headDimension
+    let queries = model.headCount / model.keyValueHeadCount
+    let perGroup = kind == 0 ? queries : 1
+    let groupRows = (queries + 2) * size
+    let shape = [model.keyValueHeadCount * groupRows] + piece.shape.dropFirst()
+    let local = piece.localShape
+    var result: [Part] = []
+    var row = 0
+    while row < local[0] {
+      let first = starts[0] + row
+      let (group, place) = (first / (perGroup * size), first % (perGroup * size))
+      let count = min(local[0] - row, perGroup * size - place)
+      let target = group * groupRows + (kind == 0 ? 0 : (queries + kind - 1) * size) + place
+      result.append(
+        part(key, lead, shape, [target] + starts.dropFirst(), [count] + local.dropFirst(), row..<row + count))
+      row += count
+    }
+    return result
+  }
+}

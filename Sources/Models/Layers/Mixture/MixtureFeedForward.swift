@@ -1,0 +1,35 @@
+import Parallelism
+import Torch
+
+/// A feed-forward layer of experts: each token's output is the weighted sum of its experts' outputs, and the shared
+/// expert's where there is one.
+public struct MixtureFeedForward: FeedForward {
+  let router: Router
+  let experts: Experts
+  let shared: SharedExpert?
+  private let expertCount: Int
+  private let parallel: ParallelContext
+
+  public init(
+    _ scope: ParameterScope, _ mixture: MixtureConfiguration, _ configuration: ModelConfiguration, layer: Int,
+    parallel: ParallelContext
+  ) {
+    (expertCount, self.parallel) = (mixture.expertCount, parallel)
+    let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
+    router = Router(
+      scope("gate"), mixture, hiddenSize: configuration.hiddenSize, layer: layer, initializer: initializer,
+      parallel: parallel)
+    experts = Experts(
+      scope("experts"), mixture, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel)
+    shared = mixture.shared.map { SharedExpert(scope, $0, configuration, parallel: parallel) }
+  }
+
+  /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
+  func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {
+    let (chosen, weights) = router(input, context: context)
+    let dispatch = TokenDispatch(chosen, expertCount: expertCount, parallel: parallel)
+    let outputs = dispatch.collected(experts(dispatch.dispatched(input), dispatch.groups))
+    let routed = weights.to(dtype: input.dtype).unsqueeze(1).matmul(outputs).squeeze(1)
+    return shared.map { routed + $0(input) } ?? routed
+  }
+}

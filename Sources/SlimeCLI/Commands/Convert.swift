@@ -1,0 +1,30 @@
+import Orchestration
+
+extension ConvertConfiguration {
+  package static let flags = FlagSet<Self>([
+    (
+      "Convert",
+      [
+        .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "Hugging Face folder of the model, with its config.json (required)"),
+        .option("save", \.save, "FOLDER", "write its weights here, in torch_dist layout"),
+        .option("load", \.load, "FOLDER", "take the weights of the last checkpoint in this folder of torch_dist checkpoints"),
+        .option("save-hf", \.saveHF, "FOLDER", "write those here, as a Hugging Face folder"),
+      ]
+    )
+  ])
+}
+
+extension Command {
+  static let convert = Command(
+    name: "convert", summary: "from a Hugging Face folder to a torch_dist checkpoint, or back",
+    usage: """
+      slime convert --hf-checkpoint FOLDER --save FOLDER
+             slime convert --hf-checkpoint FOLDER --load FOLDER --save-hf FOLDER
+      """,
+    notes: "Training needs no conversion: --hf-checkpoint takes the Hugging Face folder as it is.",
+    flags: ConvertConfiguration.flags, configuration: ConvertConfiguration()
+  ) { configuration in
+    try configuration.validate()
+    try Conversion.run(configuration)
+  }
+}

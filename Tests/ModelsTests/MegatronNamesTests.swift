@@ -1,0 +1,69 @@
+import Checkpoints
+import Foundation
+import Models
+import Parallelism
+import TestSupport
+import Testing
+import Torch
+
+/// torch_dist's names and layouts.
+@Suite struct MegatronNamesTests {
+  static let names = ["qwen25-tied", "qwen3-sharded", "llama-biases-3-heads", "qwen3-attention-bias", "qwen3-moe", "qwen2-moe", "deepseek-v3",
+    "glm4-moe"]
+
+  /// There and back again, every tensor is the same bit for bit.
+  @Test(arguments: names) func conversionGoesBack(name: String) throws {
+    let area = FileManager.default.temporaryDirectory.appendingPathComponent("slime-convert-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: area) }
+    let folder = try HuggingFaceFolder(fixture("models/\(name)"))
+    let directory = CheckpointDirectory(area.appendingPathComponent("dist"))
+    try CheckpointConversion.toTorchDist(folder, in: directory)
+    let back = area.appendingPathComponent("hf")
+    try CheckpointConversion.toHuggingFace(directory.folder(iteration: 0), like: folder, to: back)
+    let (before, after) = (try folder.weights(), try HuggingFaceFolder(back).weights())
+    let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: .float32)
+    #expect(Set(after.names) == Set(model.table.parameters.flatMap(\.pieces).map(\.checkpointName)))
+    for name in after.names { #expect(try before.tensor(name).equal(try after.tensor(name)), "\(name)") }
+  }
+
+  /// Query, key and value of each key-value head one after another, as Megatron-Core's `linear_qkv` has them.
+  @Test func headsAreGrouped() throws {
+    let folder = try HuggingFaceFolder(fixture("models/qwen25-tied"))
+    let model = try ModelRegistry.configuration(of: folder)
+    let area = FileManager.default.temporaryDirectory.appendingPathComponent("slime-convert-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: area) }
+    let directory = CheckpointDirectory(area)
+    try CheckpointConversion.toTorchDist(folder, in: directory)
+    let found = try TorchDistReader(directory.folder(iteration: 0)).tensor("decoder.layers.self_attention.linear_qkv.weight")[1]
+    let weights = try folder.weights()
+    func heads(_ name: String, _ groups: Int) throws -> [Tensor] {
+      try weights.tensor("model.layers.1.self_attn.\(name).weight").chunk(groups, dim: 0)
+    }
+    let groups = model.keyValueHeadCount
+    let (q, k, v) = (try heads("q_proj", groups), try heads("k_proj", groups), try heads("v_proj", groups))
+    #expect(found.equal(Tensor.cat((0..<groups).flatMap { [q[$0], k[$0], v[$0]] }, dim: 0)))
+  }
+
+  /// The boxes of all tensor-parallel ranks' parts fill each tensor exactly once.
+  @Test(arguments: [1, 2, 4], ["qwen25-tied", "llama3-gqa"]) func boxesCoverEverything(size: Int, name: String) throws {
+    let model = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("models/\(name)")))
+    guard model.headCount % size == 0 else { return }
+    let layout = try ParallelLayout(worldSize: size, tensorParallelSize: size)
+    var filled: [String: Tensor] = [:]
+    for rank in 0..<size {
+      let part = try CausalLM(model, parallel: .imagined(layout, rank: rank), dtype: .float32)
+      for piece in part.table.parameters.flatMap(\.pieces) where rank % (size / (piece.slice?.count ?? 1)) == 0 {
+        for part in MegatronNames(model).parts(piece) {
+          var box = filled[part.key] ?? Tensor.zeros(part.globalShape)
+          filled[part.key] = box
+          for (dimension, (offset, count)) in zip(part.box.offsets, part.box.sizes).enumerated() {
+            box = box.narrow(dimension, start: offset, length: count)
+          }
+          _ = box.add_(1)
+        }
+      }
+    }
+    for (key, counts) in filled { #expect(counts.eq(1).all().item() == 1, "\(key)") }
+    #expect(filled.count > 5)
+  }
+}
