@@ -1,4 +1,5 @@
 import Models
+import Parallelism
 import RLAlgorithms
 import Torch
 
@@ -38,8 +39,11 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var routerLosses = RouterLosses.Coefficients()
   public var sequenceFormat = SequenceLayout.Format.packed
   public var computeType = DType.float32
+  /// nil: the fastest that the device and the compute type allow.
+  public var attention: AttentionImplementation?
   public var gradientCheckpointing = false
   public var megatron = MegatronOptions()
+  public var fsdp = FSDPOptions()
 
   public struct ImportanceBounds: Sendable, Equatable, Codable {
     public var low: Double
@@ -52,6 +56,12 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   }
 
   public var needsReference: Bool { klLossCoefficient != nil || klCoefficient != 0 }
+
+  /// - Throws: `ModelError` when the one that is asked for cannot train the model there.
+  func attention(of model: ModelConfiguration, _ parallel: ParallelContext) throws -> AttentionImplementation {
+    try (attention ?? .fastest(on: parallel.device, computeType)).checked(
+      on: parallel.device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)
+  }
 }
 
 /// What cannot be trained on, in one sentence.

@@ -30,17 +30,18 @@ import Torch
   }
 
   private static func run(
-    _ tensors: [Tensor], lengths: [Int], _ parallel: ParallelContext
+    _ tensors: [Tensor], lengths: [Int], _ parallel: ParallelContext, _ implementation: AttentionImplementation
   ) -> [Tensor] {
     let leaves = tensors[..<3].map { $0.clone() }
     for leaf in leaves { leaf.requiresGrad = true }
-    let output = trainingAttention(lengths: lengths, parallel: parallel)
+    let output = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
       .attend(query: leaves[0], key: leaves[1], value: leaves[2], layer: 0)
     output.backward(gradient: tensors[3])
     return [output.detached()] + leaves.map { $0.grad! }
   }
 
-  @Test(arguments: [2, 3, 4]) func equalsWholeAttention(size: Int) async throws {
+  @Test(arguments: [2, 3, 4], [AttentionImplementation.sdpa, .eager])
+  func equalsWholeAttention(size: Int, implementation: AttentionImplementation) async throws {
     let whole = Whole(lengths: [2 * size * 3, 2 * size, 2 * size * 5, 2 * size * 3])
     _ = try await runRanks(size) { rank, store in
       let parallel = try ParallelContext(
@@ -48,9 +49,9 @@ import Torch
       ) { try .gloo($0, store: store, rank: $1, size: $2, timeout: .seconds(30)) }
       let rows = whole.rows(rank, of: size)
       let tensors = whole.tensors()
-      let expected = Self.run(tensors, lengths: whole.lengths, .single())
+      let expected = Self.run(tensors, lengths: whole.lengths, .single(), .eager)
       let found = Self.run(
-        tensors.map { $0.indexSelect(0, index: rows) }, lengths: whole.lengths.map { $0 / size }, parallel)
+        tensors.map { $0.indexSelect(0, index: rows) }, lengths: whole.lengths.map { $0 / size }, parallel, implementation)
       for (name, (found, expected)) in zip(["output", "by query", "by key", "by value"], zip(found, expected)) {
         let error = (found - expected.indexSelect(0, index: rows)).abs().max().item()
         #expect(error < 2e-5, "\(name) on rank \(rank) of \(size): \(error)")

@@ -31,6 +31,16 @@ import Testing
     #expect(layout.dataParallelSize == 2 && layout.expertDataParallelSize == 1)
   }
 
+  @Test func shardGroupsAreNeighbours() throws {
+    let layout = try ParallelLayout(worldSize: 8, contextParallelSize: 2, shardSize: 4)
+    #expect(groups(layout, .shard) == [[0, 1, 2, 3], [4, 5, 6, 7]])
+    #expect(groups(layout, .replicas) == [[0, 4], [1, 5], [2, 6], [3, 7]])
+    let whole = try ParallelLayout(worldSize: 8, tensorParallelSize: 2, contextParallelSize: 2)
+    #expect(groups(whole, .shard) == groups(whole, .dataContext) && groups(whole, .replicas).count == 8)
+    #expect(throws: LayoutError.self) { try ParallelLayout(worldSize: 8, shardSize: 3) }
+    #expect(throws: LayoutError.self) { try ParallelLayout(worldSize: 8, tensorParallelSize: 2, shardSize: 8) }
+  }
+
   /// Every kind of group divides the ranks, and each holds its rank once.
   @Test func everyGroupDividesTheWorld() throws {
     for tensor in [1, 2, 3] {

@@ -16,8 +16,11 @@ import Training
     var tokensPerPack = 10_000
     /// Save after this step and go on with another number of ranks.
     var resumeAfter: Int?
+    var offloads = false
+    var attention: AttentionImplementation?
     var testDescription: String {
-      "\(ranks) ranks, checkpointing \(checkpointing), packs of \(tokensPerPack), resumed after \(resumeAfter ?? 0)"
+      "\(ranks) ranks, checkpointing \(checkpointing), packs of \(tokensPerPack), resumed after \(resumeAfter ?? 0), "
+        + "offloads \(offloads), \(attention?.rawValue ?? "any attention")"
     }
   }
 
@@ -25,6 +28,8 @@ import Training
     Layout(ranks: 1), Layout(ranks: 1, checkpointing: true, tokensPerPack: 30), Layout(ranks: 2),
     Layout(ranks: 2, tokensPerPack: 25), Layout(ranks: 4), Layout(ranks: 4, checkpointing: true, tokensPerPack: 200),
     Layout(ranks: 3, tokensPerPack: 40), Layout(ranks: 2, resumeAfter: 4), Layout(ranks: 1, resumeAfter: 7),
+    Layout(ranks: 1, offloads: true), Layout(ranks: 2, checkpointing: true, tokensPerPack: 40, offloads: true),
+    Layout(ranks: 3, resumeAfter: 5, offloads: true), Layout(ranks: 2, attention: .eager),
   ]
 
   @Test(arguments: layouts) func tenStepsAreThoseOfPyTorch(_ layout: Layout) async throws {
@@ -40,13 +45,12 @@ import Training
     var steps: [[String: Double]] = []
     var first = 0
     if let resumeAfter = layout.resumeAfter {
-      steps += try await Self.run(layout, ranks: layout.ranks, batches[..<resumeAfter], after: { try $0.saveState(into: saved) }).steps
+      steps += try await Self.run(layout, ranks: layout.ranks, batches[..<resumeAfter], saving: saved).steps
       first = resumeAfter
     }
     let resumes = layout.resumeAfter != nil
     let end = try await Self.run(
-      layout, ranks: layout.ranks + (resumes ? 1 : 0), batches[first...],
-      before: { if resumes { try $0.loadState(from: saved) } })
+      layout, ranks: layout.ranks + (resumes ? 1 : 0), batches[first...], resuming: resumes ? saved : nil)
     steps += end.steps
 
     for (step, metrics) in steps.enumerated() {
@@ -66,13 +70,13 @@ import Training
   struct Outcome: Sendable {
     var steps: [[String: Double]]
     var weights: [String: [Float]]
+    var saved: RankContents?
   }
 
   /// Trains on the batches and returns rank 0's view, after checking that all ranks report the same.
   static func run(
     _ layout: Layout, ranks: Int, _ batches: ArraySlice<TrainBatch>,
-    before: @escaping @Sendable (FSDPBackend) throws -> Void = { _ in },
-    after: @escaping @Sendable (FSDPBackend) throws -> Void = { _ in }
+    resuming state: URL? = nil, saving target: URL? = nil
   ) async throws -> Outcome {
     let outcomes = try await runGroup(ranks) { group in
       var options = try TrainingOptions(
@@ -82,15 +86,18 @@ import Training
       options.loss = .supervised
       options.optimizer = AdamW.Options(beta1: 0.9, beta2: 0.95, weightDecay: 0.1)
       options.gradientCheckpointing = layout.checkpointing
+      options.fsdp.offloadsToHost = layout.offloads
+      options.attention = layout.attention
       let backend = try FSDPBackend(
         HuggingFaceFolder(fixture("training/adamw10/model")), options: options, parallel: try dataParallel(group))
-      try before(backend)
+      if let state { try backend.loadState(from: state) }
       let steps = try batches.flatMap { try PolicyTrainer(backend, options: options).train($0).steps }
-      try after(backend)
-      var weights: [String: [Float]] = [:]
-      try backend.forEachWeight { weights[$0] = $1.array() }
-      return Outcome(steps: steps, weights: weights)
+      var outcome = Outcome(steps: steps, weights: [:])
+      try backend.forEachWeight { outcome.weights[$0] = $1.array() }
+      if let target { outcome.saved = try backend.startSaving(into: target, withOptimizer: true).wait() }
+      return outcome
     }
+    if let target { try TorchDistMetadata(merging: outcomes.compactMap(\.saved)).write(to: target) }
     for outcome in outcomes { #expect(outcome.weights == outcomes[0].weights && outcome.steps == outcomes[0].steps) }
     return outcomes[0]
   }

@@ -19,13 +19,16 @@ struct Layout: Sendable, CustomTestStringConvertible {
   var options = MegatronOptions()
   var format = SequenceLayout.Format.packed
   var tokensPerPack = 40
+  var isFSDP = false
+  var shardSize: Int?
 
   var worldSize: Int { tensor * context * pipeline * data }
 
   func parallel() throws -> ParallelLayout {
     try ParallelLayout(
       worldSize: worldSize, tensorParallelSize: tensor, sequenceParallel: sequence, contextParallelSize: context,
-      pipelineParallelSize: pipeline, expertParallelSize: expert, expertTensorParallelSize: expertTensor)
+      pipelineParallelSize: pipeline, expertParallelSize: expert, expertTensorParallelSize: expertTensor,
+      shardSize: shardSize)
   }
 
   var testDescription: String {
@@ -35,6 +38,7 @@ struct Layout: Sendable, CustomTestStringConvertible {
     if options.firstStageLayers != nil || options.lastStageLayers != nil { parts.append("uneven stages") }
     if options.recomputation != .none { parts.append("\(options.recomputation)") }
     if format == .padded { parts.append("bshd") }
+    if isFSDP { parts.append("fsdp, shards of \(shardSize ?? worldSize)") }
     parts.append("packs of \(tokensPerPack)")
     return parts.joined(separator: " ")
   }
@@ -53,7 +57,8 @@ struct LayoutOutcome: Sendable {
 func run(
   _ model: TinyModel, _ layout: Layout, _ batches: [TrainBatch], scoring sequences: [[Int32]] = [],
   timeout: Duration = .seconds(60), resuming state: URL? = nil, saving target: URL? = nil,
-  _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in }
+  _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in },
+  inspecting inspect: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
 ) async throws -> LayoutOutcome {
   let parallelLayout = try layout.parallel()
   let outcomes = try await runRanks(layout.worldSize, timeout: timeout) { rank, store in
@@ -66,7 +71,10 @@ func run(
     options.optimizer = AdamW.Options(beta1: 0.9, beta2: 0.95, weightDecay: 0.1)
     (options.megatron, options.sequenceFormat) = (layout.options, layout.format)
     adjust(&options)
-    let backend = try MegatronBackend(HuggingFaceFolder(model.url), options: options, parallel: parallel)
+    let folder = try HuggingFaceFolder(model.url)
+    let backend: any TrainBackend = layout.isFSDP
+      ? try FSDPBackend(folder, options: options, parallel: parallel)
+      : try MegatronBackend(folder, options: options, parallel: parallel)
     if let state { try backend.loadState(from: state) }
     let trainer = PolicyTrainer(backend, options: options)
     var outcome = LayoutOutcome()
@@ -75,6 +83,7 @@ func run(
       outcome.steps += report.steps
       outcome.rollout.append(report.rollout)
     }
+    try inspect(backend)
     outcome.scores = try trainer.score(sequences, tokensPerPack: 50)
     try backend.forEachWeight { outcome.weights[$0] = $1.array() }
     if let target { outcome.saved = try backend.startSaving(into: target, withOptimizer: true).wait() }

@@ -97,6 +97,8 @@ CT_API ct_tensor ct_clone(ct_tensor tensor);
 CT_API ct_tensor ct_pin_memory(ct_tensor tensor);
 CT_API ct_tensor ct_index(ct_tensor tensor, ct_tensors indices);
 CT_API void ct_index_put(ct_tensor tensor, ct_tensors indices, ct_tensor values, bool accumulate);
+// aten::_scaled_dot_product_cudnn_attention, the output alone.
+CT_API ct_tensor ct_cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, bool is_causal, double scale);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
 

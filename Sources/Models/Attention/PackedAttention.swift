@@ -1,57 +1,44 @@
-import Parallelism
 import Torch
-
-/// The attention of training: over whole sequences, or over the context-parallel ranks' parts of them.
-/// - Parameter lengths: tokens of each sequence on this rank.
-public func trainingAttention(lengths: [Int], parallel: ParallelContext) -> any AttentionBackend {
-  guard parallel.context.size > 1 else { return PackedAttention(lengths: lengths, device: parallel.device) }
-  // FlashAttention knows half precision only; which it is shows with the first query.
-  return RingAttention(
-    lengths: lengths, group: parallel.context, blocks: TrainingBlocks(device: parallel.device), device: parallel.device)
-}
-
-/// The fastest kernel that takes the queries.
-private struct TrainingBlocks: BlockAttention {
-  let device: Device
-
-  private func kernel(_ query: Tensor) -> any BlockAttention {
-    device.kind == .cuda && query.dtype != .float32 ? FlashBlockAttention() : RectangleAttention()
-  }
-
-  func forward(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
-  ) -> (output: Tensor, logSumExp: Tensor) {
-    kernel(query).forward(query, key, value, shape, scale: scale)
-  }
-
-  func backward(
-    _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
-    _ shape: BlockShape, scale: Double
-  ) -> (query: Tensor, key: Tensor, value: Tensor) {
-    kernel(query).backward(gradient, query, key, value, output: output, logSumExp: logSumExp, shape, scale: scale)
-  }
-}
 
 /// Causal attention over sequences packed one after another, for training and scoring.
 ///
-/// On a GPU in half precision: FlashAttention-2's variable-length kernel. Elsewhere sequences of similar length are padded
-/// to rectangles; padding stands behind every real token, so the causal mask alone keeps it out.
+/// FlashAttention takes them as they are. For the other implementations sequences of similar length are padded to
+/// rectangles; padding stands behind every real token, so the causal mask alone keeps it out.
 public final class PackedAttention: AttentionBackend {
   private let lengths: [Int]
   private let device: Device
+  private let implementation: AttentionImplementation
   private lazy var shape = BlockShape(queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device)
   private lazy var rectangles = Rectangle.covering(lengths, device: device)
 
-  /// - Parameter lengths: tokens of each sequence, in their order.
-  public init(lengths: [Int], device: Device) { (self.lengths, self.device) = (lengths, device) }
+  /// - Parameters:
+  ///   - lengths: tokens of each sequence, in their order.
+  ///   - implementation: one that was `checked` for the device and the type of what comes.
+  public init(lengths: [Int], device: Device, implementation: AttentionImplementation = .sdpa) {
+    (self.lengths, self.device, self.implementation) = (lengths, device, implementation)
+  }
 
   public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    if device.kind == .cuda, query.dtype != .float32 {
-      return FlashBlockAttention().attend(query, key, value, shape, scale: scale)
-    }
-    let outputs = rectangles.map { $0.attend(query, key, value, scale: scale) }
+    if implementation == .flashAttention2 { return FlashBlockAttention().attend(query, key, value, shape, scale: scale) }
+    let outputs = rectangles.map { $0.attend(query, key, value) { kernel($0, $1, $2, scale) } }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
     return inOrder.indexSelect(0, index: order)
+  }
+
+  /// Causal attention of `[B, heads, T, d]`.
+  private func kernel(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ scale: Double) -> Tensor {
+    let groups = query.size(1) / key.size(1)
+    switch implementation {
+    case .eager:
+      return EagerAttention.attend(query, key.repeatingHeads(groups), value.repeatingHeads(groups), isCausal: true, scale: scale)
+    case .cudnn where query.size(2) == 1:
+      // cuDNN has no kernel for one key.
+      return value.repeatingHeads(groups)
+    case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true, scale: scale)
+    case .sdpa, .flashAttention2:
+      return query.scaledDotProductAttention(key, value: value, isCausal: true, scale: scale, enableGqa: groups > 1)
+    case .flashAttention3: preconditionFailure("flash_attention_3 was not checked")
+    }
   }
 
   /// Where each token's output stands among the rectangles' outputs.
@@ -108,12 +95,13 @@ private struct Rectangle {
   }
 
   /// Outputs of the real tokens, in `tokens`' order.
-  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor, scale: Double) -> Tensor {
+  func attend(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ kernel: (Tensor, Tensor, Tensor) -> Tensor
+  ) -> Tensor {
     func batch(_ heads: Tensor) -> Tensor {
       heads.indexSelect(0, index: cells).view([count, length, heads.size(1), heads.size(2)]).transpose(1, dim1: 2)
     }
-    let output = batch(query).scaledDotProductAttention(
-      batch(key), value: batch(value), isCausal: true, scale: scale, enableGqa: query.size(1) != key.size(1))
+    let output = kernel(batch(query), batch(key), batch(value))
     return output.transpose(1, dim1: 2).reshape([count * length, query.size(1), value.size(2)])
       .indexSelect(0, index: realCells)
   }

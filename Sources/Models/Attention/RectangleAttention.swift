@@ -1,7 +1,10 @@
 import Torch
 
-/// Blocks as batches of sequences of equal lengths: a fused kernel on the CPU, plain operators elsewhere.
+/// Blocks as batches of sequences of equal lengths: libtorch's fused kernel on the CPU, plain operators elsewhere (its GPU
+/// kernels keep the log-sum-exps to themselves) and where it is not wanted.
 struct RectangleAttention: BlockAttention {
+  let usesFusedKernel: Bool
+
   func forward(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
   ) -> (output: Tensor, logSumExp: Tensor) {
@@ -51,10 +54,10 @@ struct RectangleAttention: BlockAttention {
   }
 
   private func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, isCausal: Bool, scale: Double) -> (Tensor, Tensor) {
-    if q.isForHostKernel(v) {
+    if isFused(q, v) {
       return q.scaledDotProductFlashAttentionForCpu(k, value: v, isCausal: isCausal, scale: scale)
     }
-    let scores = scores(q, k, isCausal: isCausal, scale: scale)
+    let scores = EagerAttention.scores(q, k, isCausal: isCausal, scale: scale)
     let lse = scores.logsumexp([3])
     return ((scores - lse.unsqueeze(3)).exp().to(dtype: v.dtype).matmul(v), lse)
   }
@@ -63,12 +66,12 @@ struct RectangleAttention: BlockAttention {
     _ gradient: Tensor, _ q: Tensor, _ k: Tensor, _ v: Tensor, output: Tensor, logSumExp: Tensor, isCausal: Bool,
     scale: Double
   ) -> (Tensor, Tensor, Tensor) {
-    if q.isForHostKernel(v) {
+    if isFused(q, v) {
       return Tensor.scaledDotProductFlashAttentionForCpuBackward(
         gradient, query: q, key: k, value: v, out: output, logsumexp: logSumExp, dropoutP: 0, isCausal: isCausal,
         scale: scale)
     }
-    let p = (scores(q, k, isCausal: isCausal, scale: scale) - logSumExp.unsqueeze(3)).exp()
+    let p = (EagerAttention.scores(q, k, isCausal: isCausal, scale: scale) - logSumExp.unsqueeze(3)).exp()
     let byP = gradient.matmul(v.transpose(2, dim1: 3)).to(dtype: .float32)
     let mean = (gradient * output).to(dtype: .float32).sum([3]).unsqueeze(3)
     let byScores = (p * (byP - mean) * scale).to(dtype: q.dtype)
@@ -78,28 +81,8 @@ struct RectangleAttention: BlockAttention {
     )
   }
 
-  /// fp32 `[count, heads, queries, keys]`
-  private func scores(_ q: Tensor, _ k: Tensor, isCausal: Bool, scale: Double) -> Tensor {
-    let scores = q.matmul(k.transpose(2, dim1: 3)).to(dtype: .float32) * scale
-    guard isCausal else { return scores }
-    let hidden = Tensor.ones([q.size(2), k.size(2)], dtype: .bool, device: q.device).triu(1)
-    return scores.maskedFill(hidden, value: -Double.infinity)
-  }
-}
-
-extension Tensor {
-  /// Whether libtorch's fused CPU kernel takes these queries, with values of the same head dimension.
-  fileprivate func isForHostKernel(_ value: Tensor) -> Bool { device.kind == .cpu && size(3) == value.size(3) }
-
-  /// `[B, heads, T, d]` → each head `groups` times.
-  fileprivate func repeatingHeads(_ groups: Int) -> Tensor {
-    guard groups > 1 else { return self }
-    return unsqueeze(2).expand([size(0), size(1), groups, size(2), size(3)]).reshape(
-      [size(0), size(1) * groups, size(2), size(3)])
-  }
-
-  fileprivate func summingHeads(_ groups: Int) -> Tensor {
-    guard groups > 1 else { return self }
-    return reshape([size(0), size(1) / groups, groups, size(2), size(3)]).sum([2])
+  /// The fused kernel wants values of the queries' head dimension.
+  private func isFused(_ q: Tensor, _ v: Tensor) -> Bool {
+    usesFusedKernel && q.device.kind == .cpu && q.size(3) == v.size(3)
   }
 }

@@ -1,123 +1,227 @@
 import Torch
 
-/// Some parameters of a model as one flat fp32 vector, of which each rank of the group holds an equal slice.
-///
-/// The unit of FSDP (Zhao et al., "PyTorch FSDP", 2023): gathered before use, its gradient reduce-scattered after.
-/// `shard` is the trained leaf; gradients arrive in `shard.grad`, summed over the ranks. What is not learned, each rank
-/// holds whole, outside of the vector.
+/// Some learned parameters of a model, each split over the ranks of a group: what FSDP gathers at once before use and whose
+/// gradients it reduce-scatters at once after (Zhao et al., "PyTorch FSDP", 2023; FSDP2's sharding by parameter).
 public final class ShardedUnit {
-  /// All parameters: those of the vector in their order, then the constants.
-  public let parameters: [Parameter]
-  /// Parameters in the vector.
-  private let learned: [Parameter]
-  public let constants: [Parameter]
-  /// Elements of the vector that are no padding.
-  public let learnedCount: Int
-  /// `[paddedCount / group.size]`, fp32, requires a gradient.
+  public let parameters: [ShardedParameter]
+  /// This rank's rows of every parameter, one after another: fp32, trained. Its gradient is summed over the group.
   public let shard: Tensor
+  /// Whether other ranks hold other experts than these.
+  public let holdsDividedExperts: Bool
   let group: ProcessGroup
-  let computeType: DType
-  /// Elements of each parameter, and the padding at the end.
-  private let sizes: [Int]
-  private let paddedCount: Int
+  private let device: Device
+  private let computeType: DType
+  /// Whether whole weights have memory of their own; otherwise they are the shard itself.
+  private let copies: Bool
+  /// All whole parameters one after another, in the compute type; without storage while sharded.
+  private let memory: Tensor
+  /// Each parameter's part of it. Autograd does not notice when they are filled again.
+  private let wholes: [Tensor]
+  private var state = State.sharded
+  /// Told what happens, for tests and profiles.
+  var observer: ((ShardingStep) -> Void)?
 
-  public init(_ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType) {
-    (self.group, self.computeType) = (group, computeType)
-    learned = parameters.filter(\.isLearned)
-    constants = parameters.filter { !$0.isLearned }
-    self.parameters = learned + constants
-    let count = learned.reduce(0) { $0 + $1.count }
-    learnedCount = count
-    paddedCount = (count + group.size - 1) / group.size * group.size
-    sizes = learned.map(\.count) + (paddedCount > count ? [paddedCount - count] : [])
-    for constant in constants { constant.tensor = .zeros(constant.shape, dtype: constant.dtype, device: device) }
-    shard = .zeros([paddedCount / group.size], device: device)
+  private enum State {
+    case sharded
+    /// All ranks' shards are on their way. `[ranks · shard length]`
+    case gathering(Work, Tensor)
+    case whole
+  }
+
+  init(
+    _ parameters: [Parameter], holdsDividedExperts: Bool, options: FullyShardedModel.Options, parallel: ParallelContext
+  ) {
+    let group = holdsDividedExperts ? parallel.expertData : parallel.shard
+    let (device, computeType, offloads) = (parallel.device, options.computeType, options.offloadsToHost)
+    (self.group, self.device, self.computeType) = (group, device, computeType)
+    self.holdsDividedExperts = holdsDividedExperts
+    var offset = 0
+    self.parameters = parameters.map { parameter in
+      let sharded = ShardedParameter(parameter, rankCount: group.size, offset: offset)
+      offset += sharded.length
+      return sharded
+    }
+    let zeros = Tensor.zeros([offset], device: offloads ? .cpu : device)
+    shard = offloads && device.kind == .cuda ? zeros.pinned() : zeros
     shard.requiresGrad = true
+    copies = group.size > 1 || computeType != .float32 || offloads
+    let count = parameters.reduce(0) { $0 + $1.count }
+    let memory = copies ? Tensor.empty([count], dtype: computeType, device: device) : shard.detached()
+    var start = 0
+    wholes = parameters.map { parameter in
+      defer { start += parameter.count }
+      return memory[start..<start + parameter.count].view(parameter.shape).uncounted()
+    }
+    self.memory = memory
+    if copies { memory.emptyStorage() }
   }
 
-  /// Which slice this rank holds.
-  public var rank: Int { group.rank }
+  /// Elements of a rank's shard.
+  private var length: Int { shard.count }
+  /// Numbers in the whole parameters.
+  private var count: Int { memory.count }
 
-  /// This rank's slice of the flat vector.
-  private var ownRange: Range<Int> {
-    let length = paddedCount / group.size
-    return group.rank * length..<(group.rank + 1) * length
+  /// Bytes that the whole weights, or shards on their way to become them, take now.
+  var gatheredByteCount: Int {
+    guard copies else { return 0 }
+    if case .gathering(_, let shards) = state { return shards.byteCount }
+    return memory.storageByteCount
   }
 
-  /// Fills this rank's slice from whole parameters, one at a time; `value` is asked for a parameter's full tensor only
-  /// where a part of it lies here.
-  public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
+  // MARK: Trained values
+
+  /// Fills this rank's rows from whole parameters.
+  func fill(_ value: (Parameter) throws -> Tensor) rethrows {
     try withoutGradients {
-      let own = shard.detached()
-      var start = 0
-      for constant in constants { constant.tensor.copy_(try value(constant)) }
-      for parameter in learned {
-        let overlap = (start..<start + parameter.count).clamped(to: ownRange)
-        if !overlap.isEmpty {
-          let flat = try value(parameter).contiguous().view([parameter.count])
-          own[overlap.lowerBound - ownRange.lowerBound..<overlap.upperBound - ownRange.lowerBound]
-            .copy_(flat[overlap.lowerBound - start..<overlap.upperBound - start])
-        }
-        start += parameter.count
+      for (sharded, rows, values) in rows(in: shard.detached()) where !rows.isEmpty {
+        values.copy_(try value(sharded.parameter)[rows])
       }
     }
+  }
+
+  /// This rank's rows of each parameter in a vector laid out as the shard (the weights, a moment), as views.
+  public func rows(in vector: Tensor) -> [(parameter: ShardedParameter, rows: Range<Int>, values: Tensor)] {
+    parameters.map { ($0, $0.rows(of: group.rank), $0.rows(of: group.rank, in: vector)) }
+  }
+
+  /// Each parameter whole and in fp32, on the device.
+  func whole() -> [(Parameter, Tensor)] {
+    withoutGradients {
+      let all = shard.detached().to(device: device).gathered(from: group).view([group.size, length])
+      return parameters.map { sharded in
+        let whole = Tensor.empty(sharded.parameter.shape, device: device)
+        for place in sharded.places(in: whole, and: all) { place.whole.copy_(place.shards) }
+        return (sharded.parameter, whole)
+      }
+    }
+  }
+
+  // MARK: Gathering
+
+  /// Sends for the whole weights and returns at once. All ranks must do so in the same order.
+  func startGather() {
+    guard copies, group.size > 1, case .sharded = state else { return }
+    withoutGradients {
+      let own = shard.detached().to(device: device, nonBlocking: true).to(dtype: computeType)
+      let shards = Tensor.empty([group.size * length], dtype: computeType, device: device)
+      state = .gathering(group.startAllGather(own, into: shards), shards)
+    }
+    observer?(.gathering)
+  }
+
+  /// Makes the weights whole.
+  func gather() {
+    guard copies else { return }
+    startGather()
+    withoutGradients {
+      switch state {
+      case .whole: return
+      case .gathering(let work, let shards):
+        work.wait()
+        memory.refillStorage(bytes: count * computeType.size)
+        let rows = shards.view([group.size, length])
+        let places = zip(parameters, wholes).flatMap { $0.places(in: $1, and: rows) }
+        Tensor.foreachCopy_(places.map(\.whole), src: places.map(\.shards), nonBlocking: true)
+      case .sharded:
+        memory.refillStorage(bytes: count * computeType.size)
+        memory.copy_(shard.detached(), nonBlocking: true)
+      }
+      state = .whole
+      observer?(.whole)
+    }
+  }
+
+  /// Frees the whole weights; what autograd has saved of them is there again after the next `gather`.
+  func free() {
+    guard copies else { return }
+    switch state {
+    case .sharded: return
+    case .gathering(let work, _): work.wait()
+    case .whole: memory.emptyStorage()
+    }
+    state = .sharded
+    observer?(.freed)
   }
 
   // MARK: Use
 
-  /// Whether `gathered()` gives memory of its own, which can be freed and gathered again.
-  var gathersCopy: Bool { group.size > 1 || computeType != .float32 }
-
-  /// The whole flat vector in the compute type, differentiable by `shard`.
-  func gathered() -> Tensor {
-    guard gathersCopy else { return shard }
-    return Tensor.function("AllGatherParameters", input: shard, forward: {
-      let full = Tensor.empty([self.paddedCount], dtype: self.computeType, device: self.shard.device)
-      self.gather(into: full)
-      return full
-    }) { gradient in
-      self.reduceScatter(gradient)
-    }
-  }
-
-  /// All-gathers the shards in the compute type.
-  func gather(into full: Tensor) {
-    withoutGradients { group.allGather(shard.detached().to(dtype: computeType), into: full) }
-  }
-
-  private func reduceScatter(_ gradient: Tensor) -> Tensor {
-    let wide = gradient.to(dtype: .float32).contiguous()
-    guard group.size > 1 else { return wide }
-    let own = Tensor.empty([paddedCount / group.size], device: wide.device)
-    group.reduceScatter(wide, into: own)
-    return own
-  }
-
-  /// Lets the parameters stand for their parts of `full`.
-  func lend(_ full: Tensor) {
-    let parts = full.splitWithSizes(sizes)
-    for (parameter, part) in zip(learned, parts) { parameter.tensor = part.view(parameter.shape) }
-  }
-
-  /// Takes the parameters' memory back.
-  func reclaim() {
-    for parameter in learned { parameter.tensor = .empty(parameter.shape, dtype: computeType, device: .meta) }
-  }
-
-  // MARK: Whole weights
-
-  /// Each parameter whole and in fp32, for saving and weight update. Every rank must call it, in the same order.
-  public func whole() -> [(Parameter, Tensor)] {
-    withoutGradients {
-      let full: Tensor
-      if group.size == 1 {
-        full = shard.detached()
-      } else {
-        full = .empty([paddedCount], device: shard.device)
-        group.allGather(shard.detached(), into: full)
+  /// Lets the parameters stand for the whole weights.
+  /// - Parameter gradients: told the parameters' gradients in the backward pass, when nothing needs the weights anymore.
+  func lend(_ gradients: @escaping ([Tensor?]) -> Void) {
+    var lent = wholes
+    if gradientsEnabled {
+      lent = Tensor.function("ShardedParameters", inputs: [shard]) { [wholes] in
+        wholes.map { $0.uncounted() }
+      } backward: {
+        gradients($0)
+        // It reaches the shard when it has been reduced.
+        return [nil]
       }
-      return zip(learned, full.splitWithSizes(sizes)).map { ($0, $1.view($0.shape)) }
-        + constants.map { ($0, $0.tensor.to(dtype: .float32)) }
+    }
+    for (parameter, tensor) in zip(parameters, lent) { parameter.parameter.tensor = tensor }
+  }
+
+  /// Takes the parameters' weights back.
+  func reclaim() {
+    for parameter in parameters.map(\.parameter) {
+      parameter.tensor = .empty(parameter.shape, dtype: computeType, device: .meta)
     }
   }
+
+  // MARK: Gradients
+
+  /// The sum of gradients over the ranks, on its way.
+  struct Reduction {
+    fileprivate let work: Work?
+    fileprivate let own: Tensor
+  }
+
+  /// Sends whole gradients to the ranks that hold the rows, where they are summed in fp32, and returns at once.
+  func startReduction(_ gradients: [Tensor?]) -> Reduction {
+    withoutGradients {
+      let isComplete = gradients.allSatisfy { $0 != nil } && length * group.size == count
+      let all: Tensor = isComplete
+        ? .empty([length * group.size], device: device) : .zeros([length * group.size], device: device)
+      let rows = all.view([group.size, length])
+      let places = zip(parameters, gradients).flatMap { parameter, gradient in
+        gradient.map { parameter.places(in: $0.contiguous(), and: rows) } ?? []
+      }
+      Tensor.foreachCopy_(places.map(\.shards), src: places.map(\.whole), nonBlocking: true)
+      observer?(.reducing)
+      guard group.size > 1 else { return Reduction(work: nil, own: all) }
+      let own = Tensor.empty([length], device: device)
+      return Reduction(work: group.startReduceScatter(all, into: own), own: own)
+    }
+  }
+
+  /// Waits for a sum and adds it to the shard's gradient.
+  func finish(_ reduction: Reduction) {
+    withoutGradients {
+      reduction.work?.wait()
+      let own = reduction.own.to(device: shard.device)
+      if let gradient = shard.grad { gradient.add_(own) } else { shard.grad = own }
+    }
+    observer?(.reduced)
+  }
+
+  /// Starts to sum the gradient that has added up over other copies of the weights.
+  func startReduction(over replicas: ProcessGroup) -> Reduction? {
+    guard let gradient = shard.grad else { return nil }
+    // In place, but for gradients on the host.
+    let moved = gradient.to(device: device)
+    return Reduction(work: replicas.startAllReduce(moved), own: moved)
+  }
+
+  func finishReductionOverReplicas(_ reduction: Reduction) {
+    reduction.work?.wait()
+    shard.grad = reduction.own.to(device: shard.device)
+  }
+}
+
+/// What happens to a unit of sharded weights.
+package enum ShardingStep: Sendable, Equatable {
+  /// The weights were sent for, are whole, and are gone.
+  case gathering, whole, freed
+  /// The gradients were sent, and have been summed.
+  case reducing, reduced
 }

@@ -11,6 +11,8 @@ public struct ParallelContext {
   public let context: ProcessGroup
   public let data: ProcessGroup
   public let dataContext: ProcessGroup
+  public let shard: ProcessGroup
+  public let replicas: ProcessGroup
   public let tensorContext: ProcessGroup
   public let expert: ProcessGroup
   public let expertTensor: ProcessGroup
@@ -43,6 +45,8 @@ public struct ParallelContext {
     context = try join(.context)
     data = try join(.data)
     dataContext = try join(.dataContext)
+    shard = try join(.shard)
+    replicas = try join(.replicas)
     tensorContext = try join(.tensorContext)
     expert = try join(.expert)
     expertTensor = try join(.expertTensor)

@@ -11,13 +11,18 @@ public struct ParallelLayout: Sendable, Equatable, Codable {
   public let pipelineParallelSize: Int
   public let expertParallelSize: Int
   public let expertTensorParallelSize: Int
+  /// Neighbouring ranks that FSDP spreads one copy of the weights over. Fewer than data × context: hybrid sharding, with
+  /// several copies whose gradients are summed (`dp_replicate_size` of them in Hugging Face Accelerate).
+  public let shardSize: Int
 
   /// - Parameters:
   ///   - expertTensorParallelSize: nil: as the tensor-parallel size.
+  ///   - shardSize: nil: all ranks with the same dense weights (data × context).
   /// - Throws: `LayoutError` when the sizes do not multiply to the world's.
   public init(
     worldSize: Int, tensorParallelSize: Int = 1, sequenceParallel: Bool = false, contextParallelSize: Int = 1,
-    pipelineParallelSize: Int = 1, expertParallelSize: Int = 1, expertTensorParallelSize: Int? = nil
+    pipelineParallelSize: Int = 1, expertParallelSize: Int = 1, expertTensorParallelSize: Int? = nil,
+    shardSize: Int? = nil
   ) throws(LayoutError) {
     (self.worldSize, self.tensorParallelSize) = (worldSize, tensorParallelSize)
     (self.contextParallelSize, self.pipelineParallelSize) = (contextParallelSize, pipelineParallelSize)
@@ -46,6 +51,13 @@ public struct ParallelLayout: Sendable, Equatable, Codable {
           + "\(expertParallelSize) × --expert-tensor-parallel-size \(self.expertTensorParallelSize) × "
           + "--pipeline-model-parallel-size \(pipelineParallelSize)); change one of them")
     }
+    let copies = worldSize / (tensorParallelSize * pipelineParallelSize)
+    self.shardSize = shardSize ?? copies
+    guard self.shardSize > 0, copies % self.shardSize == 0 else {
+      throw LayoutError(
+        "\(copies) ranks with the same weights (data × context) cannot be divided into shard groups of \(self.shardSize); "
+          + "choose an --fsdp-shard-size that divides them")
+    }
   }
 
   public var dataParallelSize: Int {
@@ -66,7 +78,7 @@ public struct ParallelLayout: Sendable, Equatable, Codable {
       tensor: inStage % tensorParallelSize, context: afterTensor % contextParallelSize,
       data: afterTensor / contextParallelSize, pipeline: rank / perStage,
       expertTensor: inStage % expertTensorParallelSize, expert: afterExpertTensor % expertParallelSize,
-      expertData: afterExpertTensor / expertParallelSize)
+      expertData: afterExpertTensor / expertParallelSize, shard: afterTensor % shardSize, replica: afterTensor / shardSize)
   }
 
   /// The ranks that `rank` works with in one kind of parallelism, itself included, in the group's order.
@@ -77,7 +89,7 @@ public struct ParallelLayout: Sendable, Equatable, Codable {
 }
 
 public struct ParallelCoordinates: Sendable, Equatable {
-  public let tensor, context, data, pipeline, expertTensor, expert, expertData: Int
+  public let tensor, context, data, pipeline, expertTensor, expert, expertData, shard, replica: Int
 }
 
 /// Ranks that do something together.
@@ -92,6 +104,10 @@ public enum ParallelGroup: String, Sendable, CaseIterable {
   case data
   /// Ranks that hold the same dense weights: what gradients are summed over and optimizer state is spread over.
   case dataContext
+  /// Ranks that FSDP spreads one copy of the weights over.
+  case shard
+  /// Ranks that hold the same part of FSDP's copies of the weights.
+  case replicas
   /// Ranks that see the same layers' same tokens, or parts of them.
   case tensorContext
   /// The stages of one pipeline, in order.
@@ -111,6 +127,8 @@ public enum ParallelGroup: String, Sendable, CaseIterable {
     case .context: return sameStage && other.tensor == own.tensor && other.data == own.data
     case .data: return sameStage && other.tensor == own.tensor && other.context == own.context
     case .dataContext: return sameStage && other.tensor == own.tensor
+    case .shard: return sameStage && other.tensor == own.tensor && other.replica == own.replica
+    case .replicas: return sameStage && other.tensor == own.tensor && other.shard == own.shard
     case .tensorContext: return sameStage && other.data == own.data
     case .pipeline:
       return other.tensor == own.tensor && other.context == own.context && other.data == own.data

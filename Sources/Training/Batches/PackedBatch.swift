@@ -69,9 +69,9 @@ public struct PackedBatch {
   /// - Parameter isTraining: whether the pass is of the trained model's loss.
   func context(
     _ parallel: ParallelContext, policy: Policy = .actor, isTraining: Bool, runner: any BlockRunner,
-    recomputesAttention: Bool = false
+    implementation: AttentionImplementation, recomputesAttention: Bool = false
   ) -> ForwardContext {
-    let attention = trainingAttention(lengths: lengths, parallel: parallel)
+    let attention = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
     return ForwardContext(
       positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
       routing: policy == .actor ? routing : nil, routerLosses: isTraining ? routerLosses : nil)

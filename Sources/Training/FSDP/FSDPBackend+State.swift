@@ -1,90 +1,126 @@
 import Checkpoints
 import Foundation
-import JSON
 import Models
 import Parallelism
 import Torch
 
-// The training state on disk: each rank writes its shards of weights and moments, so nothing is gathered; any number of
-// ranks can read them back, since a flat vector is the old ranks' shards one after another.
+// The training state as a checkpoint of PyTorch's `torch.distributed.checkpoint`, under the names of the Hugging Face
+// checkpoint: each rank writes the rows that it holds, so nothing is gathered, and any number of ranks can read theirs.
 extension FSDPBackend {
-  public var weightUnitSizes: [Int] { actor.sharded.units.map { $0.parameters.reduce(0) { $0 + $1.count } } }
+  private static let stateName = "slime.trainer"
 
-  public func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)] {
-    try catchingTorchErrors {
-      actor.sharded.units[index].whole().flatMap { checkpointTensors($0, $1) }
+  /// Some rows of a checkpoint tensor, and where their values are on this rank.
+  private struct Piece {
+    let name: String
+    let globalShape: [Int]
+    let box: TensorBox
+    let values: Tensor
+  }
+
+  /// What this rank holds of a unit's parameters in a vector laid out as its shard.
+  private func pieces(_ unit: ShardedUnit, _ vector: Tensor) -> [Piece] {
+    unit.rows(in: vector).flatMap { sharded, own, values in
+      sharded.parameter.rows.compactMap { piece, rows in
+        let common = rows.clamped(to: own)
+        guard !common.isEmpty else { return nil }
+        let box = TensorBox(
+          offsets: [common.lowerBound - rows.lowerBound] + piece.shape.dropFirst().map { _ in 0 },
+          sizes: [common.count] + piece.shape.dropFirst())
+        let first = common.lowerBound - own.lowerBound
+        return Piece(
+          name: piece.checkpointName, globalShape: piece.shape, box: box, values: values[first..<first + common.count])
+      }
     }
   }
 
-  private static func shardFile(_ rank: Int, of size: Int) -> String {
-    String(format: "shard-%05d-of-%05d.safetensors", rank + 1, size)
-  }
-
-  /// The vectors of each unit, by the names they have in the files.
-  private var vectors: [(name: String, tensor: Tensor, unit: ShardedUnit)] {
-    actor.sharded.units.enumerated().flatMap { index, unit in
-      [
-        ("unit.\(index).weight", unit.shard.detached(), unit),
-        ("unit.\(index).first_moment", optimizer.firstMoments[index], unit),
-        ("unit.\(index).second_moment", optimizer.secondMoments[index], unit),
-      ]
-    }
+  /// The optimizer's vectors of a unit, by what stands before the names.
+  private func moments(_ index: Int) -> [(prefix: String, vector: Tensor)] {
+    [
+      ("optimizer.state.exp_avg.", optimizer.firstMoments[index]),
+      ("optimizer.state.exp_avg_sq.", optimizer.secondMoments[index]),
+    ]
   }
 
   public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
-    guard withOptimizer else { throw TrainingError("--no-save-optim is not supported yet by --train-backend fsdp; leave it out") }
-    try saveState(into: folder)
-    return BackgroundTask("save") { nil }
+    let staged = try StagedItems(copying: state(withOptimizer: withOptimizer))
+    let rank = parallel.rank
+    return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
   }
 
-  public func saveState(into folder: URL) throws {
-    let (rank, size) = (actor.sharded.group.rank, actor.sharded.group.size)
+  private func state(withOptimizer: Bool) throws -> [SaveItem] {
     try catchingTorchErrors {
-      try SafetensorsWriter.write(
-        to: folder.appendingPathComponent(Self.shardFile(rank, of: size)),
-        tensors: vectors.map { TensorSource($0.name, $0.tensor.to(device: .cpu)) })
-      guard rank == 0 else { return }
-      let state: JSONValue = [
-        "backend": "fsdp", "shards": .int(size), "optimizer_steps": .int(stepCount),
-        "adam_steps": .array(optimizer.steps.map { .int(Int($0.item())) }),
+      var items: [SaveItem] = []
+      for (index, unit) in actor.sharded.units.enumerated() where unit.holdsDividedExperts || parallel.replicas.rank == 0 {
+        let vectors = [("", unit.shard.detached())] + (withOptimizer ? moments(index) : [])
+        for (prefix, vector) in vectors {
+          items += pieces(unit, vector).map {
+            .shard(prefix + $0.name, globalShape: $0.globalShape, offsets: $0.box.offsets, $0.values)
+          }
+        }
+      }
+      guard parallel.rank == 0 else { return items }
+      for constant in constants {
+        items += checkpointTensors(constant, constant.tensor).map { .tensor($0.name, $0.tensor) }
+      }
+      var trainer: [(PickleValue, PickleValue)] = [
+        ("backend", "fsdp"), ("optimizer_steps", .int(stepCount)), ("adam_steps", .int(Int(optimizer.steps[0].item()))),
+        ("has_optimizer", .bool(withOptimizer)),
       ]
-      try writeAtomically(state.data(.indented(2)), to: folder.appendingPathComponent("trainer.json"))
+      if let lossScale { trainer.append(("loss_scale", lossScale.saved)) }
+      let state = PickleValue.dictionary(trainer.map { PicklePair($0.0, $0.1) })
+      return items + [try .value(Self.stateName, state)]
     }
   }
+
+  private var constants: [Parameter] { actor.sharded.parts.flatMap(\.constants) }
 
   public func loadState(from folder: URL) throws {
-    let file = folder.appendingPathComponent("trainer.json")
-    let state = try JSONValue(parsing: try Data(contentsOf: file))
-    guard state["backend"]?.string == "fsdp", let size = state["shards"]?.int, let steps = state["optimizer_steps"]?.int,
-      let adamSteps = state["adam_steps"]?.array?.compactMap(\.int), adamSteps.count == optimizer.steps.count
-    else {
-      throw TrainingError("\(file.path) is not the state of an FSDP trainer of this model; give another --load folder")
+    let reader = try TorchDistReader(folder)
+    let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
+    guard let state, state["backend"]?.string == "fsdp", let steps = state["optimizer_steps"]?.int else {
+      throw TrainingError("\(folder.path) is not the state of an FSDP trainer; give another --load folder")
     }
-    let files = try (0..<size).map { try SafetensorsFile(folder.appendingPathComponent(Self.shardFile($0, of: size))) }
+    let known = Set(actor.undivided.parameters.flatMap(\.pieces).map(\.checkpointName))
+    if let other = reader.metadata.tensors.map(\.name).first(where: { !$0.hasPrefix("optimizer.") && !known.contains($0) }) {
+      throw TrainingError("\(folder.path) holds '\(other)', which this model does not have; give another --load folder")
+    }
+    func read(_ prefix: String, _ pieces: [Piece]) throws {
+      for piece in pieces {
+        try reader.check(prefix + piece.name, shape: piece.globalShape)
+        piece.values.copy_(try reader.tensor(prefix + piece.name, piece.box))
+      }
+    }
+    let adamSteps = state["has_optimizer"]?.bool == true ? state["adam_steps"]?.int : nil
     try catchingTorchErrors {
       try withoutGradients {
-        for (name, tensor, unit) in vectors {
-          let parts = try files.map { try $0.tensor(name) }
-          let flat = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
-          try unit.fillOwn(tensor, from: flat, name: name)
+        for (index, unit) in actor.sharded.units.enumerated() {
+          try read("", pieces(unit, unit.shard.detached()))
+          guard let adamSteps else { continue }
+          for (prefix, vector) in moments(index) { try read(prefix, pieces(unit, vector)) }
+          optimizer.steps[index].fill_(Double(adamSteps))
         }
-        for (step, value) in zip(optimizer.steps, adamSteps) { step.fill_(Double(value)) }
+        for constant in constants {
+          for (name, values) in checkpointTensors(constant, constant.tensor) {
+            try reader.check(name, shape: values.shape)
+            values.copy_(try reader.tensor(name))
+          }
+        }
       }
     }
     stepCount = steps
+    // A run that was not in fp16 had none.
+    if lossScale != nil, let saved = state["loss_scale"].flatMap(DynamicLossScale.init(saved:)) { lossScale = saved }
   }
 }
 
-extension ShardedUnit {
-  /// Copies this rank's slice out of a whole flat vector, whose padding may be another's.
-  fileprivate func fillOwn(_ own: Tensor, from flat: Tensor, name: String) throws {
-    let count = learnedCount
-    guard flat.count >= count else {
-      throw TrainingError("the checkpoint's \(name) has \(flat.count) elements, but this model needs \(count)")
-    }
-    let start = rank * own.count
-    let end = min(start + own.count, count)
-    guard start < end else { return }
-    own[0..<end - start].copy_(flat[start..<end])
+extension DynamicLossScale {
+  fileprivate var saved: PickleValue {
+    ["scale": .double(scale), "good_steps": .int(goodSteps), "skipped_steps": .int(skippedSteps)]
+  }
+
+  fileprivate init?(saved: PickleValue) {
+    guard let scale = saved["scale"]?.double, let good = saved["good_steps"]?.int, let skipped = saved["skipped_steps"]?.int
+    else { return nil }
+    self.init(scale: scale, goodSteps: good, skippedSteps: skipped)
   }
 }

@@ -3,34 +3,41 @@ import Models
 import Parallelism
 import Torch
 
-/// A language model whose weights are sharded over the data-parallel ranks.
+/// A language model whose weights are sharded over ranks that train on different tokens.
 final class FullyShardedCausalLM {
   let model: CausalLM
   let sharded: FullyShardedModel
+  /// What a rank that holds all experts would have; where they are not divided, what each has.
+  let undivided: ParameterTable
   private let parallel: ParallelContext
+  private let attention: AttentionImplementation
 
-  init(
-    _ configuration: ModelConfiguration, parallel: ParallelContext, computeType: DType, gradientCheckpointing: Bool
-  ) throws {
+  init(_ configuration: ModelConfiguration, options: TrainingOptions, parallel: ParallelContext) throws {
     self.parallel = parallel
-    model = try CausalLM(configuration, parallel: parallel, dtype: computeType)
+    attention = try options.attention(of: configuration, parallel)
+    model = try CausalLM(configuration, parallel: parallel, dtype: options.computeType)
+    var sharding = FullyShardedModel.Options()
+    sharding.computeType = options.computeType
+    sharding.gradientCheckpointing = options.gradientCheckpointing
+    sharding.offloadsToHost = options.fsdp.offloadsToHost
+    undivided = parallel.expert.size == 1
+      ? model.table
+      : try CausalLM(
+        configuration, parallel: .imagined(ParallelLayout(worldSize: 1), rank: 0), dtype: options.computeType).table
     let parameters = model.parametersByBlock
-    sharded = FullyShardedModel(
-      root: parameters.root, blocks: parameters.blocks, group: parallel.dataContext, device: parallel.device,
-      computeType: computeType, gradientCheckpointing: gradientCheckpointing)
+    sharded = FullyShardedModel(root: parameters.root, blocks: parameters.blocks, options: sharding, parallel: parallel)
   }
 
   /// Takes the weights of a Hugging Face folder; a rank reads what its shards hold.
   func load(_ folder: HuggingFaceFolder) throws {
     let loader = try WeightLoader(folder, for: model)
-    for unit in sharded.units { try unit.fill { try loader.tensor($0, dtype: .float32) } }
+    for part in sharded.parts { try part.fill { try loader.tensor($0, dtype: .float32) } }
   }
 
-  /// Statistics of the response tokens; gradients flow only inside `withRoot`'s caller.
-  func statistics(
-    _ pack: PackedBatch, policy: Policy = .actor, isTraining: Bool = false, temperature: Double
-  ) -> TokenStatistics {
-    let context = pack.context(parallel, policy: policy, isTraining: isTraining, runner: sharded)
+  /// Statistics of the response tokens, inside a pass of `sharded`.
+  func statistics(_ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double) -> TokenStatistics {
+    let context = pack.context(
+      parallel, policy: policy, isTraining: isTraining, runner: sharded, implementation: attention)
     let hidden = model.hidden(pack.tokens, context)
     return model.statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }

@@ -18,6 +18,7 @@ public final class MegatronBackend: TrainBackend {
   private let gathering: WeightGathering
   private let runner: any BlockRunner
   private let recomputesAttention: Bool
+  private let attention: AttentionImplementation
   private let policies: PolicyWeights
 
   public var microBatchGroup: Int { chunks.count > 1 ? parallel.stageCount : 1 }
@@ -33,6 +34,7 @@ public final class MegatronBackend: TrainBackend {
     self.parallel = parallel
     let configuration = try ModelRegistry.configuration(of: folder)
     self.configuration = configuration
+    attention = try options.attention(of: configuration, parallel)
     let stages = try StagePlan(configuration, parallel.layout, options.megatron)
     self.stages = stages
     let chunks = try stages.modelStages(parallel.stage).map {
@@ -113,7 +115,8 @@ public final class MegatronBackend: TrainBackend {
     _ chunk: Int, _ pack: PackedBatch, _ input: Tensor?, policy: Policy, isTraining: Bool
   ) -> Tensor {
     let context = pack.context(
-      parallel, policy: policy, isTraining: isTraining, runner: runner, recomputesAttention: recomputesAttention)
+      parallel, policy: policy, isTraining: isTraining, runner: runner, implementation: attention,
+      recomputesAttention: recomputesAttention)
     return chunks[chunk].hidden(input ?? pack.tokens, context)
   }
 

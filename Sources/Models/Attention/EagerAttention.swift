@@ -1,0 +1,32 @@
+import Torch
+
+/// Attention by plain operators, differentiable: softmax(q kᵀ · scale) v, the softmax in fp32. All tensors are
+/// `[B, heads, T, d]`, with as many heads of keys as of queries.
+enum EagerAttention {
+  static func attend(_ q: Tensor, _ k: Tensor, _ v: Tensor, isCausal: Bool, scale: Double) -> Tensor {
+    scores(q, k, isCausal: isCausal, scale: scale).softmax(3).to(dtype: v.dtype).matmul(v)
+  }
+
+  /// fp32 `[B, heads, queries, keys]`; −∞ where a query does not see the key.
+  static func scores(_ q: Tensor, _ k: Tensor, isCausal: Bool, scale: Double) -> Tensor {
+    let scores = q.matmul(k.transpose(2, dim1: 3)).to(dtype: .float32) * scale
+    guard isCausal else { return scores }
+    let hidden = Tensor.ones([q.size(2), k.size(2)], dtype: .bool, device: q.device).triu(1)
+    return scores.maskedFill(hidden, value: -Double.infinity)
+  }
+}
+
+extension Tensor {
+  /// `[B, heads, T, d]` → each head `groups` times.
+  func repeatingHeads(_ groups: Int) -> Tensor {
+    guard groups > 1 else { return self }
+    return unsqueeze(2).expand([size(0), size(1), groups, size(2), size(3)]).reshape(
+      [size(0), size(1) * groups, size(2), size(3)])
+  }
+
+  /// The gradient of that.
+  func summingHeads(_ groups: Int) -> Tensor {
+    guard groups > 1 else { return self }
+    return reshape([size(0), size(1) / groups, groups, size(2), size(3)]).sum([2])
+  }
+}
