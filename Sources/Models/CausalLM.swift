@@ -14,8 +14,10 @@ public final class CausalLM {
   let layers: [DecoderLayer]
   /// nil outside the last stage.
   let finalNorm: RMSNorm?
-  /// nil outside the last stage; the embedding's weight where it is shared in place.
+  /// nil outside the last stage and in a critic; the embedding's weight where it is shared in place.
   let headWeight: Parameter?
+  /// nil outside the last stage, and where the head is the vocabulary's.
+  private let valueHead: ValueHead?
   private let rotary: RotaryEmbedding
 
   /// - Parameter stage: the part of the model that is built; nil: all of it.
@@ -41,7 +43,9 @@ public final class CausalLM {
         model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,
         sharing: parallel.sequenceSharing) : nil
     rotary = RotaryEmbedding(configuration.rotary, dimensions: configuration.rotatedDimension ?? configuration.headDimension)
-    guard stage.holdsHead else {
+    valueHead = stage.holdsHead && configuration.head == .value
+      ? ValueHead(root, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel) : nil
+    guard stage.holdsHead, configuration.head == .vocabulary else {
       headWeight = nil
       return
     }
@@ -97,7 +101,8 @@ public final class CausalLM {
   /// The weight that this stage and the other end of the pipeline both hold a copy of (a tied embedding); nil where it
   /// has none.
   public var sharedWithOtherStage: Parameter? {
-    guard configuration.tiesEmbeddings, stage.holdsEmbedding != stage.holdsHead else { return nil }
+    guard configuration.tiesEmbeddings, configuration.head == .vocabulary, stage.holdsEmbedding != stage.holdsHead
+    else { return nil }
     return embedding?.weight ?? headWeight
   }
 
@@ -128,6 +133,18 @@ public final class CausalLM {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
     return (rows.map { entered.indexSelect(0, index: $0) } ?? entered).linear(headWeight.tensor)
+  }
+
+  /// What the head says of `targets`, from the last stage's output: a critic says what it expects where they are predicted.
+  /// - Parameters:
+  ///   - rows: which tokens predict them. `[R]`, int64
+  ///   - targets: `[R]`, int64.
+  ///   - temperature: divides logits; a critic's values are left as they are.
+  public func output(_ hidden: Tensor, at rows: Tensor, targets: Tensor, temperature: Double) -> HeadOutput {
+    guard let valueHead else {
+      return .vocabulary(statistics(hidden, at: rows, targets: targets, temperature: temperature))
+    }
+    return .value(valueHead(hidden).indexSelect(0, index: rows))
   }
 
   /// Log-probabilities of `targets` and entropies, from the last stage's output.

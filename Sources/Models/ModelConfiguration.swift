@@ -36,6 +36,16 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var dtype: DType?
   /// For fresh weights.
   public var initializerRange = 0.02
+  /// What the last layer's output becomes. Not of config.json: the trainer of a critic chooses it.
+  public var head = ModelHead.vocabulary
+}
+
+/// What stands on top of the final norm.
+public enum ModelHead: Sendable, Equatable {
+  /// Logits of the next token.
+  case vocabulary
+  /// One number a token: a critic's.
+  case value
 }
 
 extension ModelConfiguration {

@@ -5,6 +5,8 @@ import Torch
 public struct WeightLoader {
   private let files: StoredTensors
   private let folder: String
+  /// Weights of a critic's head that the folder does not have: they start fresh, equal on every rank.
+  private let fresh: Set<String>
 
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
@@ -12,16 +14,20 @@ public struct WeightLoader {
     files = StoredTensors(try folder.weights(), expertCount: model.configuration.mixture?.expertCount)
     self.folder = folder.url.path
     var wanted = Set<String>()
-    for piece in model.table.parameters.flatMap(\.pieces) {
+    let pieces = model.table.parameters.flatMap(\.pieces)
+    let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
+    fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
+    for piece in pieces where !fresh.contains(piece.checkpointName) {
       wanted.insert(files.storedName(piece.checkpointName))
       try files.check(piece.checkpointName, shape: piece.shape)
     }
-    // A tied head may be stored all the same; old Llama files carry their rotary frequencies; layers that predict tokens
+    // A tied head may be stored all the same, and a critic leaves the vocabulary's aside; old Llama files carry their rotary frequencies; layers that predict tokens
     // further on are left aside; other ranks hold other experts.
     let configuration = model.configuration
     let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
     let harmless = { (name: String) in
-      name.hasSuffix("rotary_emb.inv_freq") || (configuration.tiesEmbeddings && name == "lm_head.weight")
+      name.hasSuffix("rotary_emb.inv_freq")
+        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == "lm_head.weight")
         || CausalLM.layer(of: name).map { extraLayers.contains($0) } == true
         || (model.parallel.expert.size > 1 && name.contains(".mlp.experts."))
     }
@@ -35,6 +41,9 @@ public struct WeightLoader {
   /// This rank's part of a parameter, in the checkpoint's type or `dtype`, on the CPU.
   public func tensor(_ parameter: Parameter, dtype: DType? = nil) throws -> Tensor {
     try withoutGradients {
+      if fresh.contains(parameter.name) {
+        return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
+      }
       let parts = try parameter.pieces.map { piece in
         let whole = try files.tensor(piece.checkpointName)
         guard let slice = piece.slice else { return whole }

@@ -1,6 +1,6 @@
 /// How rewards become advantages, by slime's names.
 public enum AdvantageEstimatorKind: String, Sendable, Codable, CaseIterable {
-  case grpo, gspo, cispo
+  case grpo, gspo, cispo, ppo
   case reinforcePlusPlus = "reinforce_plus_plus"
   case reinforcePlusPlusBaseline = "reinforce_plus_plus_baseline"
 }
@@ -12,11 +12,13 @@ public enum AdvantageEstimatorKind: String, Sendable, Codable, CaseIterable {
 ///   - responseLengths: tokens of each response.
 ///   - masks: 1 where a token is trained on; as long as all responses together.
 ///   - kl: an estimate a token of the divergence from the reference; nil counts as 0.
-///   - klCoefficient: what it weighs in the reward (REINFORCE++ only).
-///   - discount: γ of REINFORCE++ (Hu, "REINFORCE++", 2025).
+///   - klCoefficient: what it weighs in the reward (PPO and REINFORCE++ only).
+///   - discount: γ of PPO and of REINFORCE++ (Hu, "REINFORCE++", 2025).
+///   - values: what a critic expects from each token on (PPO only); nil counts as 0.
+///   - lambda: λ of generalized advantage estimation (Schulman et al., 2016; PPO only).
 public func advantages(
   _ kind: AdvantageEstimatorKind, rewards: [Float], responseLengths: [Int], masks: [UInt8], kl: [Float]? = nil,
-  klCoefficient: Float = 0, discount: Float = 1
+  klCoefficient: Float = 0, discount: Float = 1, values: [Float]? = nil, lambda: Float = 1
 ) -> [Float] {
   var result = [Float](repeating: 0, count: masks.count)
   var start = 0
@@ -35,6 +37,16 @@ public func advantages(
         let divergence = masks[i] == 1 ? kl?[i] ?? 0 : 0
         future = (i == last ? reward : 0) - klCoefficient * divergence + discount * future
         result[i] = future
+      }
+    case .ppo:
+      // Tokens that are not trained on, such as a tool's, take no part: the next trained one follows at once.
+      var (tokenReward, nextValue, future) = (reward, Float(0), Float(0))
+      for i in range.reversed() where masks[i] == 1 {
+        let value = values?[i] ?? 0
+        tokenReward -= klCoefficient * (kl?[i] ?? 0)
+        future = tokenReward + discount * nextValue - value + discount * lambda * future
+        result[i] = future
+        (tokenReward, nextValue) = (0, value)
       }
     }
   }

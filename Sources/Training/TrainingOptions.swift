@@ -1,3 +1,4 @@
+import Checkpoints
 import Models
 import Parallelism
 import RLAlgorithms
@@ -7,6 +8,8 @@ import Torch
 public struct TrainingOptions: Sendable, Equatable, Codable {
   public enum Loss: String, Sendable, Codable {
     case policy, supervised
+    /// A critic's: how far its values are from the returns.
+    case value
   }
 
   public var loss = Loss.policy
@@ -14,15 +17,25 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var normalization = LossNormalization.perRollout
   /// Logits are divided by it before the softmax, as they were for sampling.
   public var temperature = 1.0
-  /// KL to the reference in the reward (REINFORCE++).
+  /// KL to the reference in the reward (PPO and REINFORCE++).
   public var klCoefficient: Float = 0
   /// KL to the reference in the loss; nil: none.
   public var klLossCoefficient: Double?
   public var klEstimator = KLEstimatorKind.k1
   public var entropyCoefficient = 0.0
   public var discount: Float = 1
+  /// λ of generalized advantage estimation (PPO).
+  public var lambda: Float = 1
+  /// How far a critic's value may go from the one before the first step.
+  public var valueClip = 0.2
   public var normalizesAdvantages = false
   public var computesAdvantages = true
+  /// On-policy distillation: what log p − log p(teacher) takes from a token's advantage; nil: none.
+  public var distillationCoefficient: Float?
+  /// Rollouts after which the reference becomes the policy that is trained; nil: never.
+  public var referenceUpdateInterval: Int?
+  /// The old policy is the one that the engine was given last, kept apart from the one that is trained.
+  public var keepsOldActor = false
   /// The engine's log-probabilities count as the old policy's.
   public var usesRolloutLogProbs = false
   /// Truncated importance sampling's bounds; nil: none.
@@ -56,6 +69,13 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   }
 
   public var needsReference: Bool { klLossCoefficient != nil || klCoefficient != 0 }
+
+  /// The folder's model, with the head that is trained.
+  func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
+    var configuration = try ModelRegistry.configuration(of: folder)
+    if loss == .value { configuration.head = .value }
+    return configuration
+  }
 
   /// - Throws: `ModelError` when the one that is asked for cannot train the model there.
   func attention(of model: ModelConfiguration, _ parallel: ParallelContext) throws -> AttentionImplementation {

@@ -8,7 +8,8 @@ import Testing
 
   @Test func everyEstimatorOnRaggedResponses() {
     let part = fixture.advantages
-    #expect(Set(part.cases.map(\.estimator)) == Set(AdvantageEstimatorKind.allCases))
+    // PPO's have a critic: CriticAlgorithmTests.
+    #expect(Set(part.cases.map(\.estimator)) == Set(AdvantageEstimatorKind.allCases).subtracting([.ppo]))
     for item in part.cases {
       let values = advantages(
         item.estimator, rewards: part.rewards, responseLengths: fixture.responseLengths, masks: fixture.masks, kl: part.kl,

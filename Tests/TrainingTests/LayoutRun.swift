@@ -49,6 +49,8 @@ struct LayoutOutcome: Sendable {
   var steps: [[String: Double]] = []
   var rollout: [[String: Double]] = []
   var scores: [ScoredSequence] = []
+  /// A critic's, of every batch.
+  var values: [[SampleValues]] = []
   var weights: [String: [Float]] = [:]
   var saved: RankContents?
 }
@@ -82,6 +84,7 @@ func run(
       let report = try trainer.train(batch)
       outcome.steps += report.steps
       outcome.rollout.append(report.rollout)
+      outcome.values.append(report.values)
     }
     try inspect(backend)
     outcome.scores = try trainer.score(sequences, tokensPerPack: 50)
@@ -95,6 +98,9 @@ func run(
   }
   var outcome = outcomes[outcomes.count - 1]
   outcome.weights = outcomes[0].weights
+  outcome.values = batches.indices.map { batch in
+    outcomes.flatMap { $0.values[batch] }.sorted { $0.sample < $1.sample }
+  }
   outcome.scores = outcomes.flatMap(\.scores).sorted { $0.index < $1.index }
   return outcome
 }

@@ -30,24 +30,25 @@ extension AlgorithmConfiguration {
     let estimator = advantageEstimator
     let isReinforce = estimator == .reinforcePlusPlus || estimator == .reinforcePlusPlusBaseline
     try require(
-      klCoefficient == 0 || isReinforce,
+      klCoefficient == 0 || isReinforce || estimator == .ppo,
       "--kl-coef has no effect with --advantage-estimator \(estimator.rawValue); use --use-kl-loss --kl-loss-coef \(klCoefficient)")
     try require(
       klLossCoefficient == 0 || useKLLoss, "--kl-loss-coef has no effect without --use-kl-loss; add it")
     try require(
       klLossType == .k1 || needsReference, "--kl-loss-type has no effect without --use-kl-loss; add it")
     try require(
-      gamma == 1 || estimator == .reinforcePlusPlus, "--gamma has no effect without --advantage-estimator reinforce_plus_plus; leave it out")
+      gamma == 1 || estimator == .reinforcePlusPlus || estimator == .ppo,
+      "--gamma has no effect without --advantage-estimator ppo or reinforce_plus_plus; leave it out")
     try require((0...1).contains(gamma), "--gamma must be between 0 and 1, not \(gamma)")
     try require(
       !isReinforce || normalizeAdvantages, "--advantage-estimator \(estimator.rawValue) needs --normalize-advantages; add it")
     try require(
-      normalizeRewards || estimator != .reinforcePlusPlus,
-      "--disable-rewards-normalization has no effect with --advantage-estimator reinforce_plus_plus; leave it out")
+      normalizeRewards || estimator != .reinforcePlusPlus && estimator != .ppo,
+      "--disable-rewards-normalization has no effect with --advantage-estimator \(estimator.rawValue); leave it out")
     try require(
-      normalizeRewardsByDeviation || (normalizeRewards && !isReinforce),
+      normalizeRewardsByDeviation || (normalizeRewards && !isReinforce && estimator != .ppo),
       "--disable-grpo-std-normalization has no effect "
-        + (isReinforce ? "with --advantage-estimator \(estimator.rawValue)" : "with --disable-rewards-normalization")
+        + (normalizeRewards ? "with --advantage-estimator \(estimator.rawValue)" : "with --disable-rewards-normalization")
         + "; leave it out")
     try require(
       !(useTIS && useRolloutLogProbs),

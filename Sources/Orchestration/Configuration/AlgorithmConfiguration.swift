@@ -16,7 +16,7 @@ public struct AlgorithmConfiguration: Sendable, Equatable, Codable {
   public var klLossCoefficient = 0.0
   public var klLossType = KLEstimatorKind.k1
   public var entropyCoefficient = 0.0
-  /// Discount of `reinforce_plus_plus`.
+  /// Discount of `ppo` and `reinforce_plus_plus`.
   public var gamma = 1.0
   /// Whitens advantages over the batch.
   public var normalizeAdvantages = false

@@ -6,7 +6,7 @@ import Training
 extension TrainConfiguration {
   /// - Parameter rolloutCount: rollouts of the whole run, which the learning rate decays over.
   package func trainingOptions(rolloutCount: Int) throws -> TrainingOptions {
-    let steps = max(rolloutCount * resolvedStepsPerRollout, 1)
+    let steps = max((rolloutCount - critic.onlySteps) * resolvedStepsPerRollout, 1)
     var options = try TrainingOptions(
       schedule: optimizer.schedule(totalSteps: steps), globalBatchSize: resolvedGlobalBatchSize, batching: backend.batching)
     options.loss = isSupervised ? .supervised : .policy
@@ -21,6 +21,7 @@ extension TrainConfiguration {
     options.klEstimator = algorithm.klLossType
     options.entropyCoefficient = algorithm.entropyCoefficient
     options.discount = Float(algorithm.gamma)
+    (options.lambda, options.valueClip) = (Float(critic.lambda), critic.valueClip)
     options.normalizesAdvantages = algorithm.normalizeAdvantages
     options.computesAdvantages = algorithm.computesAdvantages
     options.usesRolloutLogProbs = algorithm.useRolloutLogProbs

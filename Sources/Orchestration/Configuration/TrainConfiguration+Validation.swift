@@ -9,6 +9,7 @@ extension TrainConfiguration {
     try rollout.validate(isSupervised: isSupervised)
     try validateBatches()
     try algorithm.validate()
+    try validateCritic()
     try validateReference()
     try optimizer.validate()
     try engine.validate(prefix: "sglang-")
@@ -77,8 +78,13 @@ extension TrainConfiguration {
     try require(
       samples % size == 0,
       "--global-batch-size \(size) does not divide \(formula): \(samples % size) samples of every rollout would not be trained on")
-    let layout = try backend.parallel.layout(worldSize: cluster.trainerRanks)
-    let ranks = layout.dataParallelSize
+    try validateShares(of: size, worldSize: cluster.trainerRanks)
+    if usesCritic { try validateShares(of: size, worldSize: criticRanks) }
+  }
+
+  /// Whether each data-parallel rank has its part of a step.
+  private func validateShares(of size: Int, worldSize: Int) throws(ConfigurationError) {
+    let ranks = try backend.parallel.layout(worldSize: worldSize).dataParallelSize
     try require(
       size >= ranks,
       "--global-batch-size \(size) leaves some of the \(ranks) data-parallel ranks without a sample; give at least \(ranks)")

@@ -7,6 +7,7 @@ public struct TrainConfiguration: Sendable, Equatable, Codable {
   public var rollout = SamplingConfiguration()
   public var eval = EvalConfiguration()
   public var algorithm = AlgorithmConfiguration()
+  public var critic = CriticConfiguration()
   public var optimizer = OptimizerConfiguration()
   public var engine = EngineConfiguration()
   /// Requests in flight at one engine.

@@ -8,8 +8,14 @@ import Torch
 /// which is written last: what it names is whole.
 struct RunCheckpoints {
   let directory: CheckpointDirectory
+  /// Where the critic's state goes, under the same iterations.
+  private let criticDirectory: CheckpointDirectory
 
-  init(_ path: String) { directory = CheckpointDirectory(URL(fileURLWithPath: path)) }
+  /// - Parameter critic: nil: `critic` in `path`.
+  init(_ path: String, critic: String? = nil) {
+    directory = CheckpointDirectory(URL(fileURLWithPath: path))
+    criticDirectory = CheckpointDirectory(URL(fileURLWithPath: critic ?? path + "/critic"))
+  }
 
   /// What a run continues from.
   struct Resume {
@@ -37,43 +43,61 @@ struct RunCheckpoints {
 
   /// A save that was begun and is not the one to continue from yet.
   struct Pending {
-    fileprivate let partial: PartialFolder
+    fileprivate let parts: [Part]
     fileprivate let rolloutID: Int
     fileprivate let nextStep: Int
   }
 
+  /// One trainer's state.
+  fileprivate struct Part {
+    let trainers: TrainerGroup
+    let directory: CheckpointDirectory
+    let partial: PartialFolder
+  }
+
   /// Copies the state of a run and begins to write it; the run may go on.
   func startSaving(
-    rolloutID: Int, nextStep: Int, trainers: TrainerGroup, source: RolloutDataSource?, withOptimizer: Bool
+    rolloutID: Int, nextStep: Int, trainers: TrainerGroup, critics: TrainerGroup?, source: RolloutDataSource?,
+    withOptimizer: Bool
   ) async throws -> Pending {
-    let partial = try directory.begin(iteration: rolloutID + 1)
+    var parts: [Part] = []
     do {
-      try await trainers.startSaving(into: partial.url, withOptimizer: withOptimizer)
+      // The critic first: what the actor's tracker names has a critic.
+      for (group, directory) in [(critics, criticDirectory), (trainers, directory)] {
+        guard let group else { continue }
+        let partial = try directory.begin(iteration: rolloutID + 1)
+        parts.append(Part(trainers: group, directory: directory, partial: partial))
+        try await group.startSaving(into: partial.url, withOptimizer: withOptimizer)
+      }
       let run: JSONValue = [
         "rollout_id": .int(rolloutID), "next_rollout_id": .int(rolloutID + 1), "next_step": .int(nextStep),
       ]
-      try writeAtomically(run.data(.indented(2)), to: partial.url.appendingPathComponent("run.json"))
+      try writeAtomically(run.data(.indented(2)), to: parts.last!.partial.url.appendingPathComponent("run.json"))
       try await source?.save(to: RolloutDataSource.stateFile(in: directory.url, rolloutID: rolloutID))
     } catch {
-      partial.discard()
+      for part in parts { part.partial.discard() }
       throw error
     }
-    return Pending(partial: partial, rolloutID: rolloutID, nextStep: nextStep)
+    return Pending(parts: parts, rolloutID: rolloutID, nextStep: nextStep)
   }
 
   /// Waits until everything is written, and makes it what a run continues from.
-  func finish(_ pending: Pending, trainers: TrainerGroup) async throws {
+  func finish(_ pending: Pending) async throws {
+    var open = pending.parts
     do {
-      // Megatron-Core's names.
-      try await trainers.finishSaving(into: pending.partial.url, common: [
-        "checkpoint_version": 3.0, "iteration": .int(pending.rolloutID + 1),
-        "opt_param_scheduler": ["num_steps": .int(pending.nextStep)],
-      ])
-      try pending.partial.commit()
+      while let part = open.first {
+        // Megatron-Core's names.
+        try await part.trainers.finishSaving(into: part.partial.url, common: [
+          "checkpoint_version": 3.0, "iteration": .int(pending.rolloutID + 1),
+          "opt_param_scheduler": ["num_steps": .int(pending.nextStep)],
+        ])
+        try part.partial.commit()
+        open.removeFirst()
+      }
     } catch {
-      pending.partial.discard()
+      for part in open { part.partial.discard() }
       throw error
     }
-    try directory.record(iteration: pending.rolloutID + 1)
+    for part in pending.parts { try part.directory.record(iteration: pending.rolloutID + 1) }
   }
 }

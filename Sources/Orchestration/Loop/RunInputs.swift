@@ -9,6 +9,8 @@ struct RunInputs {
   let configuration: TrainConfiguration
   let folder: HuggingFaceFolder
   let model: ModelConfiguration
+  /// What the critic starts from.
+  let criticFolder: HuggingFaceFolder
   let codec: PromptCodec?
   /// nil when the samples come from debug files.
   let source: RolloutDataSource?
@@ -20,9 +22,15 @@ struct RunInputs {
     self.configuration = configuration
     folder = try HuggingFaceFolder(URL(fileURLWithPath: configuration.checkpoint.hfCheckpoint))
     model = try ModelRegistry.configuration(of: folder)
+    criticFolder = try configuration.critic.huggingFaceLoad.map { try HuggingFaceFolder($0) } ?? folder
     if configuration.trains {
       try configuration.backend.parallel.check(
         model, worldSize: configuration.cluster.trainerRanks, configuration.backend.trainBackend)
+      if configuration.usesCritic {
+        try configuration.backend.parallel.check(
+          ModelRegistry.configuration(of: criticFolder), worldSize: configuration.criticRanks,
+          configuration.backend.trainBackend)
+      }
     }
     guard configuration.debug.loadRolloutData == nil else {
       (codec, source, evaluations) = (nil, nil, [])

@@ -1,39 +1,55 @@
+import Checkpoints
 import Foundation
 import Torch
+import Training
 
 /// The processes of a run: trainer ranks and engines, with the driver as their parent.
 struct RunWorkers {
   let supervisor: Supervisor
   let trainers: TrainerGroup?
+  /// Trainers too, on the actor's devices; nil where there is no critic.
+  let critics: TrainerGroup?
   let engines: EnginePool?
 
   /// Starts processes and waits until each has loaded its model.
-  /// - Parameter stateFolder: the training state to continue from.
-  static func start(_ inputs: RunInputs, stateFolder: URL?) async throws -> RunWorkers {
+  /// - Parameters:
+  ///   - stateFolder: the training state to continue from.
+  ///   - criticState: the critic's.
+  static func start(_ inputs: RunInputs, stateFolder: URL?, criticState: URL?) async throws -> RunWorkers {
     let configuration = inputs.configuration
-    let (trainerCount, engineCount) = (
-      configuration.trains ? configuration.cluster.trainerRanks : 0,
-      configuration.usesEngine ? configuration.cluster.engineCount : 0
-    )
+    let trainerCount = configuration.trains ? configuration.cluster.trainerRanks : 0
+    let criticCount = configuration.trains && configuration.usesCritic ? configuration.criticRanks : 0
+    let engineCount = configuration.usesEngine ? configuration.cluster.engineCount : 0
     let supervisor = Supervisor(controlPlane: ControlPlane())
     supervisor.endOnTerminationSignals()
     let cores = ProcessInfo.processInfo.activeProcessorCount
-    let names = (0..<trainerCount).map { ProcessName(WorkerRole.trainer, $0) }
-      + (0..<engineCount).map { ProcessName(WorkerRole.engine, $0) }
-    // Trainer and engines take turns, so each may use all cores; ranks of one kind share them.
+    let counts = [(WorkerRole.trainer, trainerCount), (WorkerRole.critic, criticCount), (WorkerRole.engine, engineCount)]
+    // Trainer, critic and engines take turns, so each may use all cores; ranks of one kind share them.
     func threads(_ count: Int) -> Int { max(1, cores / max(count, 1)) }
     do {
       try await supervisor.start(
-        names.map { name in
-          let count = threads(name.role == WorkerRole.trainer ? trainerCount : engineCount)
-          return WorkerSpecification(name, environment: ["OMP_NUM_THREADS": "\(count)"])
+        counts.flatMap { role, count in
+          (0..<count).map {
+            WorkerSpecification(ProcessName(role, $0), environment: ["OMP_NUM_THREADS": "\(threads(count))"])
+          }
         })
+      let options = try configuration.trainingOptions(rolloutCount: inputs.rolloutCount)
       async let trainers = trainerCount == 0
-        ? nil : startTrainers(inputs, supervisor, count: trainerCount, threads(trainerCount), stateFolder)
+        ? nil
+        : startTrainers(
+          WorkerRole.trainer, inputs, inputs.folder, options, supervisor, count: trainerCount, threads(trainerCount),
+          stateFolder)
+      let criticOptions = try configuration.criticOptions(rolloutCount: inputs.rolloutCount)
+      async let critics = criticCount == 0
+        ? nil
+        : startTrainers(
+          WorkerRole.critic, inputs, inputs.criticFolder, criticOptions, supervisor, count: criticCount,
+          threads(criticCount), criticState)
       async let engines = engineCount == 0
         ? nil
         : startEngines(inputs, supervisor, count: engineCount, threads(engineCount), firstDevice: trainerCount)
-      return RunWorkers(supervisor: supervisor, trainers: try await trainers, engines: try await engines)
+      return RunWorkers(
+        supervisor: supervisor, trainers: try await trainers, critics: try await critics, engines: try await engines)
     } catch {
       let cause = await supervisor.cause(of: error)
       _ = await supervisor.shutDown()
@@ -42,14 +58,15 @@ struct RunWorkers {
   }
 
   private static func startTrainers(
-    _ inputs: RunInputs, _ supervisor: Supervisor, count: Int, _ threads: Int, _ stateFolder: URL?
+    _ role: String, _ inputs: RunInputs, _ folder: HuggingFaceFolder, _ options: TrainingOptions,
+    _ supervisor: Supervisor, count: Int, _ threads: Int, _ stateFolder: URL?
   ) async throws -> TrainerGroup {
     let configuration = inputs.configuration
-    let group = TrainerGroup(try supervisor.resolveAll(TrainerActor.self, role: WorkerRole.trainer))
+    let group = TrainerGroup(try supervisor.resolveAll(TrainerActor.self, role: role))
     let setup = TrainerSetup(
-      folder: inputs.folder.url.path, referenceFolder: configuration.checkpoint.referenceLoad,
+      folder: folder.url.path, referenceFolder: configuration.checkpoint.referenceLoad,
       backend: configuration.backend.trainBackend, layout: try configuration.backend.parallel.layout(worldSize: count),
-      options: try configuration.trainingOptions(rolloutCount: inputs.rolloutCount), rank: 0, storePort: 0,
+      options: options, rank: 0, storePort: 0,
       device: .cpu, threadCount: threads, timeoutSeconds: configuration.cluster.distributedTimeoutMinutes * 60,
       stateFolder: stateFolder?.path)
     try await group.start(setup, devices: (0..<count).map { configuration.device($0) })
@@ -78,15 +95,16 @@ struct RunWorkers {
 /// The roles that `slime worker` knows.
 public enum WorkerRole {
   public static let trainer = "trainer"
+  public static let critic = "critic"
   public static let engine = "engine"
 
   /// Serves one role until the driver ends.
   public static func serve(_ name: ProcessName) async throws {
     try await WorkerProcess.serve(as: name) { controlPlane in
       switch name.role {
-      case trainer: [TrainerActor(actorSystem: controlPlane)]
+      case trainer, critic: [TrainerActor(actorSystem: controlPlane)]
       case engine: [EngineActor(actorSystem: controlPlane)]
-      default: throw ConfigurationError("a worker's role is \(trainer) or \(engine), not '\(name.role)'")
+      default: throw ConfigurationError("a worker's role is \(trainer), \(critic) or \(engine), not '\(name.role)'")
       }
     }
   }

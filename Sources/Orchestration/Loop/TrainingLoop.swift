@@ -26,7 +26,8 @@ public struct TrainingLoop {
     let resume = try configuration.checkpoint.load.flatMap { try RunCheckpoints($0).latest() }
     if let resume { try await inputs.source?.load(from: resume.sourceState) }
     let reward = try rewardFunction(configuration.rollout.rewardModelType)
-    let workers = try await RunWorkers.start(inputs, stateFolder: resume?.stateFolder)
+    let workers = try await RunWorkers.start(
+      inputs, stateFolder: resume?.stateFolder, criticState: try configuration.criticState(resume))
     do {
       var step = resume?.nextStep ?? 0
       let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
@@ -46,7 +47,7 @@ public struct TrainingLoop {
   ) throws {
     (configuration, self.inputs, self.workers, self.observer) = (inputs.configuration, inputs, workers, observer)
     self.reward = reward
-    checkpoints = configuration.checkpoint.save.map { RunCheckpoints($0) }
+    checkpoints = configuration.checkpoint.save.map { RunCheckpoints($0, critic: inputs.configuration.critic.save) }
     firstRollout = configuration.data.startRolloutID ?? resume?.nextRollout ?? 0
     var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)]
     if let save = configuration.checkpoint.save {
@@ -59,7 +60,8 @@ public struct TrainingLoop {
   private static func isShown(_ name: String) -> Bool {
     [
       "rollout/raw_reward", "rollout/response_len/mean", "rollout/truncated_ratio", "train/loss", "train/grad_norm",
-      "train/entropy_loss", "train/kl_loss", "train/train_rollout_logprob_abs_diff", "perf/step_time",
+      "train/entropy_loss", "train/kl_loss", "train/train_rollout_logprob_abs_diff",
+      "train/critic-value_loss", "perf/step_time",
     ].contains(name) || name.hasPrefix("eval/") && !name.contains("response_len")
   }
 
@@ -79,9 +81,8 @@ public struct TrainingLoop {
       let batch = try await timers.measure("data_preprocess") { try await rollout(rolloutID, into: &pending) }
       var steps: [Metrics] = [Metrics()]
       if let trainers = workers.trainers {
-        let report = try await timers.measure("train") { try await trainers.train(batch) }
-        steps = report.steps.enumerated().map { Metrics(prefix: "train/", $1).adding("train/step", Double(step + $0)) }
-        pending.merge(Metrics(prefix: "rollout/", report.rollout))
+        steps = try await train(batch, trainers, into: &pending).enumerated()
+          .map { $1.adding("train/step", Double(step + $0)) }
       }
       let nextStep = step + steps.count
       var seen = steps[steps.count - 1]
@@ -89,9 +90,9 @@ public struct TrainingLoop {
       let isLast = observer(.step(rolloutID: rolloutID, seen)) == .finish || rolloutID + 1 == end
       if let trainers = workers.trainers, isSaved(rolloutID, isLast: isLast) {
         try await timers.measure("save") {
-          try await finish(&saving, trainers)
+          try await finish(&saving)
           saving = try await save(rolloutID, nextStep: nextStep, trainers)
-          if isLast || !configuration.checkpoint.asyncSave { try await finish(&saving, trainers) }
+          if isLast || !configuration.checkpoint.asyncSave { try await finish(&saving) }
         }
       }
       if workers.engines != nil, workers.trainers != nil,
@@ -115,6 +116,29 @@ public struct TrainingLoop {
     }
     if !pending.isEmpty { try sinks.record(pending, step: step) }
     progress.finish()
+  }
+
+  /// The critic learns first; what it expected before is what the actor's advantages are measured from.
+  /// - Returns: metrics of each optimizer step; those of the rollout go into `pending`.
+  private func train(
+    _ batch: TrainBatch, _ trainers: TrainerGroup, into pending: inout Metrics
+  ) async throws -> [Metrics] {
+    var batch = batch
+    var reports: [(role: String, report: TrainReport)] = []
+    if let critics = workers.critics {
+      let report = try await timers.measure("critic_train") { [batch] in try await critics.train(batch) }
+      batch = batch.adding(report.values)
+      reports.append(("critic-", report))
+    }
+    if workers.critics == nil || batch.rolloutID >= configuration.critic.onlySteps {
+      reports.append(("", try await timers.measure("train") { [batch] in try await trainers.train(batch) }))
+    }
+    var steps = Array(repeating: Metrics(), count: reports[0].report.steps.count)
+    for (role, report) in reports {
+      for (index, step) in report.steps.enumerated() { steps[index].merge(Metrics(prefix: "train/" + role, step)) }
+      pending.merge(Metrics(prefix: "rollout/" + role, report.rollout))
+    }
+    return steps
   }
 
   /// One rollout's samples, from wherever they come, as what trainers take.
@@ -190,14 +214,14 @@ public struct TrainingLoop {
       try await trainers.saveHuggingFace(to: URL(fileURLWithPath: path), dtype: dtype)
     }
     return try await checkpoints?.startSaving(
-      rolloutID: rolloutID, nextStep: nextStep, trainers: trainers, source: inputs.source,
+      rolloutID: rolloutID, nextStep: nextStep, trainers: trainers, critics: workers.critics, source: inputs.source,
       withOptimizer: configuration.checkpoint.savesOptimizer)
   }
 
-  private func finish(_ saving: inout RunCheckpoints.Pending?, _ trainers: TrainerGroup) async throws {
+  private func finish(_ saving: inout RunCheckpoints.Pending?) async throws {
     guard let checkpoints, let pending = saving else { return }
     saving = nil
-    try await checkpoints.finish(pending, trainers: trainers)
+    try await checkpoints.finish(pending)
   }
 }
 

@@ -23,9 +23,13 @@ public struct TrainerGroup: Sendable {
     }
   }
 
-  /// - Returns: the last rank's report: it is of the pipeline's last stage, whose ranks agree.
+  /// - Returns: the last rank's report: it is of the pipeline's last stage, whose ranks agree. A critic's values are all
+  ///   ranks'.
   public func train(_ batch: TrainBatch) async throws -> TrainReport {
-    try await onAll { try await $1.train(batch) }[ranks.count - 1]
+    let reports = try await onAll { try await $1.train(batch) }
+    var report = reports[reports.count - 1]
+    report.values = reports.flatMap(\.values)
+    return report
   }
 
   public func stepCount() async throws -> Int { try await ranks[0].stepCount() }

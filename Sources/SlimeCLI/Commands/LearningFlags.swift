@@ -8,12 +8,12 @@ extension AlgorithmConfiguration {
     .option("eps-clip", \.clip, "how far the probability ratio may go from 1"),
     .option("eps-clip-high", \.clipHigh, "how far above 1; default --eps-clip"),
     .option("eps-clip-c", \.clipDual, "bound of the loss where advantages are negative, above 1"),
-    .option("kl-coef", \.klCoefficient, "KL from the reference in the reward (reinforce_plus_plus only)"),
+    .option("kl-coef", \.klCoefficient, "KL from the reference in the reward (ppo and reinforce_plus_plus only)"),
     .toggle("use-kl-loss", \.useKLLoss, "KL from the reference in the loss"),
     .option("kl-loss-coef", \.klLossCoefficient, "its weight"),
     .option("kl-loss-type", \.klLossType, "its estimator"),
     .option("entropy-coef", \.entropyCoefficient, "weight of the entropy bonus"),
-    .option("gamma", \.gamma, "discount (reinforce_plus_plus only)"),
+    .option("gamma", \.gamma, "discount (ppo and reinforce_plus_plus only)"),
     .toggle("normalize-advantages", \.normalizeAdvantages, "whiten advantages over the batch"),
     .toggle("disable-rewards-normalization", \.normalizeRewards, sets: false, "keep the mean of a group's rewards"),
     .toggle(
@@ -24,6 +24,20 @@ extension AlgorithmConfiguration {
     .option("tis-clip-low", \.tisClipLow, "its lowest weight"),
     .toggle("use-rollout-logprobs", \.useRolloutLogProbs, "take the engine's log-probs as the old policy's"),
     .toggle("disable-compute-advantages-and-returns", \.computesAdvantages, sets: false, "with sft_loss only"),
+  ]
+}
+
+extension CriticConfiguration {
+  static let flags: [Flag<Self>] = [
+    .option("critic-load", \.load, "FOLDER", "continue it from here, or start it from a model; default critic in --load"),
+    .option("critic-save", \.save, "FOLDER", "where its checkpoints go; default critic in --save"),
+    .option("critic-lr", \.learningRate, "its peak learning rate; default --lr"),
+    .option("critic-lr-warmup-iters", \.warmupSteps, "STEPS", "its linear warmup"),
+    .option("critic-num-nodes", \.nodes, "its machines; default --actor-num-nodes"),
+    .option("critic-num-gpus-per-node", \.gpusPerNode, "its ranks, on the actor's devices; default the actor's"),
+    .option("num-critic-only-steps", \.onlySteps, "ROLLOUTS", "at the beginning, from which it alone learns"),
+    .option("value-clip", \.valueClip, "how far a value may go from the old one"),
+    .option("lambd", \.lambda, "lambda of generalized advantage estimation"),
   ]
 }
 

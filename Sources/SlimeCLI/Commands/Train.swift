@@ -20,6 +20,7 @@ extension TrainConfiguration {
       ),
       ("Evaluation", EvalConfiguration.flags.map { $0.lifted(\.eval) }),
       ("Algorithm", AlgorithmConfiguration.flags.map { $0.lifted(\.algorithm) }),
+      ("Critic (--advantage-estimator ppo)", CriticConfiguration.flags.map { $0.lifted(\.critic) }),
       (
         "Batches",
         [

@@ -51,11 +51,7 @@ extension UnsupportedGroup {
     .init("slime", "the reference is a Hugging Face folder that stays as it is; leave it out", [
       "ref-ckpt-step", "ref-update-interval",
     ]),
-    .init("slime", "--advantage-estimator ppo, which has a critic, does not exist yet; leave it out", [
-      .accept("num-critic-only-steps", "0"), .accept("value-clip", "0.2"), .accept("lambd", "1"), "critic-load",
-      "critic-save", "critic-lr", "critic-lr-warmup-iters", "critic-num-nodes", "critic-num-gpus-per-node",
-      "critic-train-only",
-    ]),
+    .init("slime", "use --num-critic-only-steps", ["critic-train-only"]),
     .init("slime", "use --use-kl-loss with --kl-loss-type k3", ["use-unbiased-kl"]),
     .init("slime", "use --use-tis against off-policy samples", [
       "get-mismatch-metrics", "use-opsm", .accept("opsm-delta", "1e-4"),

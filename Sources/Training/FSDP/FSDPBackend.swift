@@ -28,7 +28,7 @@ public final class FSDPBackend: TrainBackend {
   ) throws {
     (self.options, self.parallel) = (options, parallel)
     try Self.check(parallel.layout)
-    let configuration = try ModelRegistry.configuration(of: folder)
+    let configuration = try options.configuration(of: folder)
     let actor = try catchingTorchErrors { try FullyShardedCausalLM(configuration, options: options, parallel: parallel) }
     self.actor = actor
     policies = PolicyWeights(actor.sharded.weights)
@@ -54,28 +54,28 @@ public final class FSDPBackend: TrainBackend {
   public func keepWeights(as policy: Policy) throws { try catchingTorchErrors { policies.keep(as: policy) } }
 
   public func evaluate(
-    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, TokenStatistics) throws -> Void
+    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, HeadOutput) throws -> Void
   ) throws {
     try policies.with(policy) {
       try actor.sharded.withRoot {
         for (index, pack) in packs.enumerated() {
-          let statistics = withoutGradients {
-            actor.sharded.pass { actor.statistics(pack, policy: policy, isTraining: false, temperature: temperature) }
+          let output = withoutGradients {
+            actor.sharded.pass { actor.output(pack, policy: policy, isTraining: false, temperature: temperature) }
           }
-          try collect(index, statistics)
+          try collect(index, output)
         }
       }
     }
   }
 
   public func accumulate(
-    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor
+    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, HeadOutput) -> Tensor
   ) {
     actor.sharded.withRoot {
       for (index, pack) in packs.enumerated() {
         actor.sharded.pass {
           let loss = loss(
-            index, actor.statistics(pack, policy: .actor, isTraining: true, temperature: temperature))
+            index, actor.output(pack, policy: .actor, isTraining: true, temperature: temperature))
           (lossScale.map { loss * $0.scale } ?? loss).backward()
         }
       }

@@ -34,11 +34,11 @@ final class FullyShardedCausalLM {
     for part in sharded.parts { try part.fill { try loader.tensor($0, dtype: .float32) } }
   }
 
-  /// Statistics of the response tokens, inside a pass of `sharded`.
-  func statistics(_ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double) -> TokenStatistics {
+  /// What the head says of the response tokens, inside a pass of `sharded`.
+  func output(_ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double) -> HeadOutput {
     let context = pack.context(
       parallel, policy: policy, isTraining: isTraining, runner: sharded, implementation: attention)
     let hidden = model.hidden(pack.tokens, context)
-    return model.statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
+    return model.output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }
 }

@@ -1,5 +1,6 @@
-import RLAlgorithms
+import Models
 import Parallelism
+import RLAlgorithms
 import Torch
 
 /// A micro-batch's part of the step's loss, with what is reported of it (sums weighted as the loss is).
@@ -7,9 +8,25 @@ struct StepLoss {
   let loss: Tensor
   var metrics: [(name: String, value: Tensor)]
 
-  /// - Parameters:
-  ///   - statistics: of the response tokens, differentiable.
-  init(_ statistics: TokenStatistics, _ inputs: LossInputs, _ options: TrainingOptions) {
+  /// - Parameter output: what the head says of the response tokens, differentiable.
+  init(_ output: HeadOutput, _ inputs: LossInputs, _ options: TrainingOptions) {
+    switch output {
+    case .vocabulary(let statistics): self.init(statistics, inputs, options)
+    case .value(let values): self.init(values: values, inputs, options)
+    }
+  }
+
+  private init(values: Tensor, _ inputs: LossInputs, _ options: TrainingOptions) {
+    func reduce(_ perToken: Tensor) -> Tensor { (perToken * inputs.weights).sum() }
+    guard let old = inputs.values, let returns = inputs.returns else {
+      preconditionFailure("a critic learns from returns")
+    }
+    let value = valueLoss(values, old: old, returns: returns, clip: options.valueClip)
+    loss = reduce(value.loss)
+    metrics = [("value_loss", loss.detached()), ("value_clipfrac", reduce(value.clipFraction))]
+  }
+
+  private init(_ statistics: TokenStatistics, _ inputs: LossInputs, _ options: TrainingOptions) {
     func reduce(_ perToken: Tensor) -> Tensor { (perToken * inputs.weights).sum() }
     let logProbs = statistics.logProbs
     guard options.loss == .policy else {
@@ -45,6 +62,7 @@ struct StepLoss {
       if coefficient != 0 { total = total + divergence * coefficient }
       metrics.append(("kl_loss", divergence.detached()))
     }
+    if let divergence = inputs.distillationKL { metrics.append(("opd_reverse_kl", reduce(divergence))) }
     loss = total
     metrics += [
       ("loss", total.detached()), ("pg_loss", policyTerm.detached()), ("entropy_loss", entropyTerm.detached()),

@@ -8,6 +8,12 @@ struct TokenColumns {
   var oldLogProbs: [Float]?
   var referenceLogProbs: [Float]?
   var rolloutLogProbs: [Float]?
+  var teacherLogProbs: [Float]?
+  /// log p(student) − log p(teacher), where the advantages hold it.
+  var distillationKL: [Float]?
+  /// What a critic expected before the first step, and what it should have (PPO).
+  var values: [Float]?
+  var returns: [Float]?
   /// mask · the sample's weight in the loss: Σ weight · loss over all ranks is the step's loss.
   var weights: [Float]
   var masks: [UInt8]
@@ -19,6 +25,9 @@ struct LossInputs {
   let oldLogProbs: Tensor?
   let referenceLogProbs: Tensor?
   let rolloutLogProbs: Tensor?
+  let distillationKL: Tensor?
+  let values: Tensor?
+  let returns: Tensor?
   let weights: Tensor
   let masks: Tensor
   /// The sample that each token belongs to, counted within the micro-batch; int64.
@@ -37,6 +46,8 @@ struct LossInputs {
     oldLogProbs = columns.oldLogProbs.map(pick)
     referenceLogProbs = columns.referenceLogProbs.map(pick)
     rolloutLogProbs = columns.rolloutLogProbs.map(pick)
+    distillationKL = columns.distillationKL.map(pick)
+    (values, returns) = (columns.values.map(pick), columns.returns.map(pick))
     weights = pick(columns.weights)
     masks = Tensor(places.map { Float(columns.masks[$0]) }).to(device: device)
     sample = Tensor(pack.predicted.map(\.sample)).to(device: device)

@@ -32,7 +32,7 @@ public final class MegatronBackend: TrainBackend {
     parallel: ParallelContext
   ) throws {
     self.parallel = parallel
-    let configuration = try ModelRegistry.configuration(of: folder)
+    let configuration = try options.configuration(of: folder)
     self.configuration = configuration
     attention = try options.attention(of: configuration, parallel)
     let stages = try StagePlan(configuration, parallel.layout, options.megatron)
@@ -87,14 +87,14 @@ public final class MegatronBackend: TrainBackend {
   public func keepWeights(as policy: Policy) throws { try catchingTorchErrors { policies.keep(as: policy) } }
 
   public func evaluate(
-    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, TokenStatistics) throws -> Void
+    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, HeadOutput) throws -> Void
   ) throws {
     try policies.with(policy) {
       try withoutGradients {
         try pipeline.run(shapes: packs.map(activationShape), forwardOnly: true) { chunk, index, input in
           let hidden = forward(chunk, packs[index], input, policy: policy, isTraining: false)
           guard chunks[chunk].stage.holdsHead else { return hidden }
-          try collect(index, statistics(chunk, hidden, packs[index], temperature))
+          try collect(index, output(chunk, hidden, packs[index], temperature))
           return nil
         }
       }
@@ -102,12 +102,12 @@ public final class MegatronBackend: TrainBackend {
   }
 
   public func accumulate(
-    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor
+    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, HeadOutput) -> Tensor
   ) {
     pipeline.run(shapes: packs.map(activationShape), forwardOnly: false) { chunk, index, input in
       let hidden = forward(chunk, packs[index], input, policy: .actor, isTraining: true)
       guard chunks[chunk].stage.holdsHead else { return hidden }
-      return loss(index, statistics(chunk, hidden, packs[index], temperature))
+      return loss(index, output(chunk, hidden, packs[index], temperature))
     }
   }
 
@@ -120,8 +120,8 @@ public final class MegatronBackend: TrainBackend {
     return chunks[chunk].hidden(input ?? pack.tokens, context)
   }
 
-  private func statistics(_ chunk: Int, _ hidden: Tensor, _ pack: PackedBatch, _ temperature: Double) -> TokenStatistics {
-    chunks[chunk].statistics(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
+  private func output(_ chunk: Int, _ hidden: Tensor, _ pack: PackedBatch, _ temperature: Double) -> HeadOutput {
+    chunks[chunk].output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }
 
   private func activationShape(_ pack: PackedBatch) -> [Int] {

@@ -18,6 +18,8 @@ public struct TrainBatch: Sendable, Equatable {
   public var rolloutLogProbs: [Float]?
   /// Log-probabilities under a teacher. `[Σ response lengths]`
   public var teacherLogProbs: [Float]?
+  /// What the critic expected before it learned from this rollout (PPO). `[Σ response lengths]`
+  public var values: [Float]?
   public var groupIDs: [Int]
   /// Samples of one rollout (fan-out) share an id; they count as one in the loss.
   public var rolloutIDs: [Int]
@@ -60,6 +62,7 @@ public struct TrainBatch: Sendable, Equatable {
     part.lossMasks = samples.flatMap { lossMasks[responseRanges[$0]] }
     part.rolloutLogProbs = rolloutLogProbs.map { values in samples.flatMap { values[responseRanges[$0]] } }
     part.teacherLogProbs = teacherLogProbs.map { values in samples.flatMap { values[responseRanges[$0]] } }
+    part.values = values.map { values in samples.flatMap { values[responseRanges[$0]] } }
     part.totalLengths = samples.map { totalLengths[$0] }
     part.responseLengths = samples.map { responseLengths[$0] }
     part.rawRewards = samples.map { rawRewards[$0] }
@@ -78,7 +81,7 @@ public struct TrainBatch: Sendable, Equatable {
 extension TrainBatch: Codable {
   private enum CodingKeys: String, CodingKey {
     case rolloutID, tokens, totalLengths, responseLengths, lossMasks, rawRewards, rewards, rolloutLogProbs
-    case teacherLogProbs, groupIDs, rolloutIDs, rolloutMaskSums, sampleIndices, truncated, weightVersions
+    case teacherLogProbs, values, groupIDs, rolloutIDs, rolloutMaskSums, sampleIndices, truncated, weightVersions
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -92,6 +95,7 @@ extension TrainBatch: Codable {
     try container.encode(bytes(of: rewards), forKey: .rewards)
     try container.encodeIfPresent(rolloutLogProbs.map(bytes), forKey: .rolloutLogProbs)
     try container.encodeIfPresent(teacherLogProbs.map(bytes), forKey: .teacherLogProbs)
+    try container.encodeIfPresent(values.map(bytes), forKey: .values)
     try container.encode(groupIDs, forKey: .groupIDs)
     try container.encode(rolloutIDs, forKey: .rolloutIDs)
     try container.encode(bytes(of: rolloutMaskSums), forKey: .rolloutMaskSums)
@@ -117,6 +121,7 @@ extension TrainBatch: Codable {
     rewards = try flat(.rewards)
     rolloutLogProbs = try flatIfPresent(.rolloutLogProbs)
     teacherLogProbs = try flatIfPresent(.teacherLogProbs)
+    values = try flatIfPresent(.values)
     groupIDs = try container.decode([Int].self, forKey: .groupIDs)
     rolloutIDs = try container.decode([Int].self, forKey: .rolloutIDs)
     rolloutMaskSums = try flat(.rolloutMaskSums)

@@ -24,8 +24,8 @@ extension PolicyTrainer {
         let zeros = [Float](repeating: 0, count: sequences[index].count - 1)
         results[index] = ScoredSequence(index: index, logProbs: zeros, entropy: zeros)
       }
-      try backend.evaluate(packs, policy: .actor, temperature: 1) { place, statistics in
-        guard !members[place].isEmpty else { return }
+      try backend.evaluate(packs, policy: .actor, temperature: 1) { place, output in
+        guard !members[place].isEmpty, case .vocabulary(let statistics) = output else { return }
         let logProbs: [Float] = statistics.logProbs.array()
         let entropy: [Float] = statistics.entropy.array()
         for (token, (sample, position)) in packs[place].predicted.enumerated() {
@@ -38,7 +38,7 @@ extension PolicyTrainer {
         results[index]!.logProbs = completed(results[index]!.logProbs)
         results[index]!.entropy = completed(results[index]!.entropy)
       }
-      guard parallel.coordinates.tensor == 0, parallel.coordinates.context == 0 else { return [] }
+      guard answersForSamples else { return [] }
       let empty = sequences.indices.filter { rank == 0 && sequences[$0].isEmpty }
         .map { ScoredSequence(index: $0, logProbs: [], entropy: []) }
       return results.values.sorted { $0.index < $1.index } + empty

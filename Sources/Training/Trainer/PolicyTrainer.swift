@@ -11,7 +11,7 @@ public final class PolicyTrainer {
   public let backend: any TrainBackend
   let options: TrainingOptions
   private let layout: SequenceLayout
-  private var parallel: ParallelContext { backend.parallel }
+  var parallel: ParallelContext { backend.parallel }
 
   public init(_ backend: any TrainBackend, options: TrainingOptions) {
     (self.backend, self.options) = (backend, options)
@@ -20,6 +20,11 @@ public final class PolicyTrainer {
 
   /// Whether this rank is told log-probabilities and losses: those of the pipeline's last stage are.
   var isLastStage: Bool { parallel.stage == parallel.stageCount - 1 }
+
+  /// Whether this rank is the one, of those that share its samples, that answers for them.
+  var answersForSamples: Bool {
+    isLastStage && parallel.coordinates.tensor == 0 && parallel.coordinates.context == 0
+  }
 
   /// Learns from a rollout: one or several optimizer steps.
   /// - Returns: metrics of the rollout, and of each step, the same on every rank of the last stage; names without their
@@ -38,14 +43,22 @@ public final class PolicyTrainer {
         weights: plan.weights(options.normalization, batch), masks: plan.batch.lossMasks)
       let sizes = schedule.steps.map { stepSize($0, batch) }
       let packs = zip(plan.steps, sizes).map { step, size in step.map { trainingPack(plan.batch, $0, size) } }
-      if options.needsReference { columns.referenceLogProbs = try logProbs(.reference, plan, packs) }
-      if needsOldLogProbs(steps: schedule.steps.count) { columns.oldLogProbs = try logProbs(.actor, plan, packs) }
-      columns.advantages = advantages(plan.batch, columns)
+      if options.needsReference { columns.referenceLogProbs = try outputs(.reference, plan, packs) }
+      if options.distillationCoefficient != nil { columns.teacherLogProbs = try outputs(.teacher, plan, packs) }
+      if needsOldLogProbs(steps: schedule.steps.count) {
+        columns.oldLogProbs = try outputs(options.keepsOldActor ? .oldActor : .actor, plan, packs)
+      }
+      columns.values = options.loss == .value ? try outputs(.actor, plan, packs) : plan.batch.values
+      setAdvantages(plan.batch, &columns)
       var report = TrainReport()
+      if options.loss == .value { report.values = plan.values(columns.values, isTold: answersForSamples) }
       report.rollout = rolloutMetrics(plan.batch, columns)
       report.tokens = batch.tokens.count
       for (samples, packs) in zip(plan.steps, packs) {
         report.steps.append(try step(plan.batch, samples, packs, columns))
+      }
+      if let interval = options.referenceUpdateInterval, (batch.rolloutID + 1) % interval == 0 {
+        try backend.keepWeights(as: .reference)
       }
       return report
     }
@@ -76,11 +89,11 @@ public final class PolicyTrainer {
   ) throws -> [String: Double] {
     let ranges = batch.responseRanges
     var sums: [(name: String, value: Tensor)] = []
-    backend.accumulate(packs, temperature: options.temperature) { [options, parallel] index, statistics in
+    backend.accumulate(packs, temperature: options.temperature) { [options, parallel] index, output in
       let inputs = LossInputs(
         columns, packs[index], ranges: microBatches[index].map { ranges[$0] }, context: parallel.context,
         device: parallel.device)
-      let part = StepLoss(statistics, inputs, options)
+      let part = StepLoss(output, inputs, options)
       if sums.isEmpty {
         sums = part.metrics
       } else {
@@ -102,17 +115,19 @@ public final class PolicyTrainer {
   private func needsOldLogProbs(steps: Int) -> Bool {
     guard options.loss == .policy else { return false }
     let same = steps == 1 && options.klCoefficient == 0 && options.policy.estimator != .gspo && !options.replaysRouting
+      && options.distillationCoefficient == nil && !options.keepsOldActor
     return !same && !(options.usesRolloutLogProbs && options.importanceBounds == nil)
   }
 
-  /// Log-probabilities of all response tokens of this rank's samples, in the batch's order; zeros before the last stage.
-  private func logProbs(_ policy: Policy, _ plan: RankPlan, _ packs: [[PackedBatch]]) throws -> [Float] {
+  /// Log-probabilities (a critic's values) of all response tokens of this rank's samples, in the plan's order; zeros before
+  /// the last stage.
+  private func outputs(_ policy: Policy, _ plan: RankPlan, _ packs: [[PackedBatch]]) throws -> [Float] {
     var result = [Float](repeating: 0, count: plan.batch.lossMasks.count)
     let ranges = plan.batch.responseRanges
     let microBatches = Array(plan.steps.joined())
     let packs = Array(packs.joined())
-    try backend.evaluate(packs, policy: policy, temperature: options.temperature) { index, statistics in
-      let values: [Float] = statistics.logProbs.array()
+    try backend.evaluate(packs, policy: policy, temperature: options.temperature) { index, output in
+      let values: [Float] = output.perToken.array()
       for (value, (sample, place)) in zip(values, packs[index].predicted) {
         result[ranges[microBatches[index][sample]].lowerBound + place] = value
       }
@@ -123,26 +138,6 @@ public final class PolicyTrainer {
   /// Values of response tokens that each context-parallel rank knows some of, zero elsewhere.
   func completed(_ values: [Float]) -> [Float] {
     parallel.context.size == 1 || values.isEmpty ? values : allReduced(Tensor(values), over: parallel.context).array()
-  }
-
-  private func advantages(_ batch: TrainBatch, _ columns: TokenColumns) -> [Float] {
-    guard options.loss == .policy, options.computesAdvantages else {
-      return [Float](repeating: 0, count: batch.lossMasks.count)
-    }
-    let current = options.usesRolloutLogProbs ? columns.rolloutLogProbs : columns.oldLogProbs
-    var kl: [Float]?
-    if options.klCoefficient != 0, let reference = columns.referenceLogProbs, let current {
-      kl = klDivergence(Tensor(current), reference: Tensor(reference), options.klEstimator).array()
-    }
-    let plain = RLAlgorithms.advantages(
-      options.policy.estimator, rewards: batch.rewards, responseLengths: batch.responseLengths.map { Int($0) },
-      masks: batch.lossMasks, kl: kl, klCoefficient: options.klCoefficient, discount: options.discount)
-    guard options.normalizesAdvantages else { return plain }
-    let own = MaskedMoments(plain, masks: batch.lossMasks)
-    let all: [Double] = allReduced(Tensor([own.count, own.sum, own.squares]), over: parallel.data).array()
-    var moments = MaskedMoments()
-    (moments.count, moments.sum, moments.squares) = (all[0], all[1], all[2])
-    return moments.whiten(plain)
   }
 
   private func workloads(_ batch: TrainBatch) -> [Double] {
@@ -156,7 +151,7 @@ public final class PolicyTrainer {
 
   // MARK: Metrics
 
-  private func allReduced(_ tensor: Tensor, over group: ProcessGroup) -> Tensor {
+  func allReduced(_ tensor: Tensor, over group: ProcessGroup) -> Tensor {
     let moved = tensor.to(device: parallel.device, copy: true)
     group.allReduce(moved)
     return moved
@@ -178,7 +173,10 @@ public final class PolicyTrainer {
       let sum = zip(values, batch.lossMasks).reduce(0.0) { $0 + ($1.1 == 1 ? Double($1.0) : 0) }
       sums.append((name, Tensor(sum, dtype: .float64)))
     }
-    if options.loss == .policy { add("advantages", columns.advantages) }
+    if options.loss != .supervised { add("advantages", columns.advantages) }
+    add("values", columns.values)
+    add("returns", columns.returns)
+    add("teacher_log_probs", columns.teacherLogProbs)
     add("log_probs", columns.oldLogProbs)
     add("ref_log_probs", columns.referenceLogProbs)
     add("rollout_log_probs", columns.rolloutLogProbs)

@@ -23,6 +23,12 @@ struct RankPlan {
     self.batch = batch.selecting(order)
   }
 
+  /// Values of each sample's response tokens, by its place in the whole batch; none where they are not to be told.
+  func values(_ values: [Float]?, isTold: Bool) -> [SampleValues] {
+    guard isTold, let values else { return [] }
+    return zip(order, batch.responseRanges).map { SampleValues(sample: $0, values: Array(values[$1])) }
+  }
+
   /// mask · weight of each response token; a step's weights follow from all its samples, on every rank.
   func weights(_ normalization: LossNormalization, _ whole: TrainBatch) -> [Float] {
     let ranges = whole.responseRanges

@@ -15,14 +15,14 @@ public protocol TrainBackend: AnyObject {
   var microBatchGroup: Int { get }
 
   /// Runs micro-batches forward without gradients, with the weights of `policy`.
-  /// - Parameter collect: told each micro-batch's place and its statistics, in order; on the last stage alone.
+  /// - Parameter collect: told each micro-batch's place and what the head says, in order; on the last stage alone.
   func evaluate(
-    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, TokenStatistics) throws -> Void
+    _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, HeadOutput) throws -> Void
   ) throws
 
   /// Runs micro-batches forward and backward and adds up the gradients.
-  /// - Parameter loss: a micro-batch's part of the step's loss, from its place and statistics; asked on the last stage.
-  func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, TokenStatistics) -> Tensor)
+  /// - Parameter loss: a micro-batch's part of the step's loss, from its place and what the head says; asked on the last stage.
+  func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, HeadOutput) -> Tensor)
 
   /// Sums the gradients over the ranks that share weights, clips them, steps, and forgets them.
   func applyGradients(learningRate: Double) throws -> GradientStep
@@ -89,6 +89,27 @@ public struct TrainReport: Sendable, Codable, Equatable {
   public var steps: [[String: Double]] = []
   /// Trained tokens, prompts included.
   public var tokens = 0
+  /// Of a critic: what it expected before the first step, for the samples that this rank answers for.
+  public var values: [SampleValues] = []
+}
+
+/// A critic's values of one sample's response tokens.
+public struct SampleValues: Sendable, Codable, Equatable {
+  /// Its place in the batch.
+  public var sample: Int
+  public var values: [Float]
+}
+
+extension TrainBatch {
+  /// With a critic's values; zeros for samples that were not trained on.
+  public func adding(_ values: [SampleValues]) -> TrainBatch {
+    var batch = self
+    let ranges = responseRanges
+    var all = [Float](repeating: 0, count: lossMasks.count)
+    for part in values { all.replaceSubrange(ranges[part.sample], with: part.values) }
+    batch.values = all
+    return batch
+  }
 }
 
 public struct ScoredSequence: Sendable, Codable, Equatable {

@@ -1,0 +1,29 @@
+import Checkpoints
+import Foundation
+
+extension CriticConfiguration {
+  /// `--critic-load`, where that is a Hugging Face folder.
+  var huggingFaceLoad: URL? {
+    guard let load, FileManager.default.fileExists(atPath: load + "/config.json") else { return nil }
+    return URL(fileURLWithPath: load)
+  }
+}
+
+extension TrainConfiguration {
+  /// The critic's state to continue from: of the same rollout as the actor's, where that is continued.
+  func criticState(_ resume: RunCheckpoints.Resume?) throws -> URL? {
+    guard usesCritic else { return nil }
+    let starts = critic.huggingFaceLoad != nil
+    guard let path = (starts ? nil : critic.load) ?? checkpoint.load.map({ $0 + "/critic" }) else { return nil }
+    let directory = CheckpointDirectory(URL(fileURLWithPath: path))
+    guard let resume else { return try directory.latestIteration().map(directory.folder) }
+    let folder = directory.folder(iteration: resume.nextRollout)
+    if FileManager.default.fileExists(atPath: folder.path) { return folder }
+    guard starts else {
+      throw ConfigurationError(
+        "\(folder.path) is not there, but the actor continues after rollout \(resume.nextRollout - 1); "
+          + "give --critic-load FOLDER: the critic's checkpoints, or a Hugging Face folder to start it from")
+    }
+    return nil
+  }
+}
