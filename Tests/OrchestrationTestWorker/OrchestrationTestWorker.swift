@@ -2,7 +2,7 @@ import Distributed
 import Foundation
 import Orchestration
 
-/// The process that the tests of workers start: as a worker, or as a driver that is to be killed.
+/// The process that tests start: as a worker, as a driver that is to be killed, or as one that trains.
 @main
 struct OrchestrationTestWorker {
   static func main() async throws {
@@ -17,6 +17,16 @@ struct OrchestrationTestWorker {
       }
     case "driver": try await drive()
     case "measure": try await measure()
+    case "train":
+      do {
+        let data = try Data(contentsOf: URL(fileURLWithPath: arguments[2]))
+        let configuration = try JSONDecoder().decode(TrainConfiguration.self, from: data)
+        try configuration.validate()
+        try await TrainingLoop.run(configuration)
+      } catch {
+        FileHandle.standardError.write(Data("\(error)\n".utf8))
+        exit((error as? any ExitCodeError)?.exitCode ?? 1)
+      }
     default: exit(2)
     }
   }
@@ -26,6 +36,9 @@ struct OrchestrationTestWorker {
       let bytes = [UInt8](repeating: 0xEE, count: 100)
       _ = write(3, bytes, bytes.count)
       while true { sleep(60) }
+    }
+    if [WorkerRole.trainer, WorkerRole.critic, WorkerRole.engine].contains(name.role) {
+      return try await WorkerRole.serve(name)
     }
     try await WorkerProcess.serve(as: name) { controlPlane in
       switch name.role {

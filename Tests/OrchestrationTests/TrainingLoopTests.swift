@@ -1,0 +1,88 @@
+import Foundation
+import JSON
+import Orchestration
+import TestSupport
+import Testing
+
+/// Whole runs of the loop with its worker processes, on a tiny model.
+@Suite(.serialized) struct TrainingLoopTests {
+  /// A folder with a model and prompts, gone with the value.
+  private final class Room {
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+
+    init() throws {
+      try writeTinyModel(to: url.appendingPathComponent("model"), seed: 1)
+      let rows = (0..<8).map { #"{"input":"\#($0)+\#($0 * 3)=","label":"\#($0 * 4)"}"# }
+      try Data(rows.joined(separator: "\n").utf8).write(to: url.appendingPathComponent("data.jsonl"))
+    }
+
+    deinit { try? FileManager.default.removeItem(at: url) }
+
+    func path(_ name: String) -> String { url.appendingPathComponent(name).path }
+
+    /// Runs a process of its own for it, which starts the workers.
+    /// - Returns: the exit code and what went to stderr.
+    func train(_ change: (inout TrainConfiguration) -> Void) throws -> (code: Int32, errors: String) {
+      var configuration = TrainConfiguration()
+      configuration.checkpoint.hfCheckpoint = path("model")
+      configuration.data.promptData = path("data.jsonl")
+      configuration.data.labelKey = "label"
+      (configuration.rollout.batchSize, configuration.rollout.samplesPerPrompt) = (2, 2)
+      (configuration.rollout.maxResponseLength, configuration.rollout.rewardModelType) = (6, "math")
+      configuration.optimizer.learningRate = 1e-3
+      change(&configuration)
+      try JSONEncoder().encode(configuration).write(to: url.appendingPathComponent("configuration.json"))
+      let process = Process()
+      process.executableURL = URL(fileURLWithPath: testWorker)
+      process.arguments = ["train", path("configuration.json")]
+      process.standardInput = FileHandle.nullDevice
+      process.standardOutput = FileHandle.nullDevice
+      let pipe = Pipe()
+      process.standardError = pipe
+      try process.run()
+      let errors = pipe.fileHandleForReading.readDataToEndOfFile()
+      process.waitUntilExit()
+      return (process.terminationStatus, String(decoding: errors, as: UTF8.self))
+    }
+
+    /// What each step measured, but not how long things took.
+    func metrics(_ save: String) throws -> [[String: Double]] {
+      let data = try Data(contentsOf: URL(fileURLWithPath: path(save)).appendingPathComponent("metrics.jsonl"))
+      return try data.split(separator: UInt8(ascii: "\n")).map { line in
+        let pairs = try JSONValue(parsing: Data(line)).object?.pairs.filter { !$0.key.hasPrefix("perf/") } ?? []
+        return Dictionary(uniqueKeysWithValues: pairs.map { ($0.key, $0.value.double ?? .nan) })
+      }
+    }
+  }
+
+  /// The critic learns alone at first, then both; a run that ends and goes on is the run that did not end.
+  @Test func criticAndActorLearnAndGoOnTogether() throws {
+    let room = try Room()
+    func run(_ save: String, rollouts: Int) throws -> [[String: Double]] {
+      let (code, errors) = try room.train {
+        $0.algorithm.advantageEstimator = .ppo
+        ($0.critic.onlySteps, $0.critic.learningRate, $0.critic.gpusPerNode) = (1, 1e-2, 2)
+        ($0.data.rolloutCount, $0.checkpoint.save, $0.checkpoint.load) = (rollouts, room.path(save), room.path(save))
+      }
+      #expect(code == 0, "\(errors)")
+      return try room.metrics(save)
+    }
+    let whole = try run("whole", rollouts: 3)
+    try #require(whole.count == 3)
+    #expect(whole.map { $0["train/loss"] != nil } == [false, true, true])
+    #expect(whole.allSatisfy { $0["train/critic-value_loss"]! > 0 && $0["train/critic-lr-pg_0"] == 1e-2 })
+    #expect(whole[1]["rollout/values"] == whole[1]["rollout/critic-values"])
+    #expect(whole[2]["train/grad_norm"]! > 0 && whole[2]["rollout/returns"] != nil)
+    _ = try run("parts", rollouts: 2)
+    let parts = try run("parts", rollouts: 3)
+    try #require(parts.count == 3)
+    for (name, value) in whole[2] {
+      #expect(abs((parts[2][name] ?? .nan) - value) <= 1e-5 * max(abs(value), 1), "\(name)")
+    }
+    try FileManager.default.removeItem(atPath: room.path("parts/critic/iter_0000003"))
+    let (code, errors) = try room.train {
+      ($0.algorithm.advantageEstimator, $0.data.rolloutCount, $0.checkpoint.load) = (.ppo, 4, room.path("parts"))
+    }
+    #expect(code == 2 && errors.contains("give --critic-load FOLDER"), "\(errors)")
+  }
+}
