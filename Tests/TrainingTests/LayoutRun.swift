@@ -58,7 +58,7 @@ struct LayoutOutcome: Sendable {
 /// Trains on batches under a layout, one thread a rank, and scores some sequences after that.
 func run(
   _ model: TinyModel, _ layout: Layout, _ batches: [TrainBatch], scoring sequences: [[Int32]] = [],
-  timeout: Duration = .seconds(60), resuming state: URL? = nil, saving target: URL? = nil,
+  policies others: [Policy: TinyModel] = [:], timeout: Duration = .seconds(60), resuming state: URL? = nil, saving target: URL? = nil,
   _ adjust: @escaping @Sendable (inout TrainingOptions) -> Void = { _ in },
   inspecting inspect: @escaping @Sendable (any TrainBackend) throws -> Void = { _ in }
 ) async throws -> LayoutOutcome {
@@ -74,9 +74,11 @@ func run(
     (options.megatron, options.sequenceFormat) = (layout.options, layout.format)
     adjust(&options)
     let folder = try HuggingFaceFolder(model.url)
+    var policies = try others.mapValues { try HuggingFaceFolder($0.url) }
+    if options.needsReference { policies[.reference] = folder }
     let backend: any TrainBackend = layout.isFSDP
-      ? try FSDPBackend(folder, options: options, parallel: parallel)
-      : try MegatronBackend(folder, options: options, parallel: parallel)
+      ? try FSDPBackend(folder, policies: policies, options: options, parallel: parallel)
+      : try MegatronBackend(folder, policies: policies, options: options, parallel: parallel)
     if let state { try backend.loadState(from: state) }
     let trainer = PolicyTrainer(backend, options: options)
     var outcome = LayoutOutcome()

@@ -16,7 +16,8 @@ extension AlgorithmConfiguration {
       ("normalize-advantages", normalizeAdvantages), ("disable-rewards-normalization", !normalizeRewards),
       ("disable-grpo-std-normalization", !normalizeRewardsByDeviation), ("use-tis", useTIS),
       ("tis-clip", tisClip != plain.tisClip), ("tis-clip-low", tisClipLow != plain.tisClipLow),
-      ("use-rollout-logprobs", useRolloutLogProbs),
+      ("use-rollout-logprobs", useRolloutLogProbs), ("keep-old-actor", keepsOldActor),
+      ("ref-update-interval", referenceUpdateInterval != nil),
     ]
     for (flag, isSet) in set where isSet {
       throw ConfigurationError("--\(flag) has no effect on --loss-type sft_loss; leave it out")
@@ -36,6 +37,14 @@ extension AlgorithmConfiguration {
       klLossCoefficient == 0 || useKLLoss, "--kl-loss-coef has no effect without --use-kl-loss; add it")
     try require(
       klLossType == .k1 || needsReference, "--kl-loss-type has no effect without --use-kl-loss; add it")
+    try require(
+      referenceUpdateInterval == nil || needsReference,
+      "--ref-update-interval has no effect without --use-kl-loss or --kl-coef; add one of them")
+    try require(
+      referenceUpdateInterval ?? 1 >= 1, "--ref-update-interval must be at least 1, not \(referenceUpdateInterval ?? 0)")
+    try require(
+      !(keepsOldActor && useRolloutLogProbs),
+      "--keep-old-actor and --use-rollout-logprobs both say whose log-probs are the old ones; give one of them")
     try require(
       gamma == 1 || estimator == .reinforcePlusPlus || estimator == .ppo,
       "--gamma has no effect without --advantage-estimator ppo or reinforce_plus_plus; leave it out")

@@ -15,6 +15,8 @@ public struct AlgorithmConfiguration: Sendable, Equatable, Codable {
   public var useKLLoss = false
   public var klLossCoefficient = 0.0
   public var klLossType = KLEstimatorKind.k1
+  /// Rollouts after which the reference becomes the policy that is trained; nil: never.
+  public var referenceUpdateInterval: Int?
   public var entropyCoefficient = 0.0
   /// Discount of `ppo` and `reinforce_plus_plus`.
   public var gamma = 1.0
@@ -31,6 +33,8 @@ public struct AlgorithmConfiguration: Sendable, Equatable, Codable {
   public var tisClipLow = 0.0
   /// Takes the engine's log-probs as the old policy's.
   public var useRolloutLogProbs = false
+  /// The old policy is what the engine samples with, kept apart from what was trained since.
+  public var keepsOldActor = false
   public var computesAdvantages = true
 
   public init() {}

@@ -27,17 +27,17 @@ extension TrainConfiguration {
 
   public var criticRanks: Int { (critic.nodes ?? cluster.actorNodes) * (critic.gpusPerNode ?? cluster.actorGPUsPerNode) }
 
-  /// The critic's learning: the actor's, but for the loss, the learning rate, and what concerns a policy alone.
+  /// The critic's learning: the actor's, but for the learning rate, and what concerns a policy alone.
   func criticOptions(rolloutCount: Int) throws -> TrainingOptions {
     var own = self
+    own.distillation = DistillationConfiguration()
+    (own.algorithm.keepsOldActor, own.algorithm.referenceUpdateInterval) = (false, nil)
     own.optimizer.learningRate = critic.learningRate ?? optimizer.learningRate
     (own.optimizer.warmupSteps, own.optimizer.warmupFraction, own.optimizer.warmupInit) = (critic.warmupSteps, nil, 0)
     // As in slime, a critic knows of no divergence: that is the actor's own part of the reward.
     (own.algorithm.klCoefficient, own.algorithm.useKLLoss, own.algorithm.normalizeAdvantages) = (0, false, false)
     own.critic.onlySteps = 0
-    var options = try own.trainingOptions(rolloutCount: rolloutCount)
-    options.loss = .value
-    return options
+    return try own.trainingOptions(rolloutCount: rolloutCount)
   }
 
   func validateCritic() throws(ConfigurationError) {

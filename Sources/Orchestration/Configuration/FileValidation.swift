@@ -7,6 +7,7 @@ extension TrainConfiguration {
   public func validateFiles() throws(ConfigurationError) {
     try architecture.check(model: checkpoint.hfCheckpoint, flag: "hf-checkpoint")
     if let reference = checkpoint.referenceLoad { try requireFile(reference + "/config.json", of: "--ref-load \(reference)") }
+    if let teacher = distillation.teacherLoad { try requireFile(teacher + "/config.json", of: "--opd-teacher-load \(teacher)") }
     if debug.loadRolloutData == nil { try requireFile(DatasetPath(data.promptData).file, of: "--prompt-data \(data.promptData)") }
     for set in eval.datasets { try requireFile(DatasetPath(set.path).file, of: "--eval-prompt-data \(set.name) \(set.path)") }
   }

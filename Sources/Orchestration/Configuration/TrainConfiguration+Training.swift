@@ -19,6 +19,9 @@ extension TrainConfiguration {
     options.klCoefficient = Float(algorithm.klCoefficient)
     options.klLossCoefficient = algorithm.useKLLoss ? algorithm.klLossCoefficient : nil
     options.klEstimator = algorithm.klLossType
+    options.referenceUpdateInterval = algorithm.referenceUpdateInterval
+    options.keepsOldActor = algorithm.keepsOldActor
+    options.distillationCoefficient = distillation.isOn ? Float(distillation.coefficient) : nil
     options.entropyCoefficient = algorithm.entropyCoefficient
     options.discount = Float(algorithm.gamma)
     (options.lambda, options.valueClip) = (Float(critic.lambda), critic.valueClip)

@@ -10,6 +10,8 @@ extension TrainConfiguration {
     try validateBatches()
     try algorithm.validate()
     try validateCritic()
+    try distillation.validate(isSupervised: isSupervised)
+    try validatePolicies()
     try validateReference()
     try optimizer.validate()
     try engine.validate(prefix: "sglang-")
@@ -94,6 +96,22 @@ extension TrainConfiguration {
         size % multiple == 0,
         "--global-batch-size \(size) is no multiple of --micro-batch-size \(backend.microBatchSize) × \(ranks) data-parallel ranks = \(multiple); "
           + "use --use-dynamic-batch-size with --max-tokens-per-gpu, or change one of them")
+    }
+  }
+
+  /// Which weights are kept, and for how long.
+  private func validatePolicies() throws(ConfigurationError) {
+    if algorithm.keepsOldActor {
+      try require(
+        backend.updateWeightsInterval > 1 && usesEngine,
+        "--keep-old-actor has no effect where the policy that samples is the one that is trained: "
+          + (usesEngine ? "give --update-weights-interval above 1, or leave it out" : "leave it out"))
+    }
+    if let interval = algorithm.referenceUpdateInterval, let saved = checkpoint.saveInterval {
+      try require(
+        saved % interval == 0,
+        "--save-interval \(saved) is no multiple of --ref-update-interval \(interval): saves hold no reference, "
+          + "which must be the policy that they hold; change one of them")
     }
   }
 

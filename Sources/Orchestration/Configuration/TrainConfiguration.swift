@@ -8,6 +8,7 @@ public struct TrainConfiguration: Sendable, Equatable, Codable {
   public var eval = EvalConfiguration()
   public var algorithm = AlgorithmConfiguration()
   public var critic = CriticConfiguration()
+  public var distillation = DistillationConfiguration()
   public var optimizer = OptimizerConfiguration()
   public var engine = EngineConfiguration()
   /// Requests in flight at one engine.

@@ -10,11 +10,21 @@ extension CriticConfiguration {
 }
 
 extension TrainConfiguration {
+  /// Whether the reference is the policy of the state that is continued: it became that after the last rollout.
+  func referenceIsLoaded(_ resume: RunCheckpoints.Resume?) throws -> Bool {
+    guard let resume, let interval = algorithm.referenceUpdateInterval, resume.nextRollout >= interval else { return false }
+    try require(
+      resume.nextRollout % interval == 0,
+      "\(resume.stateFolder.path) holds no reference: that was the policy after rollout "
+        + "\(resume.nextRollout / interval * interval - 1) (--ref-update-interval \(interval)); continue from there")
+    return true
+  }
+
   /// The critic's state to continue from: of the same rollout as the actor's, where that is continued.
   func criticState(_ resume: RunCheckpoints.Resume?) throws -> URL? {
     guard usesCritic else { return nil }
     let starts = critic.huggingFaceLoad != nil
-    guard let path = (starts ? nil : critic.load) ?? checkpoint.load.map({ $0 + "/critic" }) else { return nil }
+    guard let path = (starts ? nil : critic.load) ?? checkpoint.load.map(RunCheckpoints.critic) else { return nil }
     let directory = CheckpointDirectory(URL(fileURLWithPath: path))
     guard let resume else { return try directory.latestIteration().map(directory.folder) }
     let folder = directory.folder(iteration: resume.nextRollout)

@@ -11,11 +11,14 @@ struct RunCheckpoints {
   /// Where the critic's state goes, under the same iterations.
   private let criticDirectory: CheckpointDirectory
 
-  /// - Parameter critic: nil: `critic` in `path`.
+  /// - Parameter critic: nil: beside the actor's.
   init(_ path: String, critic: String? = nil) {
     directory = CheckpointDirectory(URL(fileURLWithPath: path))
-    criticDirectory = CheckpointDirectory(URL(fileURLWithPath: critic ?? path + "/critic"))
+    criticDirectory = CheckpointDirectory(URL(fileURLWithPath: critic ?? Self.critic(in: path)))
   }
+
+  /// Where the critic's checkpoints are, unless a flag says otherwise.
+  static func critic(in path: String) -> String { path + "/critic" }
 
   /// What a run continues from.
   struct Resume {
@@ -56,9 +59,10 @@ struct RunCheckpoints {
   }
 
   /// Copies the state of a run and begins to write it; the run may go on.
+  /// - Parameter forceSync: what trainers have is written when this returns.
   func startSaving(
     rolloutID: Int, nextStep: Int, trainers: TrainerGroup, critics: TrainerGroup?, source: RolloutDataSource?,
-    withOptimizer: Bool
+    forceSync: Bool
   ) async throws -> Pending {
     var parts: [Part] = []
     do {
@@ -67,7 +71,7 @@ struct RunCheckpoints {
         guard let group else { continue }
         let partial = try directory.begin(iteration: rolloutID + 1)
         parts.append(Part(trainers: group, directory: directory, partial: partial))
-        try await group.startSaving(into: partial.url, withOptimizer: withOptimizer)
+        try await group.save(rolloutID: rolloutID, forceSync: forceSync)
       }
       let run: JSONValue = [
         "rollout_id": .int(rolloutID), "next_rollout_id": .int(rolloutID + 1), "next_step": .int(nextStep),

@@ -26,6 +26,13 @@ struct RunInputs {
     if configuration.trains {
       try configuration.backend.parallel.check(
         model, worldSize: configuration.cluster.trainerRanks, configuration.backend.trainBackend)
+      if let teacher = configuration.distillation.teacherLoad {
+        let other = try ModelRegistry.configuration(of: HuggingFaceFolder(URL(fileURLWithPath: teacher)))
+        try require(
+          model.hasArchitecture(of: other),
+          "--opd-teacher-load \(teacher) is not of the architecture of --hf-checkpoint \(configuration.checkpoint.hfCheckpoint), "
+            + "whose place its weights take; give a teacher whose config.json agrees")
+      }
       if configuration.usesCritic {
         try configuration.backend.parallel.check(
           ModelRegistry.configuration(of: criticFolder), worldSize: configuration.criticRanks,

@@ -1,7 +1,5 @@
-import Checkpoints
 import Foundation
 import Torch
-import Training
 
 /// The processes of a run: trainer ranks and engines, with the driver as their parent.
 struct RunWorkers {
@@ -12,10 +10,8 @@ struct RunWorkers {
   let engines: EnginePool?
 
   /// Starts processes and waits until each has loaded its model.
-  /// - Parameters:
-  ///   - stateFolder: the training state to continue from.
-  ///   - criticState: the critic's.
-  static func start(_ inputs: RunInputs, stateFolder: URL?, criticState: URL?) async throws -> RunWorkers {
+  /// - Parameter resume: what the run continues from.
+  static func start(_ inputs: RunInputs, _ resume: RunCheckpoints.Resume?) async throws -> RunWorkers {
     let configuration = inputs.configuration
     let trainerCount = configuration.trains ? configuration.cluster.trainerRanks : 0
     let criticCount = configuration.trains && configuration.usesCritic ? configuration.criticRanks : 0
@@ -33,18 +29,12 @@ struct RunWorkers {
             WorkerSpecification(ProcessName(role, $0), environment: ["OMP_NUM_THREADS": "\(threads(count))"])
           }
         })
-      let options = try configuration.trainingOptions(rolloutCount: inputs.rolloutCount)
       async let trainers = trainerCount == 0
         ? nil
-        : startTrainers(
-          WorkerRole.trainer, inputs, inputs.folder, options, supervisor, count: trainerCount, threads(trainerCount),
-          stateFolder)
-      let criticOptions = try configuration.criticOptions(rolloutCount: inputs.rolloutCount)
+        : startTrainers(.actor, inputs.actorSetup(resume), inputs, supervisor, threads: threads(trainerCount))
       async let critics = criticCount == 0
         ? nil
-        : startTrainers(
-          WorkerRole.critic, inputs, inputs.criticFolder, criticOptions, supervisor, count: criticCount,
-          threads(criticCount), criticState)
+        : startTrainers(.critic, inputs.criticSetup(resume), inputs, supervisor, threads: threads(criticCount))
       async let engines = engineCount == 0
         ? nil
         : startEngines(inputs, supervisor, count: engineCount, threads(engineCount), firstDevice: trainerCount)
@@ -58,18 +48,17 @@ struct RunWorkers {
   }
 
   private static func startTrainers(
-    _ role: String, _ inputs: RunInputs, _ folder: HuggingFaceFolder, _ options: TrainingOptions,
-    _ supervisor: Supervisor, count: Int, _ threads: Int, _ stateFolder: URL?
+    _ role: TrainRole, _ setup: TrainerSetup, _ inputs: RunInputs, _ supervisor: Supervisor, threads: Int
   ) async throws -> TrainerGroup {
     let configuration = inputs.configuration
-    let group = TrainerGroup(try supervisor.resolveAll(TrainerActor.self, role: role))
-    let setup = TrainerSetup(
-      folder: folder.url.path, referenceFolder: configuration.checkpoint.referenceLoad,
-      backend: configuration.backend.trainBackend, layout: try configuration.backend.parallel.layout(worldSize: count),
-      options: options, rank: 0, storePort: 0,
-      device: .cpu, threadCount: threads, timeoutSeconds: configuration.cluster.distributedTimeoutMinutes * 60,
-      stateFolder: stateFolder?.path)
-    try await group.start(setup, devices: (0..<count).map { configuration.device($0) })
+    let group = TrainerGroup(
+      try supervisor.resolveAll(TrainerActor.self, role: role == .actor ? WorkerRole.trainer : WorkerRole.critic))
+    var setup = setup
+    setup.threadCount = threads
+    try await group.start(
+      setup, role: role, withRef: role == .actor && configuration.algorithm.needsReference,
+      withOPDTeacher: role == .actor && configuration.distillation.isOn,
+      devices: group.ranks.indices.map { configuration.device($0) })
     return group
   }
 

@@ -27,9 +27,9 @@ public enum Scoring {
           WorkerSpecification(ProcessName(WorkerRole.trainer, $0), environment: ["OMP_NUM_THREADS": "\(threads)"])
         })
       let trainers = TrainerGroup(try supervisor.resolveAll(TrainerActor.self, role: WorkerRole.trainer))
-      try await trainers.start(try setup(configuration, threads: threads), devices: (0..<count).map {
-        configuration.backend.device == .cuda ? .cuda($0) : .cpu
-      })
+      try await trainers.start(
+        try setup(configuration, threads: threads), role: .actor, withRef: false, withOPDTeacher: false,
+        devices: (0..<count).map { configuration.backend.device == .cuda ? .cuda($0) : .cpu })
       let output = FileManager.default.createFile(atPath: configuration.output, contents: nil)
         ? FileHandle(forWritingAtPath: configuration.output) : nil
       guard let output else { throw ConfigurationError("--output \(configuration.output) cannot be written") }
@@ -56,11 +56,11 @@ public enum Scoring {
     options.computeType = configuration.backend.resolvedDType.tensorType
     options.megatron = configuration.backend.parallel.megatronOptions
     options.sequenceFormat = configuration.backend.parallel.sequenceFormat
-    return TrainerSetup(
+    var setup = TrainerSetup(
       folder: configuration.hfCheckpoint, backend: configuration.backend.trainBackend,
-      layout: try configuration.backend.parallel.layout(worldSize: configuration.cluster.trainerRanks), options: options,
-      rank: 0, storePort: 0, device: .cpu, threadCount: threads,
-      timeoutSeconds: configuration.cluster.distributedTimeoutMinutes * 60)
+      layout: try configuration.backend.parallel.layout(worldSize: configuration.cluster.trainerRanks), options: options)
+    (setup.threadCount, setup.timeoutSeconds) = (threads, configuration.cluster.distributedTimeoutMinutes * 60)
+    return setup
   }
 
   /// Each line's tokens; a text is tokenised with the special tokens that the tokenizer puts around it.

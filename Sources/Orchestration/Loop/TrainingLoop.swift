@@ -25,9 +25,9 @@ public struct TrainingLoop {
     let inputs = try RunInputs(configuration)
     let resume = try configuration.checkpoint.load.flatMap { try RunCheckpoints($0).latest() }
     if let resume { try await inputs.source?.load(from: resume.sourceState) }
-    let reward = try rewardFunction(configuration.rollout.rewardModelType)
-    let workers = try await RunWorkers.start(
-      inputs, stateFolder: resume?.stateFolder, criticState: try configuration.criticState(resume))
+    let reward = try rewardFunction(
+      configuration.rollout.rewardModelType, standard: configuration.distillation.isOn ? .number(0) : nil)
+    let workers = try await RunWorkers.start(inputs, resume)
     do {
       var step = resume?.nextStep ?? 0
       let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
@@ -91,8 +91,9 @@ public struct TrainingLoop {
       if let trainers = workers.trainers, isSaved(rolloutID, isLast: isLast) {
         try await timers.measure("save") {
           try await finish(&saving)
-          saving = try await save(rolloutID, nextStep: nextStep, trainers)
-          if isLast || !configuration.checkpoint.asyncSave { try await finish(&saving) }
+          let forceSync = isLast || !configuration.checkpoint.asyncSave
+          saving = try await save(rolloutID, nextStep: nextStep, trainers, forceSync: forceSync)
+          if forceSync { try await finish(&saving) }
         }
       }
       if workers.engines != nil, workers.trainers != nil,
@@ -196,6 +197,7 @@ public struct TrainingLoop {
 
   private func updateWeights(version: Int) async throws {
     guard let trainers = workers.trainers, let engines = workers.engines else { return }
+    try await trainers.updateWeights()
     let update = UpdateWeightFromTensor(
       sources: trainers.ranks.map(TrainerWeights.init), targets: engines.weightTargets,
       bufferSize: configuration.backend.updateWeightBufferSize, dtype: configuration.backend.resolvedDType.tensorType)
@@ -207,7 +209,9 @@ public struct TrainingLoop {
     return isLast || configuration.checkpoint.saveInterval.map { (rolloutID + 1) % $0 == 0 } ?? false
   }
 
-  private func save(_ rolloutID: Int, nextStep: Int, _ trainers: TrainerGroup) async throws -> RunCheckpoints.Pending? {
+  private func save(
+    _ rolloutID: Int, nextStep: Int, _ trainers: TrainerGroup, forceSync: Bool
+  ) async throws -> RunCheckpoints.Pending? {
     if let template = configuration.checkpoint.saveHF {
       let path = template.replacingOccurrences(of: "{rollout_id}", with: String(rolloutID))
       let dtype = inputs.model.dtype ?? configuration.backend.resolvedDType.tensorType
@@ -215,7 +219,7 @@ public struct TrainingLoop {
     }
     return try await checkpoints?.startSaving(
       rolloutID: rolloutID, nextStep: nextStep, trainers: trainers, critics: workers.critics, source: inputs.source,
-      withOptimizer: configuration.checkpoint.savesOptimizer)
+      forceSync: forceSync)
   }
 
   private func finish(_ saving: inout RunCheckpoints.Pending?) async throws {

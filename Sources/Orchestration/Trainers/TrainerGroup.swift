@@ -14,19 +14,21 @@ public struct TrainerGroup: Sendable {
   public init(_ ranks: [TrainerActor]) { self.ranks = ranks }
 
   /// Brings the ranks together and loads the model on them.
-  public func start(_ setup: TrainerSetup, devices: [Device]) async throws {
+  public func start(
+    _ setup: TrainerSetup, role: TrainRole, withRef: Bool, withOPDTeacher: Bool, devices: [Device]
+  ) async throws {
     let port = try await ranks[0].openStore(rankCount: ranks.count, timeoutSeconds: setup.timeoutSeconds)
     _ = try await onAll { rank, trainer in
       var own = setup
       (own.rank, own.storePort, own.device) = (rank, port, devices[rank])
-      return try await trainer.start(own)
+      return try await trainer.start(own, role: role, withRef: withRef, withOPDTeacher: withOPDTeacher)
     }
   }
 
   /// - Returns: the last rank's report: it is of the pipeline's last stage, whose ranks agree. A critic's values are all
   ///   ranks'.
   public func train(_ batch: TrainBatch) async throws -> TrainReport {
-    let reports = try await onAll { try await $1.train(batch) }
+    let reports = try await onAll { try await $1.train(rolloutID: batch.rolloutID, rolloutData: batch) }
     var report = reports[reports.count - 1]
     report.values = reports.flatMap(\.values)
     return report
@@ -40,9 +42,13 @@ public struct TrainerGroup: Sendable {
       .sorted { $0.index < $1.index }
   }
 
-  /// Begins to write the training state; training may go on.
-  public func startSaving(into folder: URL, withOptimizer: Bool) async throws {
-    _ = try await onAll { try await $1.startSaving(into: folder.path, withOptimizer: withOptimizer) }
+  /// The weights are about to go to the engine.
+  public func updateWeights() async throws { _ = try await onAll { try await $1.updateWeights() } }
+
+  /// Begins to write the training state into the partial folder of an iteration; training may go on.
+  /// - Parameter forceSync: it is written when this returns.
+  public func save(rolloutID: Int, forceSync: Bool) async throws {
+    _ = try await onAll { try await $1.save(rolloutID: rolloutID, forceSync: forceSync) }
   }
 
   /// Waits until all ranks have written, and describes what they wrote.

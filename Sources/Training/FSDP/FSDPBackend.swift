@@ -20,10 +20,10 @@ public final class FSDPBackend: TrainBackend {
 
   /// - Parameters:
   ///   - folder: the model and its weights to start from.
-  ///   - referenceFolder: those of the reference policy, where the options need one; nil: `folder`.
+  ///   - others: those of other policies, which are kept.
   /// - Throws: `TrainingError` or `ModelError` when layout, type or attention are not for FSDP.
   public init(
-    _ folder: HuggingFaceFolder, reference referenceFolder: HuggingFaceFolder? = nil, options: TrainingOptions,
+    _ folder: HuggingFaceFolder, policies others: [Policy: HuggingFaceFolder] = [:], options: TrainingOptions,
     parallel: ParallelContext
   ) throws {
     (self.options, self.parallel) = (options, parallel)
@@ -34,11 +34,7 @@ public final class FSDPBackend: TrainBackend {
     policies = PolicyWeights(actor.sharded.weights)
     optimizer = AdamW(actor.sharded.shards, options: options.optimizer)
     lossScale = options.computeType == .float16 ? DynamicLossScale(options.fsdp.lossScale) : nil
-    if options.needsReference {
-      try catchingTorchErrors { try actor.load(referenceFolder ?? folder) }
-      try keepWeights(as: .reference)
-    }
-    if !options.needsReference || referenceFolder != nil { try catchingTorchErrors { try actor.load(folder) } }
+    try loadWeights(folder, policies: others) { folder in try catchingTorchErrors { try actor.load(folder) } }
   }
 
   private static func check(_ layout: ParallelLayout) throws {

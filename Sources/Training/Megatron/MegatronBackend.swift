@@ -25,10 +25,10 @@ public final class MegatronBackend: TrainBackend {
 
   /// - Parameters:
   ///   - folder: the model and its weights to start from; a rank reads its slices.
-  ///   - referenceFolder: those of the reference policy, where the options need one; nil: `folder`.
+  ///   - others: those of other policies, which are kept.
   /// - Throws: `ModelError` or `LayoutError` when the model cannot be divided so.
   public init(
-    _ folder: HuggingFaceFolder, reference referenceFolder: HuggingFaceFolder? = nil, options: TrainingOptions,
+    _ folder: HuggingFaceFolder, policies others: [Policy: HuggingFaceFolder] = [:], options: TrainingOptions,
     parallel: ParallelContext
   ) throws {
     self.parallel = parallel
@@ -56,7 +56,7 @@ public final class MegatronBackend: TrainBackend {
     runner = RecomputingRunner(options.megatron.recomputation)
     recomputesAttention = options.megatron.recomputation == .selective
     policies = PolicyWeights(optimizer.weights)
-    func load(_ folder: HuggingFaceFolder) throws {
+    try loadWeights(folder, policies: others) { folder in
       try catchingTorchErrors {
         let loaders = try chunks.map { try WeightLoader(folder, for: $0) }
         try optimizer.fill { parameter in
@@ -65,11 +65,6 @@ public final class MegatronBackend: TrainBackend {
         }
       }
     }
-    if options.needsReference {
-      try load(referenceFolder ?? folder)
-      try keepWeights(as: .reference)
-    }
-    if !options.needsReference || referenceFolder != nil { try load(folder) }
   }
 
   /// Says, without loading anything, whether a model can be divided so: builds what one rank of each stage holds.

@@ -52,6 +52,18 @@ public protocol TrainBackend: AnyObject {
 }
 
 extension TrainBackend {
+  /// Loads and keeps the weights of other policies, and loads those to start from; a folder is read once.
+  func loadWeights(
+    _ folder: HuggingFaceFolder, policies: [Policy: HuggingFaceFolder], load: (HuggingFaceFolder) throws -> Void
+  ) throws {
+    for (policy, other) in policies where other.url != folder.url {
+      try load(other)
+      try keepWeights(as: policy)
+    }
+    try load(folder)
+    for (policy, other) in policies where other.url == folder.url { try keepWeights(as: policy) }
+  }
+
   /// Visits all weights. Every rank must go through all of them; `visit` runs where the weights are.
   public func forEachWeight(_ visit: (_ name: String, _ tensor: Tensor) throws -> Void) throws {
     for index in weightUnitSizes.indices {

@@ -1,0 +1,118 @@
+import Checkpoints
+import Foundation
+import JSON
+import Models
+import Parallelism
+import Torch
+import Training
+import WeightSync
+
+/// What the trainer ranks of all backends have in common.
+final class TrainerCore {
+  let trainer: PolicyTrainer
+  private let args: TrainerSetup
+  private let folder: HuggingFaceFolder
+  private let options: TrainingOptions
+  private var exporter = WeightExporter()
+  private var saving: BackgroundTask<RankContents?>?
+  private var backend: any TrainBackend { trainer.backend }
+
+  typealias MakeBackend = (
+    HuggingFaceFolder, [Policy: HuggingFaceFolder], TrainingOptions, ParallelContext
+  ) throws -> any TrainBackend
+
+  init(
+    _ args: TrainerSetup, role: TrainRole, withRef: Bool, withOPDTeacher: Bool, store: Store, makeBackend: MakeBackend
+  ) throws {
+    self.args = args
+    var options = args.options
+    if role == .critic { options.loss = .value }
+    self.options = options
+    func model(_ path: String) throws -> HuggingFaceFolder { try HuggingFaceFolder(URL(fileURLWithPath: path)) }
+    folder = try model(args.folder)
+    let parallel = try ParallelContext(
+      args.layout, rank: args.rank, device: args.device, store: store, timeout: .seconds(args.timeoutSeconds))
+    var policies: [Policy: HuggingFaceFolder] = [:]
+    if withRef { policies[.reference] = try args.referenceFolder.map(model) ?? folder }
+    if withOPDTeacher { policies[.teacher] = try args.teacherFolder.map(model) }
+    let backend = try makeBackend(folder, policies, options, parallel)
+    if let state = args.stateFolder { try backend.loadState(from: URL(fileURLWithPath: state)) }
+    if args.referenceIsLoaded { try backend.keepWeights(as: .reference) }
+    trainer = PolicyTrainer(backend, options: options)
+  }
+
+  func train(rolloutID: Int, _ batch: TrainBatch) throws -> TrainReport {
+    guard batch.rolloutID == rolloutID else {
+      throw TrainingError("trainer rank \(args.rank) was given rollout \(batch.rolloutID) as rollout \(rolloutID)")
+    }
+    return try trainer.train(batch)
+  }
+
+  // MARK: Weights
+
+  /// What the engine is about to be given is what the next rollouts are sampled with.
+  func updateWeights() throws {
+    if options.keepsOldActor { try backend.keepWeights(as: .oldActor) }
+  }
+
+  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
+    try exporter.export(
+      fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: args.rank == 0,
+      keepsType: CausalLM.isConstant, weights: backend.weights(ofUnit:))
+  }
+
+  func releaseWeights() { exporter.release() }
+
+  // MARK: Saving
+
+  func save(rolloutID: Int, forceSync: Bool) throws {
+    guard let path = args.saveFolder else { throw TrainingError("trainer rank \(args.rank) has no folder to save to") }
+    let destination = CheckpointDirectory(URL(fileURLWithPath: path)).folder(iteration: rolloutID + 1)
+    let task = try backend.startSaving(into: PartialFolder.url(for: destination), withOptimizer: args.savesOptimizer)
+    if forceSync { _ = try task.wait() }
+    saving = task
+  }
+
+  /// What was begun, which is forgotten then.
+  func takeSaving() throws -> BackgroundTask<RankContents?> {
+    guard let saving else { throw TrainingError("trainer rank \(args.rank) is not saving") }
+    self.saving = nil
+    return saving
+  }
+
+  /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
+  func saveHuggingFace(to path: String, dtype: DType) throws {
+    guard args.rank == 0 else { return try backend.forEachWeight { _, _ in } }
+    let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: dtype)
+    let tensors = model.table.parameters.flatMap { parameter in
+      parameter.pieces.map {
+        TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(parameter.dtype), shape: $0.shape)
+      }
+    }
+    let writer = try HuggingFaceWriter(
+      to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors, copyingFrom: folder)
+    try backend.forEachWeight { try writer.write($0, $1) }
+    try writer.finish()
+  }
+}
+
+extension JSONValue {
+  /// A config.json that says what type the weights have, under the key that it used before.
+  func settingDType(_ dtype: DType) -> JSONValue {
+    guard case .object(var object) = self else { return self }
+    object[object["dtype"] == nil && object["torch_dtype"] != nil ? "torch_dtype" : "dtype"] = .string(dtype.name)
+    return .object(object)
+  }
+}
+
+extension ParallelContext {
+  /// Joins the groups of a rank that is a process: over NCCL on GPUs, over Gloo on CPUs.
+  init(_ layout: ParallelLayout, rank: Int, device: Device, store: Store, timeout: Duration) throws {
+    try Runtime.open(device, for: "trainer rank \(rank)")
+    try self.init(layout, rank: rank, device: device) { name, place, size in
+      device.kind == .cuda
+        ? try .nccl(name, store: store, rank: place, size: size, device: device, timeout: timeout)
+        : try .gloo(name, store: store, rank: place, size: size, timeout: timeout)
+    }
+  }
+}
