@@ -22,6 +22,7 @@ struct OrchestrationTestWorker {
         let data = try Data(contentsOf: URL(fileURLWithPath: arguments[2]))
         let configuration = try JSONDecoder().decode(TrainConfiguration.self, from: data)
         try configuration.validate()
+        setenv(loopVariable, "1", 1)
         try await TrainingLoop.run(configuration)
       } catch {
         FileHandle.standardError.write(Data("\(error)\n".utf8))
@@ -31,15 +32,16 @@ struct OrchestrationTestWorker {
     }
   }
 
+  /// Tells workers that they are those of the training loop.
+  private static let loopVariable = "SLIME_TEST_LOOP"
+
   static func serve(as name: ProcessName) async throws {
     if name.role == "garbled" {
       let bytes = [UInt8](repeating: 0xEE, count: 100)
       _ = write(3, bytes, bytes.count)
       while true { sleep(60) }
     }
-    if [WorkerRole.trainer, WorkerRole.critic, WorkerRole.engine].contains(name.role) {
-      return try await WorkerRole.serve(name)
-    }
+    if ProcessInfo.processInfo.environment[loopVariable] != nil { return try await WorkerRole.serve(name) }
     try await WorkerProcess.serve(as: name) { controlPlane in
       switch name.role {
       case "late": try await Task.sleep(for: .seconds(30))

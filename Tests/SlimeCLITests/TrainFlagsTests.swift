@@ -75,7 +75,7 @@ private func complaint(_ line: String) -> String {
     ("--learning-rat 1", "there is no flag --learning-rat"), ("--rolout-batch-size 1", "did you mean --rollout-batch-size?"),
     ("--sglang-mem-fraction-statik 1", "did you mean --sglang-mem-fraction-static?"),
     ("--tensor-model-paralel-size 1", "did you mean --tensor-model-parallel-size?"),
-    ("--advantage-estimator ppo", "--advantage-estimator takes one of grpo"),
+    ("--advantage-estimator vpg", "--advantage-estimator takes one of grpo"),
   ]) func mistakesAreNamed(_ line: String, _ words: String) {
     #expect(complaint(line).contains(words), "\(complaint(line))")
   }

@@ -59,9 +59,23 @@ import Training
 
   @Test func dividedExpertsAreThoseOfOneRank() async throws {
     let model = try TinyModel(MegatronMoELayoutTests.deepseek)
-    let expected = try await run(model, Layout(), Self.batches, Self.critic)
-    let found = try await run(model, Layout(tensor: 2, sequence: true, data: 2, expert: 2), Self.batches, Self.critic)
+    let batches = [Self.batches[1]]
+    let expected = try await run(model, Layout(), batches, Self.critic)
+    let found = try await run(model, Layout(tensor: 2, sequence: true, expert: 2, expertTensor: 1), batches, Self.critic)
     Self.expectSame(found, expected, "divided experts")
+  }
+
+  @Test(arguments: [Layout(tensor: 2, sequence: true), Layout(isFSDP: true)])
+  func halfPrecisionIsNear(_ layout: Layout) async throws {
+    let (model, expected) = try await Self.reference.value
+    let found = try await run(model, layout, [Self.batches[0]]) { options in
+      Self.critic(&options)
+      options.computeType = .bfloat16
+    }
+    for name in ["value_loss", "grad_norm"] {
+      let (value, wanted) = (found.steps[0][name]!, expected.steps[0][name]!)
+      #expect(abs(value - wanted) < 0.05 * wanted, "\(layout.testDescription): \(name) is \(value), not \(wanted)")
+    }
   }
 
   /// Values, loss and the head's gradient from the model's hidden states and the definitions alone. Before the first step
@@ -134,7 +148,7 @@ import Training
       (options.discount, options.lambda, options.klCoefficient, options.normalizesAdvantages) = (0.99, 0.9, 0.1, true)
     }
     let expected = try await run(model, Layout(), batches, actor)
-    let found = try await run(model, Layout(tensor: 2, sequence: true, context: 2), batches, actor)
+    let found = try await run(model, Layout(context: 2), batches, actor)
     expectEqual(found, expected, "PPO's actor")
     for name in ["values", "returns", "advantages", "ref_log_probs"] { #expect(expected.rollout[0][name] != nil, "\(name)") }
     #expect(abs(expected.rollout[0]["values"]! - critic.rollout[0]["values"]!) < 1e-5)
@@ -148,8 +162,8 @@ import Training
     let saved = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     try FileManager.default.createDirectory(at: saved, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: saved) }
-    let (model, _) = try await Self.reference.value
-    let expected = try await run(model, first, Self.batches, Self.critic)
+    let (model, reference) = try await Self.reference.value
+    let expected = first.isFSDP ? try await run(model, first, Self.batches, Self.critic) : reference
     var found = try await run(model, first, [Self.batches[0]], saving: saved, Self.critic)
     let rest = try await run(model, second, [Self.batches[1]], resuming: saved, Self.critic)
     (found.steps, found.rollout) = (found.steps + rest.steps, found.rollout + rest.rollout)

@@ -56,8 +56,17 @@ extension TrainConfiguration {
     try require(critic.onlySteps >= 0, "--num-critic-only-steps must not be negative, not \(critic.onlySteps)")
     try require(critic.valueClip > 0, "--value-clip must be above 0, not \(critic.valueClip)")
     try require((0...1).contains(critic.lambda), "--lambd must be between 0 and 1, not \(critic.lambda)")
-    try require(critic.nodes ?? 1 == 1, "--critic-num-nodes \(critic.nodes ?? 1) is not supported yet: a run has one machine; use 1")
+    try require(
+      critic.nodes ?? 1 == 1,
+      "--critic-num-nodes \(critic.nodes ?? 1) is not supported yet: a run has one machine; use 1")
     try require(critic.gpusPerNode ?? 1 >= 1, "--critic-num-gpus-per-node must be at least 1, not \(critic.gpusPerNode ?? 0)")
+    try require(
+      criticRanks <= cluster.trainerRanks,
+      "--critic-num-gpus-per-node \(criticRanks) is more than the actor's \(cluster.trainerRanks) devices, which the critic "
+        + "shares; lower it or raise --actor-num-gpus-per-node")
+    try require(
+      critic.save == nil || critic.save != checkpoint.save,
+      "--critic-save is the folder of --save, where the actor's checkpoints go; give another, or leave it out")
     try require(
       critic.save == nil || checkpoint.save != nil,
       "--critic-save has no effect without --save, which says what a run continues from; add --save FOLDER")

@@ -13,8 +13,9 @@ struct RunWorkers {
   /// - Parameter resume: what the run continues from.
   static func start(_ inputs: RunInputs, _ resume: RunCheckpoints.Resume?) async throws -> RunWorkers {
     let configuration = inputs.configuration
-    let trainerCount = configuration.trains ? configuration.cluster.trainerRanks : 0
-    let criticCount = configuration.trains && configuration.usesCritic ? configuration.criticRanks : 0
+    let actor = configuration.trains ? try inputs.actorSetup(resume) : nil
+    let critic = configuration.trains && configuration.usesCritic ? try inputs.criticSetup(resume) : nil
+    let (trainerCount, criticCount) = (actor?.layout.worldSize ?? 0, critic?.layout.worldSize ?? 0)
     let engineCount = configuration.usesEngine ? configuration.cluster.engineCount : 0
     let supervisor = Supervisor(controlPlane: ControlPlane())
     supervisor.endOnTerminationSignals()
@@ -29,12 +30,8 @@ struct RunWorkers {
             WorkerSpecification(ProcessName(role, $0), environment: ["OMP_NUM_THREADS": "\(threads(count))"])
           }
         })
-      async let trainers = trainerCount == 0
-        ? nil
-        : startTrainers(.actor, inputs.actorSetup(resume), inputs, supervisor, threads: threads(trainerCount))
-      async let critics = criticCount == 0
-        ? nil
-        : startTrainers(.critic, inputs.criticSetup(resume), inputs, supervisor, threads: threads(criticCount))
+      async let trainers = startTrainers(.actor, actor, inputs, supervisor, threads: threads(trainerCount))
+      async let critics = startTrainers(.critic, critic, inputs, supervisor, threads: threads(criticCount))
       async let engines = engineCount == 0
         ? nil
         : startEngines(inputs, supervisor, count: engineCount, threads(engineCount), firstDevice: trainerCount)
@@ -48,12 +45,12 @@ struct RunWorkers {
   }
 
   private static func startTrainers(
-    _ role: TrainRole, _ setup: TrainerSetup, _ inputs: RunInputs, _ supervisor: Supervisor, threads: Int
-  ) async throws -> TrainerGroup {
+    _ role: TrainRole, _ setup: TrainerSetup?, _ inputs: RunInputs, _ supervisor: Supervisor, threads: Int
+  ) async throws -> TrainerGroup? {
+    guard var setup else { return nil }
     let configuration = inputs.configuration
     let group = TrainerGroup(
       try supervisor.resolveAll(TrainerActor.self, role: role == .actor ? WorkerRole.trainer : WorkerRole.critic))
-    var setup = setup
     setup.threadCount = threads
     try await group.start(
       setup, role: role, withRef: role == .actor && configuration.algorithm.needsReference,

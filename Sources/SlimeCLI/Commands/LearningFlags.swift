@@ -4,7 +4,7 @@ import RLAlgorithms
 extension AlgorithmConfiguration {
   static let flags: [Flag<Self>] = [
     .option("loss-type", \.lossType, "what is minimised"),
-    .option("advantage-estimator", \.advantageEstimator, "method"),
+    .option("advantage-estimator", \.advantageEstimator, "how"),
     .option("eps-clip", \.clip, "how far the probability ratio may go from 1"),
     .option("eps-clip-high", \.clipHigh, "how far above 1; default --eps-clip"),
     .option("eps-clip-c", \.clipDual, "bound of the loss where advantages are negative, above 1"),
@@ -12,6 +12,7 @@ extension AlgorithmConfiguration {
     .toggle("use-kl-loss", \.useKLLoss, "KL from the reference in the loss"),
     .option("kl-loss-coef", \.klLossCoefficient, "its weight"),
     .option("kl-loss-type", \.klLossType, "its estimator"),
+    .option("ref-update-interval", \.referenceUpdateInterval, "ROLLOUTS", "until the reference is the policy; default never"),
     .option("entropy-coef", \.entropyCoefficient, "weight of the entropy bonus"),
     .option("gamma", \.gamma, "discount (ppo and reinforce_plus_plus only)"),
     .toggle("normalize-advantages", \.normalizeAdvantages, "whiten advantages over the batch"),
@@ -23,6 +24,7 @@ extension AlgorithmConfiguration {
     .option("tis-clip", \.tisClip, "its highest weight"),
     .option("tis-clip-low", \.tisClipLow, "its lowest weight"),
     .toggle("use-rollout-logprobs", \.useRolloutLogProbs, "take the engine's log-probs as the old policy's"),
+    .toggle("keep-old-actor", \.keepsOldActor, "compute old log-probs with what the engine samples with"),
     .toggle("disable-compute-advantages-and-returns", \.computesAdvantages, sets: false, "with sft_loss only"),
   ]
 }
@@ -38,6 +40,15 @@ extension CriticConfiguration {
     .option("num-critic-only-steps", \.onlySteps, "ROLLOUTS", "at the beginning, from which it alone learns"),
     .option("value-clip", \.valueClip, "how far a value may go from the old one"),
     .option("lambd", \.lambda, "lambda of generalized advantage estimation"),
+  ]
+}
+
+extension DistillationConfiguration {
+  static let flags: [Flag<Self>] = [
+    .toggle("use-opd", \.isOn, "learn from a teacher's log-probs of what the model samples"),
+    .option("opd-type", \.type, "what runs the teacher; megatron: the trainer, of either backend"),
+    .option("opd-teacher-load", \.teacherLoad, "FOLDER", "Hugging Face folder of the teacher"),
+    .option("opd-kl-coef", \.coefficient, "weight of the divergence from the teacher in the advantages"),
   ]
 }
 

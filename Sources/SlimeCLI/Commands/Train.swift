@@ -20,6 +20,7 @@ extension TrainConfiguration {
       ),
       ("Evaluation", EvalConfiguration.flags.map { $0.lifted(\.eval) }),
       ("Algorithm", AlgorithmConfiguration.flags.map { $0.lifted(\.algorithm) }),
+      ("Distillation", DistillationConfiguration.flags.map { $0.lifted(\.distillation) }),
       ("Critic (--advantage-estimator ppo)", CriticConfiguration.flags.map { $0.lifted(\.critic) }),
       (
         "Batches",

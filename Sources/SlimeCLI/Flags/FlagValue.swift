@@ -79,6 +79,7 @@ extension RolloutFunction: FlagValue {
 extension LossMaskType: FlagValue {}
 extension LossType: FlagValue {}
 extension AdvantageEstimatorKind: FlagValue {}
+extension DistillationType: FlagValue {}
 extension KLEstimatorKind: FlagValue {}
 extension OptimizerKind: FlagValue {}
 extension LearningRateDecayStyle: FlagValue {}

@@ -32,7 +32,6 @@ extension UnsupportedGroup {
       .accept("log-probs-chunk-size", "-1"), "log-probs-max-tokens-per-gpu", "recompute-loss-function",
     ]),
     .init("slime", "context parallelism comes with the megatron backend; leave it out", ["allgather-cp"]),
-    .init("slime", "the policy that sampled is the one before the update; leave it out", ["keep-old-actor"]),
     .init("slime", "engines are started by the run itself; leave it out", [
       "rollout-external-engine-addrs", .accept("rollout-data-transport", "object-store"), "use-distributed-post", "http-proxy",
     ]),
@@ -48,9 +47,7 @@ extension UnsupportedGroup {
     .init("slime", "micro-batches are balanced by tokens: use --balance-data", ["balance-by-flops"]),
     .init("slime", "packs are not padded; leave it out", [.accept("data-pad-size-multiplier", "128")]),
     .init("slime", "give the data sets as --eval-prompt-data NAME FILE", ["eval-config"]),
-    .init("slime", "the reference is a Hugging Face folder that stays as it is; leave it out", [
-      "ref-ckpt-step", "ref-update-interval",
-    ]),
+    .init("slime", "the reference is a Hugging Face folder; leave it out", ["ref-ckpt-step"]),
     .init("slime", "use --num-critic-only-steps", ["critic-train-only"]),
     .init("slime", "use --use-kl-loss with --kl-loss-type k3", ["use-unbiased-kl"]),
     .init("slime", "use --use-tis against off-policy samples", [
@@ -63,9 +60,7 @@ extension UnsupportedGroup {
     .init("slime", "there are no mixtures of experts yet; leave it out", [
       "use-rollout-routing-replay",
     ]),
-    .init("slime", "there is no distillation from a teacher yet; leave it out", [
-      "use-opd", "opd-type", .accept("opd-kl-coef", "1"), "opd-teacher-load", "opd-teacher-ckpt-step",
-    ]),
+    .init("slime", "the teacher is a Hugging Face folder; leave it out", ["opd-teacher-ckpt-step"]),
     .init("slime", "metrics go to the console and to metrics.jsonl in --save; leave it out", [
       "use-wandb", .accept("wandb-mode", "disabled"), "wandb-dir", "wandb-key", "wandb-host", "wandb-team", "wandb-group",
       "wandb-project", "wandb-run-id", "wandb-run-name", "disable-wandb-random-suffix", "wandb-always-use-train-step",

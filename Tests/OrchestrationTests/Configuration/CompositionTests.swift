@@ -32,6 +32,15 @@ import Testing
     #expect(options.klLossCoefficient == nil && !options.needsReference)
   }
 
+  /// The actor's schedule begins when the actor does.
+  @Test func aCriticOnlyStartIsNoPartOfTheActorsSchedule() throws {
+    let options = try configuration {
+      ($0.algorithm.advantageEstimator, $0.critic.onlySteps, $0.critic.lambda) = (.ppo, 4, 0.9)
+      ($0.optimizer.learningRate, $0.optimizer.decayStyle) = (1, .linear)
+    }.trainingOptions(rolloutCount: 10)
+    #expect(options.schedule.decaySteps == 6 && options.lambda == 0.9 && options.policy.estimator == .ppo)
+  }
+
   @Test func lengthsFitTheContext() throws {
     let wide = configuration()
     #expect(wide.sampling(contextLength: 100).maxResponseLength == 100)

@@ -41,6 +41,17 @@ struct Rule: Sendable, CustomTestStringConvertible {
   @Test func aGoodConfigurationPasses() throws {
     try good().validate()
     try sft().validate()
+    try good {
+      ($0.algorithm.advantageEstimator, $0.algorithm.gamma, $0.algorithm.klCoefficient) = (.ppo, 0.99, 0.1)
+      (
+        $0.critic.learningRate, $0.critic.warmupSteps, $0.critic.onlySteps, $0.critic.valueClip, $0.critic.lambda
+      ) = (1e-5, 10, 1, 0.1, 0.95)
+    }.validate()
+    try good {
+      ($0.distillation.isOn, $0.distillation.type, $0.distillation.teacherLoad) = (true, .megatron, "teacher")
+      ($0.algorithm.keepsOldActor, $0.backend.updateWeightsInterval) = (true, 2)
+      ($0.algorithm.referenceUpdateInterval, $0.algorithm.useKLLoss) = (5, true)
+    }.validate()
   }
 
   @Test(arguments: required + loop + batches + parts) func contradictionsAreNamed(_ rule: Rule) throws {
@@ -49,7 +60,7 @@ struct Rule: Sendable, CustomTestStringConvertible {
     #expect(error.exitCode == 2)
   }
 
-  @Test(arguments: algorithm + optimizer + evaluation) func contradictionsOfTheAlgorithmAreNamed(_ rule: Rule) throws {
+  @Test(arguments: algorithm + roles + optimizer + evaluation) func contradictionsOfTheAlgorithmAreNamed(_ rule: Rule) throws {
     let error = try #require(throws: ConfigurationError.self) { try rule.configuration.validate() }
     for word in rule.words { #expect(error.description.contains(word), "\(error)") }
   }
@@ -186,6 +197,60 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule(sft: "--eps-clip-c", "sft_loss") { $0.algorithm.clipDual = 3 },
     Rule(sft: "--entropy-coef", "sft_loss") { $0.algorithm.entropyCoefficient = 0.1 },
   ]
+
+  /// Of the critic, the teacher, the reference and the old actor.
+  static let roles = [
+    Rule("--critic-…", "no effect without --advantage-estimator ppo") { $0.critic.learningRate = 1e-5 },
+    Rule("--value-clip", "no effect without --advantage-estimator ppo") { $0.critic.valueClip = 0.3 },
+    ppo("--value-clip must be above 0") { $0.critic.valueClip = 0 },
+    ppo("--lambd must be between") { $0.critic.lambda = 1.5 },
+    ppo("--critic-lr must not") { $0.critic.learningRate = -1 },
+    ppo("--min-lr 1e-05", "above --critic-lr") {
+      ($0.optimizer.decayStyle, $0.optimizer.learningRate, $0.optimizer.minLearningRate) = (.linear, 1e-4, 1e-5)
+      $0.critic.learningRate = 1e-6
+    },
+    ppo("--critic-lr-warmup-iters") { $0.critic.warmupSteps = -1 },
+    ppo("--num-critic-only-steps") { $0.critic.onlySteps = -1 },
+    ppo("--critic-num-nodes 2 is not supported yet") { $0.critic.nodes = 2 },
+    ppo("--critic-num-gpus-per-node 2", "the actor's 1 devices") { $0.critic.gpusPerNode = 2 },
+    ppo("--critic-num-gpus-per-node must") { $0.critic.gpusPerNode = 0 },
+    ppo("--critic-save has no effect without --save") { $0.critic.save = "critic" },
+    ppo("--critic-save is the folder of --save") { ($0.critic.save, $0.checkpoint.save) = ("runs", "runs") },
+    ppo("--disable-rewards-normalization has no effect with --advantage-estimator ppo") { $0.algorithm.normalizeRewards = false },
+    ppo("--disable-grpo-std-normalization", "ppo") { $0.algorithm.normalizeRewardsByDeviation = false },
+    Rule(sft: "--critic-…", "no effect") { $0.critic.onlySteps = 1 },
+    Rule("--opd-kl-coef", "no effect without --use-opd") { $0.distillation.coefficient = 2 },
+    Rule("--use-opd needs --opd-type megatron") { $0.distillation.isOn = true },
+    Rule("--opd-type sglang is not supported yet", "--opd-type megatron") {
+      ($0.distillation.isOn, $0.distillation.type) = (true, .sglang)
+    },
+    Rule("needs --opd-teacher-load FOLDER") { ($0.distillation.isOn, $0.distillation.type) = (true, .megatron) },
+    Rule("--opd-kl-coef must not") {
+      ($0.distillation.isOn, $0.distillation.type, $0.distillation.teacherLoad) = (true, .megatron, "teacher")
+      $0.distillation.coefficient = -1
+    },
+    Rule(sft: "--use-opd has no effect on --loss-type sft_loss") { $0.distillation.isOn = true },
+    Rule("--keep-old-actor has no effect", "--update-weights-interval above 1") { $0.algorithm.keepsOldActor = true },
+    Rule("--keep-old-actor and --use-rollout-logprobs") {
+      ($0.algorithm.keepsOldActor, $0.algorithm.useRolloutLogProbs, $0.backend.updateWeightsInterval) = (true, true, 2)
+    },
+    Rule(sft: "--keep-old-actor has no effect") { $0.algorithm.keepsOldActor = true },
+    Rule("--ref-update-interval has no effect without") { $0.algorithm.referenceUpdateInterval = 2 },
+    Rule("--ref-update-interval must") { ($0.algorithm.referenceUpdateInterval, $0.algorithm.useKLLoss) = (0, true) },
+    Rule("--save-interval 3 is no multiple of --ref-update-interval 2") {
+      ($0.algorithm.referenceUpdateInterval, $0.algorithm.useKLLoss) = (2, true)
+      ($0.checkpoint.save, $0.checkpoint.saveInterval) = ("runs", 3)
+    },
+  ]
+
+  private static func ppo(_ words: String..., spoil: (inout TrainConfiguration) -> Void) -> Rule {
+    var rule = Rule("") {
+      $0.algorithm.advantageEstimator = .ppo
+      spoil(&$0)
+    }
+    rule.words = words
+    return rule
+  }
 
   static let optimizer = [
     Rule("--lr must") { $0.optimizer.learningRate = -1 },
