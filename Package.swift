@@ -38,7 +38,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 /// What the tests of a room need besides the room and what it is built on.
 let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
-  "Serving": [.product(name: "HummingbirdTesting", package: "hummingbird"), "Checkpoints"],
+  "Serving": ["Checkpoints"],
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [

@@ -50,7 +50,7 @@ public struct Server: Sendable {
     }
   }
 
-  package func application(onReady: @escaping @Sendable (Int) async -> Void = { _ in }) -> some ApplicationProtocol {
+  private func application(onReady: @escaping @Sendable (Int) async -> Void = { _ in }) -> some ApplicationProtocol {
     var logger = Logger(label: "slime.serving")
     logger.logLevel = .warning
     let connections = state.connections

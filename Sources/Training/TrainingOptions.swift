@@ -47,8 +47,8 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var globalBatchSize: Int
   public var batching: MicroBatching
   public var balancesData = false
-  /// The training passes send tokens to the experts that the log-probability pass chose (routing replay).
-  public var replaysRouting = false
+  /// Whose choice of experts the training passes repeat; nil: each pass chooses.
+  public var routingReplay: RoutingReplay?
   public var routerLosses = RouterLosses.Coefficients()
   public var sequenceFormat = SequenceLayout.Format.packed
   public var computeType = DType.float32
@@ -62,6 +62,13 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
     public var low: Double
     public var high: Double
     public init(low: Double, high: Double) { (self.low, self.high) = (low, high) }
+  }
+
+  public enum RoutingReplay: String, Sendable, Codable {
+    /// That of the log-probability pass.
+    case training
+    /// That of the rollout engine, in the log-probability pass too.
+    case rollout
   }
 
   public init(schedule: LearningRateSchedule, globalBatchSize: Int, batching: MicroBatching) {

@@ -1,4 +1,5 @@
 import Inference
+import TestSupport
 import Testing
 
 /// Token `n` is the n-th piece; a piece's bytes may be part of a character.

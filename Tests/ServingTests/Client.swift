@@ -1,6 +1,4 @@
 import Foundation
-import Hummingbird
-import HummingbirdTesting
 import Inference
 import JSON
 import Serving
@@ -9,8 +7,8 @@ import Testing
 /// An answer, read as JSON or as a stream of events.
 struct Answer {
   let status: Int
+  let contentType: String?
   let body: String
-  let headers: HTTPFields
 
   var json: JSONValue { (try? JSONValue(parsing: body)) ?? .null }
   /// The message of an error, in either style.
@@ -23,15 +21,19 @@ struct Answer {
   }
 }
 
-/// A client of a router; no sockets.
+/// A client that opens a connection for each request.
 struct Client: Sendable {
-  let client: any TestClientProtocol
+  enum Method: String { case get = "GET", post = "POST", put = "PUT" }
 
-  func send(_ method: HTTPRequest.Method, _ path: String, _ body: String? = nil, key: String? = nil) async throws -> Answer {
-    var headers: HTTPFields = [:]
-    if let key { headers[.authorization] = "Bearer \(key)" }
-    return try await client.execute(uri: path, method: method, headers: headers, body: body.map(ByteBuffer.init(string:))) {
-      Answer(status: $0.status.code, body: String(buffer: $0.body), headers: $0.headers)
+  let port: Int
+
+  func send(_ method: Method, _ path: String, _ body: String? = nil, key: String? = nil) async throws -> Answer {
+    try await onThread {
+      let client = try SocketClient(port: port)
+      client.request(
+        method.rawValue, path, headers: key.map { "Authorization: Bearer \($0)\r\n" } ?? "", Array((body ?? "").utf8))
+      let answer = try #require(try client.answer())
+      return Answer(status: answer.status, contentType: answer.contentType, body: answer.text)
     }
   }
 
@@ -43,8 +45,10 @@ struct Client: Sendable {
 /// Runs `body` with a client of a server over `engine`.
 func withClient<R: Sendable>(
   _ engine: FakeEngine = FakeEngine(), tokenizer: (any PromptEncoder)? = ByteEncoder(),
-  _ configuration: ServerConfiguration = ServerConfiguration(), _ body: @Sendable (Client) async throws -> R
+  _ configuration: ServerConfiguration = ServerConfiguration(), _ body: @escaping @Sendable (Client) async throws -> R
 ) async throws -> R {
-  try await Server(engine: engine, tokenizer: tokenizer, configuration: configuration).application()
-    .test(.router) { try await body(Client(client: $0)) }
+  var configuration = configuration
+  configuration.port = 0
+  return try await Server(engine: engine, tokenizer: tokenizer, configuration: configuration)
+    .whileRunning { try await body(Client(port: $0)) }
 }

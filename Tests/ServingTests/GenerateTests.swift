@@ -64,7 +64,7 @@ import Testing
       let answer = try await client.generate([
         "input_ids": [1], "stream": true, "return_logprob": true, "sampling_params": ["max_new_tokens": 3],
       ])
-      #expect(answer.headers[.contentType] == "text/event-stream; charset=utf-8")
+      #expect(answer.contentType == "text/event-stream; charset=utf-8")
       #expect(answer.events.map { $0["output_ids"]! } == [[100], [100, 101], [100, 101, 102]])
       #expect(answer.events.map { $0["meta_info"]!["output_token_logprobs"]!.array!.count } == [1, 2, 3])
       #expect(answer.events.map { $0["meta_info"]!["finish_reason"]!.isNull } == [true, true, false])

@@ -1,19 +1,24 @@
-import HTTPTypes
-import HummingbirdTesting
+import Foundation
 import Inference
 import JSON
-import NIOCore
 import Serving
 import Testing
 
-private func post(_ path: String, _ body: JSONValue) -> TestClient.Request {
-  TestClient.Request(path, method: .post, headers: [.contentType: "application/json"], body: ByteBuffer(string: body.text()))
-}
+extension SocketClient {
+  fileprivate func generate(_ id: String, tokens: Int, stream: Bool) {
+    let body: JSONValue = [
+      "input_ids": [1, 2], "rid": .string(id), "stream": .bool(stream), "sampling_params": ["max_new_tokens": .int(tokens)],
+    ]
+    post("/generate", body.text())
+  }
 
-private func generation(_ id: String, tokens: Int, stream: Bool) -> TestClient.Request {
-  post(
-    "/generate",
-    ["input_ids": [1, 2], "rid": .string(id), "stream": .bool(stream), "sampling_params": ["max_new_tokens": .int(tokens)]])
+  /// The text of the whole answer, and its status.
+  fileprivate func waitForAnswer() async throws -> (status: Int, text: String) {
+    try await onThread {
+      let answer = try #require(try self.answer())
+      return (answer.status, answer.text)
+    }
+  }
 }
 
 @Suite struct LiveServerTests {
@@ -38,31 +43,30 @@ private func generation(_ id: String, tokens: Int, stream: Bool) -> TestClient.R
 
   private static func visit(_ i: Int, _ engine: FakeEngine, _ port: Int) async throws {
     let id = "c\(i)"
-    try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
-      switch i % 4 {
-      case 0:
-        // Two requests on one connection: it stays open.
-        for round in 0..<2 {
-          let response = try await client.execute(generation("\(id)-\(round)", tokens: 30, stream: true))
-          let events = String(buffer: response.body ?? ByteBuffer()).components(separatedBy: "\n\n")
-          #expect(response.status == .ok && events.count == 32 && events[30] == "data: [DONE]")
-        }
-      case 1, 2:
-        try await client.executeAndDontWaitForResponse(generation(id, tokens: 2000, stream: i % 4 == 1))
-        try await eventually("\(id) starts") { engine.snapshot.requests[id] != nil }
-        try await Task.sleep(for: .milliseconds(Int.random(in: 0...60)))
-        try await client.close(mode: .all)
-        try await eventually("\(id) is aborted") { engine.snapshot.aborted.contains(id) }
-      default:
-        async let response = client.execute(generation(id, tokens: 2000, stream: true))
-        try await eventually("\(id) starts") { engine.snapshot.requests[id] != nil }
-        try await TestClient.withClient(host: "127.0.0.1", port: port) { other in
-          let aborted = try await other.execute(post("/abort_request", ["rid": .string(id)]))
-          #expect(aborted.status == .ok)
-        }
-        let text = try await String(buffer: response.body ?? ByteBuffer())
-        #expect(text.contains(#""type":"abort""#) && text.hasSuffix("data: [DONE]\n\n"))
+    let client = try SocketClient(port: port)
+    switch i % 4 {
+    case 0:
+      // Two requests on one connection: it stays open.
+      for round in 0..<2 {
+        client.generate("\(id)-\(round)", tokens: 30, stream: true)
+        let (status, text) = try await client.waitForAnswer()
+        let events = text.components(separatedBy: "\n\n")
+        #expect(status == 200 && events.count == 32 && events[30] == "data: [DONE]")
       }
+    case 1, 2:
+      client.generate(id, tokens: 2000, stream: i % 4 == 1)
+      try await eventually("\(id) starts") { engine.snapshot.requests[id] != nil }
+      try await Task.sleep(for: .milliseconds(Int.random(in: 0...60)))
+      client.close()
+      try await eventually("\(id) is aborted") { engine.snapshot.aborted.contains(id) }
+    default:
+      client.generate(id, tokens: 2000, stream: true)
+      async let answer = client.waitForAnswer()
+      try await eventually("\(id) starts") { engine.snapshot.requests[id] != nil }
+      let aborted = try await Client(port: port).post("/abort_request", ["rid": .string(id)])
+      #expect(aborted.status == 200)
+      let text = try await answer.text
+      #expect(text.contains(#""type":"abort""#) && text.hasSuffix("data: [DONE]\n\n"))
     }
   }
 
@@ -72,11 +76,10 @@ private func generation(_ id: String, tokens: Int, stream: Bool) -> TestClient.R
     try await Server(engine: engine, tokenizer: nil, configuration: Self.anyPort).whileRunning { port in
       for stream in [false, true] {
         let id = "hung-\(stream)"
-        try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
-          try await client.executeAndDontWaitForResponse(generation(id, tokens: 5, stream: stream))
-          try await eventually("\(id) starts") { engine.snapshot.requests[id] != nil }
-          try await client.close(mode: .all)
-        }
+        let client = try SocketClient(port: port)
+        client.generate(id, tokens: 5, stream: stream)
+        try await eventually("\(id) starts") { engine.snapshot.requests[id] != nil }
+        client.close()
         try await eventually("\(id) is aborted") { engine.snapshot.aborted.contains(id) }
       }
       try await eventually("both end") { engine.snapshot.running.isEmpty }
@@ -87,15 +90,13 @@ private func generation(_ id: String, tokens: Int, stream: Bool) -> TestClient.R
     let engine = FakeEngine(tokenDelay: .milliseconds(5))
     let started = ContinuousClock.now
     let answer = try await Server(engine: engine, tokenizer: nil, configuration: Self.anyPort).whileRunning { port in
-      let answer = Task {
-        try await TestClient.withClient(host: "127.0.0.1", port: port) { client in
-          try await client.execute(generation("long", tokens: 2000, stream: false))
-        }
-      }
+      let client = try SocketClient(port: port)
+      client.generate("long", tokens: 2000, stream: false)
+      let answer = Task { try await client.waitForAnswer().text }
       try await eventually("it runs") { engine.snapshot.generated > 2 }
       return answer
     }
-    let body = try await String(buffer: answer.value.body ?? ByteBuffer())
+    let body = try await answer.value
     #expect(body.contains(#""type":"abort""#) && body.contains("tok0"))
     #expect(ContinuousClock.now - started < .seconds(5))
   }

@@ -24,7 +24,7 @@ import Training
 
   /// Random batches: rollouts with one to three samples each, interleaved.
   static func cases(_ count: Int) -> [Case] {
-    var random = Seeded(state: 7)
+    var random = SeededGenerator(state: 7)
     return (0..<count).map { _ in
       var made = Case()
       made.ranks = [1, 2, 3, 4, 8].randomElement(using: &random)!
@@ -45,14 +45,15 @@ import Training
     }
   }
 
-  @Test(arguments: [false, true]) func everySampleOnceInEqualMicroBatchesUnderTheCap(balanced: Bool) throws {
+  @Test(arguments: [(false, false), (true, false), (true, true)])
+  func everySampleOnceInEqualMicroBatchesUnderTheCap(balancesRanks: Bool, balancesPacks: Bool) throws {
     for made in Self.cases(300) {
       func make() throws(ScheduleError) -> DataParallelSchedule {
         try DataParallelSchedule(
           lengths: made.lengths, rolloutIDs: made.rolloutIDs, globalBatchSize: made.globalBatch,
-          batching: .dynamic(maxTokensPerDevice: made.cap), dataParallelSize: made.ranks,
-          contextParallelSize: made.context, microBatchGroup: made.group,
-          workloads: balanced ? made.lengths.map(Double.init) : nil)
+          batching: balancesPacks ? .balanced(maxTokensPerDevice: made.cap) : .dynamic(maxTokensPerDevice: made.cap),
+          dataParallelSize: made.ranks, contextParallelSize: made.context, microBatchGroup: made.group,
+          workloads: balancesRanks ? made.lengths.map { Double($0 * $0) } : nil)
       }
       if made.cannotBeAligned {
         #expect(throws: ScheduleError.self) { try make() }
@@ -107,8 +108,24 @@ import Training
     #expect(splitBins([[0, 1]], into: 5, sizes: [0, 0]) == [[0], [1]])
   }
 
+  @Test func microBatchesOfEqualCostBeatFirstFit() {
+    #expect(balancedFit([5, 1, 4, 2], weights: [25, 1, 16, 4], cap: 6, count: 2) == [[0, 1], [2, 3]])
+    #expect(balancedFit([9, 9, 1], weights: [1, 1, 1], cap: 9, count: 1) == [[0], [1], [2]])
+    var random = SeededGenerator(state: 5)
+    for _ in 0..<100 {
+      let lengths = (0..<40).map { _ in Int.random(in: 1...100, using: &random) }
+      let costs = lengths.map { Double($0 * $0) }
+      func largest(_ packs: [[Int]]) -> Double { packs.map { $0.reduce(0) { $0 + costs[$1] } }.max()! }
+      let plain = firstFit(lengths, cap: 200)
+      let packs = balancedFit(lengths, weights: costs, cap: 200, count: plain.count)
+      #expect(packs.joined().sorted() == Array(lengths.indices))
+      #expect(packs.allSatisfy { $0.reduce(0) { $0 + lengths[$1] } <= 200 })
+      #expect(largest(packs) <= largest(plain))
+    }
+  }
+
   @Test func balancedSetsBeatDealingInTurn() {
-    var random = Seeded(state: 3)
+    var random = SeededGenerator(state: 3)
     var (balanced, dealt) = (0.0, 0.0)
     for _ in 0..<200 {
       let ranks = Int.random(in: 2...8, using: &random)
@@ -216,17 +233,5 @@ import Training
     #expect(part.tokenRanges == [0..<1, 1..<5])
     #expect((part.rolloutIDs, part.sampleIndices) == ([9, 8], [6, 5]))
     #expect(batch.selecting([0, 1, 2]) == batch)
-  }
-}
-
-/// SplitMix64, so that a failing case comes back.
-struct Seeded: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-    return z ^ z >> 31
   }
 }

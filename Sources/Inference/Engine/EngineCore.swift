@@ -81,6 +81,9 @@ final class EngineCore {
       if tokenizer == nil, !request.sampling.stop.isEmpty {
         throw InvalidRequest("stop strings need a tokenizer, which this engine runs without; use stop_token_ids.")
       }
+      if request.routedExpertsStart != nil, model.configuration.mixture == nil {
+        throw InvalidRequest("return_routed_experts needs a model with experts, and this one has none; leave it out.")
+      }
       try scheduler.submit(request)
     } catch {
       return mailbox.end(.failure(error))
@@ -160,6 +163,8 @@ final class EngineCore {
     var samples: [Sampler.Sample]
     /// One a wanted prompt position, in the order of the plan.
     var promptLogProbs: [TokenLogProbs]
+    /// Of all tokens, `[T, layers, expertsPerToken]`, int32, on the host; nil: no request asks.
+    var routedExperts: Tensor?
   }
 
   private func run(_ plan: BatchPlan) throws -> StepResult {
@@ -168,7 +173,8 @@ final class EngineCore {
     let tokens = Tensor(plan.items.flatMap(\.tokens)).to(device: device)
     let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).to(device: device)
     let attention = PagedAttention(plan, cache: cache, dtype: dtype, device: device)
-    let hidden = model.hidden(tokens, ForwardContext(positions: positions, attention: attention))
+    let routing = plan.items.contains { live[$0.id]!.wantsRoutedExperts } ? RoutingRecord() : nil
+    let hidden = model.hidden(tokens, ForwardContext(positions: positions, attention: attention, routing: routing))
     let rows = LogitRows(plan)
     var samples: [Sampler.Sample] = []
     if !rows.sampled.isEmpty {
@@ -177,7 +183,9 @@ final class EngineCore {
       samples = try sampler.sample(
         model.logits(last), plan.items.filter(\.samples).map { live[$0.id]!.samplerRow(position: $0.end) })
     }
-    return StepResult(samples: samples, promptLogProbs: try promptLogProbs(plan, rows, hidden))
+    return StepResult(
+      samples: samples, promptLogProbs: try promptLogProbs(plan, rows, hidden),
+      routedExperts: routing?.stacked(layerCount: model.configuration.layerCount)?.to(device: .cpu))
   }
 
   /// Logits of prompts are made for so many numbers at a time.
@@ -206,8 +214,13 @@ final class EngineCore {
     var prompts = result.promptLogProbs.makeIterator()
     var samples = result.samples.makeIterator()
     var sampled: [SampledToken] = []
+    var row = 0
     for item in plan.items {
       let request = live[item.id]!
+      if let experts = result.routedExperts, request.wantsRoutedExperts {
+        request.note(experts.narrow(0, start: row, length: item.tokens.count), position: item.start)
+      }
+      row += item.tokens.count
       for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
       guard item.samples, let sample = samples.next() else { continue }
       guard sample.isValid else {

@@ -1,4 +1,6 @@
+import Foundation
 import Tokenization
+import Torch
 
 extension StreamDecoder: IncrementalDecoder {}
 
@@ -12,6 +14,8 @@ final class LiveRequest {
   /// nil: the engine has no tokenizer, and outputs no text.
   private var text: OutputBuilder<StreamDecoder>?
   private var output: GenerateOutput
+  private var routedExperts = Data()
+  private var bytesPerRoutedToken: Int?
 
   init(
     _ request: GenerateRequest, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
@@ -78,6 +82,20 @@ final class LiveRequest {
     if !request.tokenIDsLogProb.isEmpty { output.inputTokenIDsLogProbs.append(logProbs.tokenIDs) }
   }
 
+  var wantsRoutedExperts: Bool { request.routedExpertsStart != nil }
+
+  /// Records where tokens went: `[tokens, layers, expertsPerToken]`, int32, on the host. What is computed again replaces
+  /// what was: it is what later tokens see.
+  func note(_ experts: Tensor, position: Int) {
+    let bytesPerToken = experts.size(1) * experts.size(2) * MemoryLayout<Int32>.size
+    bytesPerRoutedToken = bytesPerToken
+    let skipped = max(0, request.routedExpertsStart! - position)
+    guard skipped < experts.size(0) else { return }
+    let wanted: [Int32] = experts.narrow(0, start: skipped, length: experts.size(0) - skipped).flatten().array()
+    let start = (position + skipped - request.routedExpertsStart!) * bytesPerToken
+    wanted.withUnsafeBytes { routedExperts.replaceSubrange(start..<routedExperts.count, with: $0) }
+  }
+
   func noteRetraction() { output.retractions += 1 }
 
   /// Tells a waiting consumer how far the response is; with `always`, also one that will ask later.
@@ -89,7 +107,10 @@ final class LiveRequest {
   func finish(_ reason: FinishReason) {
     text?.finish(reason)
     output.finishReason = reason
-    mailbox.end(.success(snapshot))
+    defer { mailbox.end(.success(snapshot)) }
+    guard let start = request.routedExpertsStart, let bytes = bytesPerRoutedToken else { return }
+    let count = request.tokens.count + output.outputTokens.count - 1 - start
+    output.routedExperts = routedExperts.prefix(count * bytes)
   }
 
   private var snapshot: GenerateOutput {

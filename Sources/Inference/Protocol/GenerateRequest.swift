@@ -1,3 +1,5 @@
+import Foundation
+
 /// One prompt to continue: tokens in, tokens out.
 public struct GenerateRequest: Sendable, Equatable, Codable {
   /// Unique among live requests.
@@ -11,14 +13,17 @@ public struct GenerateRequest: Sendable, Equatable, Codable {
   public var topLogProbs: Int
   /// Token ids whose log-probabilities to report at each position.
   public var tokenIDsLogProb: [Int]
+  /// Position from which on to report the experts that tokens went to; nil: nowhere.
+  public var routedExpertsStart: Int?
 
   public init(
     id: String, tokens: [Int], sampling: SamplingParameters = SamplingParameters(), returnLogProbs: Bool = false,
-    logProbStart: Int? = nil, topLogProbs: Int = 0, tokenIDsLogProb: [Int] = []
+    logProbStart: Int? = nil, topLogProbs: Int = 0, tokenIDsLogProb: [Int] = [], routedExpertsStart: Int? = nil
   ) {
     (self.id, self.tokens, self.sampling) = (id, tokens, sampling)
     (self.returnLogProbs, self.logProbStart) = (returnLogProbs, logProbStart)
     (self.topLogProbs, self.tokenIDsLogProb) = (topLogProbs, tokenIDsLogProb)
+    self.routedExpertsStart = routedExpertsStart
   }
 }
 
@@ -61,6 +66,10 @@ public struct GenerateOutput: Sendable, Equatable, Codable {
   public var weightVersion = "default"
   /// Which weights sampled which tokens, in order; empty: `weightVersion` sampled all.
   public var weightVersions: [WeightVersionSpan] = []
+  /// The experts of each layer that the tokens from the wanted position on went to, all but the last, which went nowhere:
+  /// little-endian int32, `[tokens − 1 − start, layers, expertsPerToken]`, zeros for dense layers; nil before the end, and
+  /// where they were not asked for.
+  public var routedExperts: Data?
   /// Seconds from arrival to the first token and to the end.
   public var firstTokenLatency = 0.0
   public var endToEndLatency = 0.0

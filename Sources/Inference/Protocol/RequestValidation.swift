@@ -59,6 +59,10 @@ extension GenerateRequest {
       throw InvalidRequest(
         "logprob_start_len must be -1 or a position in the prompt of \(tokens.count) tokens, got \(logProbStart).")
     }
+    if let routedExpertsStart, !(0..<tokens.count).contains(routedExpertsStart) {
+      throw InvalidRequest(
+        "routed_experts_start_len must be a position in the prompt of \(tokens.count) tokens, got \(routedExpertsStart).")
+    }
     let needed = min(tokens.count + min(sampling.maxNewTokens ?? 1, contextLength), contextLength)
     guard needed <= tokenCapacity else {
       throw InvalidRequest(

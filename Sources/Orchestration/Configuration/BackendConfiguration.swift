@@ -1,3 +1,6 @@
+import Models
+import Parallelism
+
 /// What computes, on which device, in which precision, and how much at a time.
 public struct BackendConfiguration: Sendable, Equatable, Codable {
   public var trainBackend = TrainBackendKind.megatron
@@ -12,8 +15,14 @@ public struct BackendConfiguration: Sendable, Equatable, Codable {
   public var maxTokensPerGPU: Int?
   /// Samples a micro-batch holds when the batch size is not dynamic.
   public var microBatchSize = 1
-  /// Deals micro-batches so that ranks have equal work.
+  /// Deals micro-batches so that ranks have equal work, and fills them so that each has.
   public var balanceData = false
+  public var balanceByFLOPs = false
+  /// nil: the fastest that the device and the precision allow.
+  public var attention: AttentionImplementation?
+  /// The same choice by Megatron's names.
+  public var attentionBackend = AttentionBackendKind.auto
+  public var fsdp = FSDPConfiguration()
   /// Bytes of parameters that go to the engine at a time.
   public var updateWeightBufferSize = 512 << 20
   /// Rollouts between two weight updates.
@@ -21,11 +30,46 @@ public struct BackendConfiguration: Sendable, Equatable, Codable {
 
   public init() {}
 
+  /// How ranks are numbered and grouped.
+  public func layout(worldSize: Int) throws(ConfigurationError) -> ParallelLayout {
+    try parallel.layout(worldSize: worldSize, shardSize: fsdp.shardSize)
+  }
+
+  /// Whether a model can be divided so, before anything is started.
+  func check(_ model: ModelConfiguration, worldSize: Int) throws {
+    try parallel.check(model, layout(worldSize: worldSize), trainBackend)
+  }
+
+  var resolvedAttention: AttentionImplementation? { attention ?? attentionBackend.implementation }
   public var resolvedDType: ComputeDType { dtype ?? (device == .cuda ? .bfloat16 : .float32) }
 }
 
 public enum TrainBackendKind: String, Sendable, Codable, CaseIterable {
   case fsdp, megatron
+}
+
+/// What only `--train-backend fsdp` has.
+public struct FSDPConfiguration: Sendable, Equatable, Codable {
+  /// Parameters, gradients and optimizer stay in host memory.
+  public var offloadsToHost = false
+  /// Ranks that share one copy of the weights (hybrid sharding); nil: all.
+  public var shardSize: Int?
+
+  public init() {}
+}
+
+/// Megatron-LM's `--attention-backend`.
+public enum AttentionBackendKind: String, Sendable, Codable, CaseIterable {
+  case auto, flash, fused, unfused, local
+
+  var implementation: AttentionImplementation? {
+    switch self {
+    case .auto: nil
+    case .flash: .flashAttention2
+    case .fused: .cudnn
+    case .unfused, .local: .eager
+    }
+  }
 }
 
 public enum ComputeDevice: String, Sendable, Codable, CaseIterable {

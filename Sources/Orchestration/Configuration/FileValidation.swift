@@ -23,7 +23,7 @@ extension ScoreConfiguration {
     var backend = backend
     backend.useDynamicBatchSize = backend.maxTokensPerGPU != nil
     try backend.validate()
-    _ = try backend.parallel.layout(worldSize: cluster.trainerRanks)
+    _ = try backend.layout(worldSize: cluster.trainerRanks)
     try architecture.check(model: hfCheckpoint, flag: "hf-checkpoint")
     try requireFile(input, of: "--input \(input)")
   }

@@ -20,6 +20,8 @@ public struct OptimizerConfiguration: Sendable, Equatable, Codable {
   public var epsilon = 1e-8
   /// Gradients are scaled down to this global norm; 0: never.
   public var clipGradient = 1.0
+  /// Trained fp32 weights and moments stay in host memory, and are stepped there.
+  public var offloadsToHost = false
   /// Seeds everything random in training.
   public var seed = 1234
 

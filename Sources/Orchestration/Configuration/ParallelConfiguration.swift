@@ -23,31 +23,36 @@ public struct ParallelConfiguration: Sendable, Equatable, Codable {
   public var balanceCoefficient = 0.0
   public var zLossCoefficient = 0.0
   public var routingReplay = false
+  public var rolloutRoutingReplay = false
 
   public init() {}
 
-  public func layout(worldSize: Int) throws(ConfigurationError) -> ParallelLayout {
+  /// - Parameter shardSize: ranks that share one copy of the weights (FSDP); nil: all.
+  public func layout(worldSize: Int, shardSize: Int? = nil) throws(ConfigurationError) -> ParallelLayout {
     do throws(LayoutError) {
       return try ParallelLayout(
         worldSize: worldSize, tensorParallelSize: tensorParallelSize, sequenceParallel: sequenceParallel,
         contextParallelSize: contextParallelSize, pipelineParallelSize: pipelineParallelSize,
-        expertParallelSize: expertParallelSize, expertTensorParallelSize: expertTensorParallelSize)
+        expertParallelSize: expertParallelSize, expertTensorParallelSize: expertTensorParallelSize,
+        shardSize: shardSize)
     } catch {
       throw ConfigurationError(error.description)
     }
   }
 
   /// Whether the model can be divided so, before anything is started.
-  func check(_ model: ModelConfiguration, worldSize: Int, _ backend: TrainBackendKind) throws {
+  func check(_ model: ModelConfiguration, _ layout: ParallelLayout, _ backend: TrainBackendKind) throws {
     try require(
-      model.mixture != nil || (!routingReplay && routerLosses.areZero),
-      "--use-routing-replay, --moe-aux-loss-coeff and --moe-z-loss-coeff have no effect on a model without experts; leave them out")
+      model.mixture != nil || (!routingReplay && !rolloutRoutingReplay && routerLosses.areZero),
+      "--use-routing-replay, --use-rollout-routing-replay, --moe-aux-loss-coeff and --moe-z-loss-coeff have no effect on a model without experts; leave them out")
     try require(
       model.mixture != nil || expertParallelSize == 1 && expertTensorParallelSize ?? 1 == 1,
       "--expert-model-parallel-size and --expert-tensor-parallel-size have no effect on a model without experts; leave them out")
-    guard backend == .megatron else { return }
     do {
-      try MegatronBackend.check(model, layout(worldSize: worldSize), megatronOptions)
+      switch backend {
+      case .megatron: try MegatronBackend.check(model, layout, megatronOptions)
+      case .fsdp: try FSDPBackend.check(model, layout)
+      }
     } catch let error as ModelError {
       throw ConfigurationError(error.description)
     } catch let error as LayoutError {
@@ -91,14 +96,15 @@ public struct ParallelConfiguration: Sendable, Equatable, Codable {
       "--moe-aux-loss-coeff and --moe-router-load-balancing-type go together; give both or neither")
     guard backend == .megatron else {
       var plain = ParallelConfiguration()
-      // The two divisions that FSDP has too.
-      plain.contextParallelSize = contextParallelSize
+      // The divisions that FSDP has too.
+      (plain.contextParallelSize, plain.expertParallelSize) = (contextParallelSize, expertParallelSize)
       plain.sequenceFormat = sequenceFormat
       (plain.routerBalancing, plain.balanceCoefficient) = (routerBalancing, balanceCoefficient)
       (plain.zLossCoefficient, plain.routingReplay) = (zLossCoefficient, routingReplay)
+      plain.rolloutRoutingReplay = rolloutRoutingReplay
       try require(
         self == plain,
-        "tensor, sequence, pipeline and expert parallelism and --recompute-… belong to --train-backend megatron; add it, or leave them out")
+        "tensor, sequence, pipeline and expert-tensor parallelism and --recompute-… belong to --train-backend megatron; add it, or leave them out")
       return
     }
     try require(

@@ -34,6 +34,17 @@ extension BackendConfiguration {
     try require(
       !gradientCheckpointing || trainBackend == .fsdp,
       "--gradient-checkpointing belongs to --train-backend fsdp; use --recompute-granularity full --recompute-method uniform")
+    try require(
+      fsdp == FSDPConfiguration() || trainBackend == .fsdp,
+      "--fsdp-cpu-offload and --fsdp-shard-size belong to --train-backend fsdp; add it, or leave them out")
+    try require(
+      !fsdp.offloadsToHost || device == .cuda,
+      "--fsdp-cpu-offload has no effect on --device cpu, where everything is in host memory; leave it out")
+    try require(
+      attention == nil || attentionBackend == .auto,
+      "--attn-implementation and --attention-backend choose the same thing; give one of them")
+    try require(
+      !balanceByFLOPs || useDynamicBatchSize, "--balance-by-flops has no effect without --use-dynamic-batch-size; add it")
     try require(microBatchSize >= 1, "--micro-batch-size must be at least 1, not \(microBatchSize)")
     if let maxTokensPerGPU {
       try require(maxTokensPerGPU >= 1, "--max-tokens-per-gpu must be at least 1, not \(maxTokensPerGPU)")

@@ -17,6 +17,7 @@ extension TrainConfiguration {
   func generation(contextLength: Int) throws -> RolloutConfiguration {
     var generation = RolloutConfiguration(
       rolloutBatchSize: rollout.batchSize, sampling: sampling(contextLength: contextLength))
+    generation.sampling.returnsRoutedExperts = backend.parallel.rolloutRoutingReplay
     generation.overSamplingBatchSize = rollout.overSamplingBatchSize ?? rollout.batchSize
     generation.concurrency = serverConcurrency * cluster.engineCount
     generation.samplingSeed = data.rolloutSeed

@@ -32,12 +32,15 @@ extension TrainConfiguration {
     options.clipGradient = optimizer.clipGradient
     options.optimizer = AdamW.Options(
       beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay)
-    options.balancesData = backend.balanceData
+    options.balancesData = backend.balanceData || backend.balanceByFLOPs
+    options.attention = backend.resolvedAttention
+    options.fsdp.offloadsToHost = backend.fsdp.offloadsToHost
     options.computeType = backend.resolvedDType.tensorType
     options.gradientCheckpointing = backend.gradientCheckpointing
     options.megatron = backend.parallel.megatronOptions
+    options.megatron.offloadsOptimizer = optimizer.offloadsToHost
     options.routerLosses = backend.parallel.routerLosses
-    options.replaysRouting = backend.parallel.routingReplay
+    options.routingReplay = backend.parallel.rolloutRoutingReplay ? .rollout : backend.parallel.routingReplay ? .training : nil
     options.sequenceFormat = backend.parallel.sequenceFormat
     return options
   }
@@ -45,7 +48,10 @@ extension TrainConfiguration {
 
 extension BackendConfiguration {
   var batching: MicroBatching {
-    if useDynamicBatchSize, let maxTokensPerGPU { return .dynamic(maxTokensPerDevice: maxTokensPerGPU) }
+    if useDynamicBatchSize, let maxTokensPerGPU {
+      return balanceByFLOPs
+        ? .balanced(maxTokensPerDevice: maxTokensPerGPU) : .dynamic(maxTokensPerDevice: maxTokensPerGPU)
+    }
     return .fixed(microBatchSize: microBatchSize)
   }
 }

@@ -14,6 +14,12 @@ extension TrainConfiguration {
     try validatePolicies()
     try validateReference()
     try optimizer.validate()
+    try require(
+      !optimizer.offloadsToHost || backend.trainBackend == .megatron,
+      "--optimizer-cpu-offload belongs to --train-backend megatron; use --fsdp-cpu-offload")
+    try require(
+      !optimizer.offloadsToHost || backend.device == .cuda,
+      "--optimizer-cpu-offload has no effect on --device cpu, where everything is in host memory; leave it out")
     try engine.validate(prefix: "sglang-")
     try eval.validate(engineRuns: usesEngine)
     try validateCheckpoints()
@@ -36,6 +42,9 @@ extension TrainConfiguration {
         !debug.trainOnly || isSupervised,
         "--debug-train-only needs samples: add --load-debug-rollout-data PATH, or --loss-type sft_loss")
     }
+    try require(
+      !(isSupervised && backend.parallel.rolloutRoutingReplay),
+      "--use-rollout-routing-replay has no effect on --loss-type sft_loss, where no engine samples; leave it out")
     try require(
       !(debug.rolloutOnly && isSupervised), "--debug-rollout-only has no effect on --loss-type sft_loss; leave it out")
     for (flag, path) in [("save", debug.saveRolloutData), ("load", debug.loadRolloutData)] {
@@ -86,7 +95,7 @@ extension TrainConfiguration {
 
   /// Whether each data-parallel rank has its part of a step.
   private func validateShares(of size: Int, worldSize: Int) throws(ConfigurationError) {
-    let ranks = try backend.parallel.layout(worldSize: worldSize).dataParallelSize
+    let ranks = try backend.layout(worldSize: worldSize).dataParallelSize
     try require(
       size >= ranks,
       "--global-batch-size \(size) leaves some of the \(ranks) data-parallel ranks without a sample; give at least \(ranks)")
@@ -126,9 +135,6 @@ extension TrainConfiguration {
     try require(
       checkpoint.save != nil || (!checkpoint.asyncSave && checkpoint.savesOptimizer),
       "--async-save and --no-save-optim have no effect without --save; add --save FOLDER")
-    try require(
-      checkpoint.savesOptimizer || backend.trainBackend == .megatron,
-      "--no-save-optim is not supported yet by --train-backend fsdp; leave it out")
     if let interval = checkpoint.saveInterval {
       try require(interval >= 1, "--save-interval must be at least 1, not \(interval)")
       try require(

@@ -6,7 +6,7 @@ extension RunInputs {
   func actorSetup(_ resume: RunCheckpoints.Resume?) throws -> TrainerSetup {
     var setup = TrainerSetup(
       folder: folder.url.path, backend: configuration.backend.trainBackend,
-      layout: try configuration.backend.parallel.layout(worldSize: configuration.cluster.trainerRanks),
+      layout: try configuration.backend.layout(worldSize: configuration.cluster.trainerRanks),
       options: try configuration.trainingOptions(rolloutCount: rolloutCount))
     setup.referenceFolder = configuration.checkpoint.referenceLoad
     setup.teacherFolder = configuration.distillation.teacherLoad
@@ -20,7 +20,7 @@ extension RunInputs {
   func criticSetup(_ resume: RunCheckpoints.Resume?) throws -> TrainerSetup {
     var setup = TrainerSetup(
       folder: criticFolder.url.path, backend: configuration.backend.trainBackend,
-      layout: try configuration.backend.parallel.layout(worldSize: configuration.criticRanks),
+      layout: try configuration.backend.layout(worldSize: configuration.criticRanks),
       options: try configuration.criticOptions(rolloutCount: rolloutCount))
     setup.stateFolder = try configuration.criticState(resume)?.path
     setup.saveFolder = configuration.critic.save ?? configuration.checkpoint.save.map(RunCheckpoints.critic)

@@ -24,8 +24,7 @@ struct RunInputs {
     model = try ModelRegistry.configuration(of: folder)
     criticFolder = try configuration.critic.huggingFaceLoad.map { try HuggingFaceFolder($0) } ?? folder
     if configuration.trains {
-      try configuration.backend.parallel.check(
-        model, worldSize: configuration.cluster.trainerRanks, configuration.backend.trainBackend)
+      try configuration.backend.check(model, worldSize: configuration.cluster.trainerRanks)
       if let teacher = configuration.distillation.teacherLoad {
         let other = try ModelRegistry.configuration(of: HuggingFaceFolder(URL(fileURLWithPath: teacher)))
         try require(
@@ -34,9 +33,8 @@ struct RunInputs {
             + "whose place its weights take; give a teacher whose config.json agrees")
       }
       if configuration.usesCritic {
-        try configuration.backend.parallel.check(
-          ModelRegistry.configuration(of: criticFolder), worldSize: configuration.criticRanks,
-          configuration.backend.trainBackend)
+        try configuration.backend.check(
+          ModelRegistry.configuration(of: criticFolder), worldSize: configuration.criticRanks)
       }
     }
     guard configuration.debug.loadRolloutData == nil else {

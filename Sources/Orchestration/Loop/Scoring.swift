@@ -13,9 +13,8 @@ public enum Scoring {
 
   public static func run(_ configuration: ScoreConfiguration, console: Console = .standard) async throws {
     let folder = try HuggingFaceFolder(URL(fileURLWithPath: configuration.hfCheckpoint))
-    try configuration.backend.parallel.check(
-      ModelRegistry.configuration(of: folder), worldSize: configuration.cluster.trainerRanks,
-      configuration.backend.trainBackend)
+    try configuration.backend.check(
+      ModelRegistry.configuration(of: folder), worldSize: configuration.cluster.trainerRanks)
     let lines = try read(configuration)
     let count = configuration.cluster.trainerRanks
     let supervisor = Supervisor(controlPlane: ControlPlane())
@@ -54,11 +53,12 @@ public enum Scoring {
     var options = try TrainingOptions(
       schedule: LearningRateSchedule(peak: 0, decaySteps: 1), globalBatchSize: 1, batching: .fixed(microBatchSize: 1))
     options.computeType = configuration.backend.resolvedDType.tensorType
+    options.attention = configuration.backend.resolvedAttention
     options.megatron = configuration.backend.parallel.megatronOptions
     options.sequenceFormat = configuration.backend.parallel.sequenceFormat
     var setup = TrainerSetup(
       folder: configuration.hfCheckpoint, backend: configuration.backend.trainBackend,
-      layout: try configuration.backend.parallel.layout(worldSize: configuration.cluster.trainerRanks), options: options)
+      layout: try configuration.backend.layout(worldSize: configuration.cluster.trainerRanks), options: options)
     (setup.threadCount, setup.timeoutSeconds) = (threads, configuration.cluster.distributedTimeoutMinutes * 60)
     return setup
   }

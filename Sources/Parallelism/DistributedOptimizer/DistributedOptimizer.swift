@@ -8,6 +8,8 @@ public final class DistributedOptimizer {
     /// The largest norm of all gradients; 0: no limit.
     public var clipGradient = 1.0
     public var computeType = DType.float32
+    /// Trained fp32 weights and moments are in host memory and stepped there; gradients and weights travel.
+    public var offloadsToHost = false
 
     public init() {}
   }
@@ -38,7 +40,7 @@ public final class DistributedOptimizer {
       guard !members.isEmpty else { continue }
       let buffer = ParameterBuffer(
         members, group: isExpert ? parallel.expertData : parallel.dataContext, device: parallel.device,
-        computeType: options.computeType)
+        computeType: options.computeType, offloadsMaster: options.offloadsToHost)
       var adam = options.adam
       if !isDecayed { adam.weightDecay = 0 }
       buffers.append(buffer)
@@ -92,7 +94,7 @@ public final class DistributedOptimizer {
         withoutGradients { Tensor.foreachMul_(gradients, scalar: options.clipGradient / (norm + 1e-6)) }
       }
       for (optimizer, gradient) in zip(optimizers, gradients) {
-        optimizer.parameters[0].grad = gradient
+        optimizer.parameters[0].grad = gradient.to(device: optimizer.parameters[0].device)
         optimizer.step(learningRate: learningRate)
         optimizer.parameters[0].grad = nil
       }

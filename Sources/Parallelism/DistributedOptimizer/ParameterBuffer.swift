@@ -20,7 +20,10 @@ public final class ParameterBuffer {
   private let computeType: DType
 
   /// Gives the parameters memory, all zero.
-  public init(_ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType) {
+  /// - Parameter offloadsMaster: `master` is in host memory.
+  public init(
+    _ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType, offloadsMaster: Bool = false
+  ) {
     (self.parameters, self.group, self.computeType) = (parameters, group, computeType)
     var start = 0
     ranges = parameters.map { parameter in
@@ -32,7 +35,8 @@ public final class ParameterBuffer {
     weights = .zeros([length * group.size], dtype: computeType, device: device)
     gradients = .zeros([length * group.size], device: device)
     // One rank in fp32 trains what it computes with.
-    master = group.size == 1 && computeType == .float32 ? weights : .zeros([length], device: device)
+    master = group.size == 1 && computeType == .float32 && !offloadsMaster
+      ? weights : .zeros([length], device: offloadsMaster ? .cpu : device)
     for (parameter, range) in zip(parameters, ranges) {
       let leaf = weights[range].view(parameter.shape).uncounted()
       leaf.requiresGrad = true
@@ -89,7 +93,7 @@ public final class ParameterBuffer {
         if !weights.sharesStorage(with: master) { weights.copy_(master) }
         return
       }
-      let own = computeType == .float32 ? master : master.to(dtype: computeType)
+      let own = master.to(dtype: computeType).to(device: weights.device)
       group.allGather(own, into: weights)
     }
   }
@@ -99,6 +103,6 @@ public final class ParameterBuffer {
   /// Any flat vector that is spread like `master`, whole. Every rank of the group must call it.
   public func whole(_ shard: Tensor) -> Tensor {
     guard group.size > 1 else { return shard }
-    return withoutGradients { shard.gathered(from: group) }
+    return withoutGradients { shard.to(device: weights.device).gathered(from: group) }
   }
 }

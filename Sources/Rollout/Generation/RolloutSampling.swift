@@ -13,6 +13,8 @@ public struct RolloutSampling: Sendable, Equatable {
   public var stop: [String] = []
   public var stopTokenIDs: [Int] = []
   public var skipSpecialTokens = false
+  /// Samples get the experts that the engine chose (rollout routing replay).
+  public var returnsRoutedExperts = false
 
   public init(maxResponseLength: Int) { self.maxResponseLength = maxResponseLength }
 

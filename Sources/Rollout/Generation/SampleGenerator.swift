@@ -43,7 +43,7 @@ public struct SingleTurnGenerator: SampleGenerator {
         id: context.requestID, tokens: sample.tokens,
         sampling: context.sampling.parameters(
           maxNewTokens: room, responseLength: sample.responseLength, seed: context.samplingSeed),
-        returnLogProbs: true))
+        returnLogProbs: true, routedExpertsStart: context.sampling.returnsRoutedExperts ? 0 : nil))
     try append(output, to: &sample)
     if isResumed {
       // Two texts do not join where a character's bytes were cut.
@@ -72,6 +72,7 @@ public struct SingleTurnGenerator: SampleGenerator {
     try sample.appendResponseTokens(
       output.outputTokens, logProbs: logProbs, text: output.text, finishReason: output.finishReason,
       weightVersion: output.weightVersion)
+    if let experts = output.routedExperts { sample.rolloutRoutedExperts = experts }
     sample.prefixCache.cachedTokens += output.cachedTokens
     sample.prefixCache.promptTokens += output.promptTokens
   }

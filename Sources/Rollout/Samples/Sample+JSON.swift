@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 
 extension Sample {
@@ -23,6 +24,9 @@ extension Sample {
     weightVersions = try fields.array("weight_versions", of: "strings", \.string) ?? []
     rolloutLogProbs = try fields.array("rollout_log_probs", of: "numbers") { $0.double.map { Float($0) } }
     teacherLogProbs = try fields.array("teacher_log_probs", of: "numbers") { $0.double.map { Float($0) } }
+    rolloutRoutedExperts = try fields.take("rollout_routed_experts", "base64 of int32, or arrays of integers") { value in
+      value.string.map { Data(base64Encoded: $0) } ?? int32Bytes(value)
+    }
     removeSample = try fields.bool("remove_sample") ?? false
     status = try fields.take("status", "one of " + Status.allCases.map(\.rawValue).joined(separator: ", ")) {
       $0.string.flatMap(Status.init)
@@ -88,9 +92,19 @@ extension Sample {
       "spec_info": speculation.json,
       "prefix_cache_info": prefixCache.json,
     ]
+    if let rolloutRoutedExperts {
+      object["rollout_routed_experts"] = .string(rolloutRoutedExperts.base64EncodedString())
+    }
     for (key, value) in extra.pairs { object[key] = value }
     return .object(object)
   }
+}
+
+/// The integers of nested arrays, in order, as little-endian int32; nil where there is something else.
+private func int32Bytes(_ value: JSONValue) -> Data? {
+  if let number = value.int.flatMap(Int32.init(exactly:)) { return withUnsafeBytes(of: number) { Data($0) } }
+  guard let parts = value.array?.map(int32Bytes), !parts.contains(nil) else { return nil }
+  return parts.reduce(into: Data()) { $0 += $1! }
 }
 
 /// The shortest decimals that read back as the same 32-bit numbers.

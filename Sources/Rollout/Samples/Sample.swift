@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 
 /// One prompt and what became of it: the unit that travels from the dataset through generation and reward to training.
@@ -32,6 +33,9 @@ public struct Sample: Sendable, Equatable {
   /// Log-probability of each response token when it was sampled; 0 for those that were not sampled.
   public var rolloutLogProbs: [Float]?
   public var teacherLogProbs: [Float]?
+  /// The experts of each layer that the tokens but the last went to in the engine: little-endian int32, `[tokens − 1,
+  /// layers, expertsPerToken]`.
+  public var rolloutRoutedExperts: Data?
   /// Takes part in group statistics, but is not trained on.
   public var removeSample = false
   public var status = Status.pending

@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 import Training
 
@@ -15,6 +16,7 @@ extension TrainBatch {
     let hasTeacher = samples.contains { $0.teacherLogProbs != nil }
     if hasLogProbs { rolloutLogProbs = [] }
     if hasTeacher { teacherLogProbs = [] }
+    if samples.contains(where: { $0.rolloutRoutedExperts != nil }) { routedExperts = [] }
     // Samples without a rollout of their own get ids above all others.
     var nextID = (samples.compactMap(\.rolloutID).max() ?? -1) + 1
     var maskSums: [Int] = []
@@ -37,6 +39,20 @@ extension TrainBatch {
       }
       try extend(&rolloutLogProbs, by: sample.rolloutLogProbs, "rollout_log_probs")
       try extend(&teacherLogProbs, by: sample.teacherLogProbs, "teacher_log_probs")
+      if routedExperts != nil {
+        guard let bytes = sample.rolloutRoutedExperts, bytes.count % 4 == 0 else {
+          throw SampleError(
+            "\(name) has no rollout_routed_experts of 4 bytes each, but other samples of the rollout have some")
+        }
+        let experts = [Int32](unsafeUninitializedCapacity: bytes.count / 4) { buffer, count in
+          count = bytes.copyBytes(to: buffer) / 4
+        }
+        let rows = sample.tokens.count - 1
+        guard rows > 0 ? experts.count % rows == 0 : experts.isEmpty else {
+          throw SampleError("\(name) has \(experts.count) rollout_routed_experts, not as many for each of its \(rows) tokens but the last")
+        }
+        routedExperts! += experts
+      }
       groupIDs.append(sample.groupIndex ?? position)
       if let id = sample.rolloutID { rolloutIDs.append(id) } else {
         rolloutIDs.append(nextID)

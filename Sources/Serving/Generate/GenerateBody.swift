@@ -44,16 +44,17 @@ struct GenerateBody {
   private static let hints: Set<String> = [
     "log_metrics", "no_logs", "background", "priority", "extra_key", "cache_salt", "custom_labels", "conversation_id",
     "session_id", "routing_key", "routed_dp_rank", "data_parallel_rank", "bootstrap_host", "bootstrap_port",
-    "bootstrap_room", "routed_experts_start_len",
+    "bootstrap_room",
   ]
   private static let unsupported: Set<String> = [
     "input_embeds", "image_data", "video_data", "audio_data", "lora_path", "custom_logit_processor", "session_params",
-    "return_hidden_states", "return_routed_experts", "return_indexer_topk", "return_sampling_mask", "return_entropy",
+    "return_hidden_states", "return_indexer_topk", "return_sampling_mask", "return_entropy",
     "sampling_logprobs_mode", "return_flat_raw_top_logprobs",
   ]
   private static let known: Set<String> = hints.union(unsupported).union([
     "text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
     "token_ids_logprob", "return_text_in_logprobs", "stream", "return_prompt_token_ids",
+    "return_routed_experts", "routed_experts_start_len",
   ])
 
   /// - Throws: `InvalidRequest`, or what the tokenizer throws.
@@ -85,6 +86,8 @@ struct GenerateBody {
     let returnLogProbs = try Self.perPrompt(fields, "return_logprob", count, isBatch, "true or false", \.bool)
     let starts = try Self.perPrompt(fields, "logprob_start_len", count, isBatch, "an integer", \.int)
     let tops = try Self.perPrompt(fields, "top_logprobs_num", count, isBatch, "an integer", \.int)
+    let returnsExperts = try Self.perPrompt(fields, "return_routed_experts", count, isBatch, "true or false", \.bool)
+    let expertStarts = try Self.perPrompt(fields, "routed_experts_start_len", count, isBatch, "an integer", \.int)
     let tokenIDs = try Self.tokenIDsLogProb(fields, count)
     let names = RequestNames(try Self.names(fields, count), prompts: count, samples: samples, isBatch: prompts.isBatch)
     groups = names.groups
@@ -97,7 +100,8 @@ struct GenerateBody {
         let request = GenerateRequest(
           id: names.ids[prompt * samples + sample], tokens: prompts.tokens[prompt], sampling: sampling.ofSample(sample),
           returnLogProbs: returnLogProbs?[prompt] ?? false, logProbStart: starts?[prompt] == -1 ? nil : starts?[prompt],
-          topLogProbs: tops?[prompt] ?? 0, tokenIDsLogProb: tokenIDs?[prompt] ?? [])
+          topLogProbs: tops?[prompt] ?? 0, tokenIDsLogProb: tokenIDs?[prompt] ?? [],
+          routedExpertsStart: returnsExperts?[prompt] == true ? expertStarts?[prompt] ?? 0 : nil)
         try limits.check(request)
         requests.append(request)
       }

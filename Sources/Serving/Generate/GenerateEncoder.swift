@@ -52,6 +52,10 @@ struct GenerateEncoder: Sendable {
       json.raw(",\"weight_versions\":")
       json.value(output.weightSpans)
     }
+    if let experts = output.routedExperts {
+      json.raw(",\"routed_experts\":")
+      json.value(.string(experts.base64EncodedString()))
+    }
     json.raw(",\"cached_tokens_details\":")
     json.value(output.cachedTokens == 0 ? nil : ["device": .int(output.cachedTokens), "host": 0])
     json.raw(",\"dp_rank\":null")

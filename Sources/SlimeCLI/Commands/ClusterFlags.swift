@@ -32,7 +32,18 @@ extension BackendConfiguration {
     .toggle("use-dynamic-batch-size", \.useDynamicBatchSize, "pack samples into micro-batches by --max-tokens-per-gpu"),
     maxTokensPerGPU,
     .toggle("balance-data", \.balanceData, "deal micro-batches so that ranks have equal work"),
+    .toggle("balance-by-flops", \.balanceByFLOPs, "fill micro-batches so that each has equal work, and deal them so"),
     .toggle("gradient-checkpointing", \.gradientCheckpointing, "compute activations again instead of keeping them"),
+  ]
+
+  static let attentionFlags: [Flag<Self>] = [
+    .option("attn-implementation", \.attention, "kernel of attention; default the fastest that fits"),
+    .option("attention-backend", \.attentionBackend, "the same by Megatron's names"),
+  ]
+
+  static let fsdpFlags: [Flag<Self>] = [
+    .toggle("fsdp-cpu-offload", \.fsdp.offloadsToHost, "parameters, gradients and optimizer stay in host memory"),
+    .option("fsdp-shard-size", \.fsdp.shardSize, "ranks that share a copy of the weights; default all"),
   ]
 
   static let weightUpdateFlags: [Flag<Self>] = [
@@ -48,6 +59,7 @@ extension ParallelConfiguration {
     .option("moe-aux-loss-coeff", \.balanceCoefficient, "weight of that loss"),
     .option("moe-z-loss-coeff", \.zLossCoefficient, "weight of the loss that keeps router logits small"),
     .toggle("use-routing-replay", \.routingReplay, "train with the experts that the log-prob pass chose"),
+    .toggle("use-rollout-routing-replay", \.rolloutRoutingReplay, "train with the experts that the engine chose"),
   ]
 
   static let flags: [Flag<Self>] = [

@@ -69,6 +69,7 @@ extension OptimizerConfiguration {
     .option("adam-beta2", \.beta2, "decay of the mean squared gradient"),
     .option("adam-eps", \.epsilon, "added to the root of the mean squared gradient"),
     .option("clip-grad", \.clipGradient, "NORM", "largest gradient norm; 0: no clipping"),
+    .toggle("optimizer-cpu-offload", \.offloadsToHost, "fp32 weights and moments stay in host memory, and are stepped there"),
     .option("seed", \.seed, "seed of everything random in training"),
   ]
 }

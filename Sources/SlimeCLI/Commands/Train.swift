@@ -27,7 +27,9 @@ extension TrainConfiguration {
         [
           .option("global-batch-size", \.globalBatchSize, "samples of an optimizer step"),
           .option("num-steps-per-rollout", \.stepsPerRollout, "optimizer steps on a rollout, instead; default 1"),
-        ] + BackendConfiguration.batchFlags.map { $0.lifted(\.backend) }
+        ] + (BackendConfiguration.batchFlags + BackendConfiguration.attentionFlags + BackendConfiguration.fsdpFlags).map {
+          $0.lifted(\.backend)
+        }
       ),
       ("Optimizer", OptimizerConfiguration.flags.map { $0.lifted(\.optimizer) }),
       ("Debugging", DebugConfiguration.flags.map { $0.lifted(\.debug) }),

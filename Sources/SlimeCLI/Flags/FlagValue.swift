@@ -1,3 +1,4 @@
+import Models
 import Orchestration
 import RLAlgorithms
 import Rollout
@@ -66,6 +67,8 @@ extension FlagValue where Self: RawRepresentable & CaseIterable, RawValue == Str
 
 extension TrainBackendKind: FlagValue {}
 extension ComputeDevice: FlagValue {}
+extension AttentionImplementation: FlagValue {}
+extension AttentionBackendKind: FlagValue {}
 extension RecomputeGranularity: FlagValue {}
 extension RecomputeMethod: FlagValue {}
 extension RouterBalancing: FlagValue {}

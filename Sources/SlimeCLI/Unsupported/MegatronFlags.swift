@@ -1,15 +1,12 @@
 extension UnsupportedGroup {
   /// What slime's FSDP backend had of its own, and what this one has not.
   static let fsdp: [UnsupportedGroup] = [
-    .init("slime's FSDP backend", "attention follows the device; leave it out", [
-      .accept("attn-implementation", "flash_attention_2", "sdpa")
-    ]),
     .init("slime's FSDP backend", "use --lr-warmup-fraction", ["warmup-ratio"]),
     .init("slime's FSDP backend", "a resumed run continues its schedule; leave it out", [
       .accept(switch: "use-checkpoint-lr-scheduler"), "override-lr-scheduler",
     ]),
-    .init("slime's FSDP backend", "parameters stay on --device; leave it out", [
-      "fsdp-cpu-offload", "fsdp-state-dict-cpu-offload", .accept("fsdp-cpu-backend", "gloo"),
+    .init("slime's FSDP backend", "saves go through host memory anyway; leave it out", [
+      .accept(switch: "fsdp-state-dict-cpu-offload"), .accept("fsdp-cpu-backend", "gloo"),
     ]),
     .init("slime's FSDP backend", "write the flags on the command line", ["config"]),
   ]
@@ -31,13 +28,13 @@ extension UnsupportedGroup {
       "exp-avg-dtype", "exp-avg-sq-dtype", "loss-scale", "initial-loss-scale", "min-loss-scale", "loss-scale-window",
       "hysteresis",
     ]),
-    megatron("the optimizer is sharded by itself and stays on --device; leave it out", [
-      .accept(switch: "use-distributed-optimizer"), "optimizer-cpu-offload", "optimizer-offload-fraction",
+    megatron("the optimizer is sharded by itself, and --optimizer-cpu-offload moves all of it; leave it out", [
+      .accept(switch: "use-distributed-optimizer"), .accept("optimizer-offload-fraction", "1", "1.0"),
       "overlap-cpu-optimizer-d2h-h2d", "use-precision-aware-optimizer", "overlap-grad-reduce", "overlap-param-gather",
       "use-torch-fsdp2", "use-megatron-fsdp", "ddp-bucket-size",
     ]),
-    megatron("attention follows the device; leave it out", [
-      .accept("attention-backend", "auto", "flash"), "use-flash-attn", .accept("transformer-impl", "transformer_engine", "local"),
+    megatron("use --attention-backend", [
+      "use-flash-attn", .accept("transformer-impl", "transformer_engine", "local"),
       "no-rope-fusion", "no-bias-swiglu-fusion", "no-masked-softmax-fusion", "no-persist-layer-norm",
       "no-gradient-accumulation-fusion", "cross-entropy-loss-fusion", "cross-entropy-fusion-impl",
     ]),

@@ -44,7 +44,6 @@ extension UnsupportedGroup {
       .accept("min-batch-collection-ratio", "1"), .accept("rollout-task-type", "math"), "load-forge-rollout-data",
       "load-debug-rollout-data-subsample",
     ]),
-    .init("slime", "micro-batches are balanced by tokens: use --balance-data", ["balance-by-flops"]),
     .init("slime", "packs are not padded; leave it out", [.accept("data-pad-size-multiplier", "128")]),
     .init("slime", "give the data sets as --eval-prompt-data NAME FILE", ["eval-config"]),
     .init("slime", "the reference is a Hugging Face folder; leave it out", ["ref-ckpt-step"]),
@@ -56,9 +55,6 @@ extension UnsupportedGroup {
     .init("slime", "entropy is that of the trainer; leave it out", ["use-rollout-entropy"]),
     .init("slime", "the optimizer keeps its state from step to step; leave it out", [
       "reset-optimizer-states", "use-stateless-adam",
-    ]),
-    .init("slime", "there are no mixtures of experts yet; leave it out", [
-      "use-rollout-routing-replay",
     ]),
     .init("slime", "the teacher is a Hugging Face folder; leave it out", ["opd-teacher-ckpt-step"]),
     .init("slime", "metrics go to the console and to metrics.jsonl in --save; leave it out", [

@@ -17,7 +17,9 @@ public struct PackedBatch {
   /// Response tokens of each sample, on all ranks together, and all of its tokens.
   let responseLengths: [Int]
   private let sequenceLengths: [Int]
-  /// Which experts the trained model's tokens go to: noted in the first pass, repeated in the others; nil: chosen anew.
+  /// `positions`, on the host.
+  let hostPositions: [Int]
+  /// Which experts the trained model's tokens go to: given, or noted in the first pass, and repeated; nil: chosen anew.
   var routing: RoutingRecord?
   /// What routers add to the loss of a training pass.
   var routerLosses: RouterLosses?
@@ -58,7 +60,7 @@ public struct PackedBatch {
       lengths.append(padding)
     }
     func tensor(_ values: [Int]) -> Tensor { Tensor(values).to(device: device) }
-    (self.lengths, self.predicted) = (lengths, predicted)
+    (self.lengths, self.predicted, hostPositions) = (lengths, predicted, positions)
     self.tokens = tensor(tokens)
     self.positions = tensor(positions)
     self.predicting = tensor(predicting)
@@ -74,7 +76,7 @@ public struct PackedBatch {
     let attention = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
     return ForwardContext(
       positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
-      routing: policy == .actor ? routing : nil, routerLosses: isTraining ? routerLosses : nil)
+      routing: policy == .actor || policy == .oldActor ? routing : nil, routerLosses: isTraining ? routerLosses : nil)
   }
 
   /// Room for the routers' losses in a step of this size.

@@ -27,8 +27,8 @@ public final class FSDPBackend: TrainBackend {
     parallel: ParallelContext
   ) throws {
     (self.options, self.parallel) = (options, parallel)
-    try Self.check(parallel.layout)
     let configuration = try options.configuration(of: folder)
+    try Self.check(configuration, parallel.layout)
     let actor = try catchingTorchErrors { try FullyShardedCausalLM(configuration, options: options, parallel: parallel) }
     self.actor = actor
     policies = PolicyWeights(actor.sharded.weights)
@@ -37,7 +37,9 @@ public final class FSDPBackend: TrainBackend {
     try loadWeights(folder, policies: others) { folder in try catchingTorchErrors { try actor.load(folder) } }
   }
 
-  private static func check(_ layout: ParallelLayout) throws {
+  /// Says, without loading anything, whether a model can be divided so.
+  /// - Throws: `TrainingError` or `ModelError`.
+  public static func check(_ configuration: ModelConfiguration, _ layout: ParallelLayout) throws {
     for (flag, size) in [
       ("--tensor-model-parallel-size", layout.tensorParallelSize),
       ("--pipeline-model-parallel-size", layout.pipelineParallelSize),
@@ -45,6 +47,7 @@ public final class FSDPBackend: TrainBackend {
     ] where size > 1 {
       throw TrainingError("\(flag) \(size) belongs to --train-backend megatron; add it, or leave the size out")
     }
+    _ = try CausalLM(configuration, parallel: .imagined(layout, rank: 0), dtype: .float32)
   }
 
   public func keepWeights(as policy: Policy) throws { try catchingTorchErrors { policies.keep(as: policy) } }

@@ -45,6 +45,7 @@ public final class MegatronBackend: TrainBackend {
     optimizerOptions.adam = options.optimizer
     optimizerOptions.clipGradient = options.clipGradient
     optimizerOptions.computeType = options.computeType
+    optimizerOptions.offloadsToHost = options.megatron.offloadsOptimizer
     let optimizer = try catchingTorchErrors {
       DistributedOptimizer(
         chunks.flatMap(\.table.parameters), tied: chunks.lazy.compactMap(\.sharedWithOtherStage).first,

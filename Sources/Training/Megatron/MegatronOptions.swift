@@ -7,6 +7,8 @@ public struct MegatronOptions: Sendable, Equatable, Codable {
   public var firstStageLayers: Int?
   public var lastStageLayers: Int?
   public var recomputation = Recomputation.none
+  /// The optimizer's fp32 weights and moments stay in host memory (`--optimizer-cpu-offload`).
+  public var offloadsOptimizer = false
 
   public init() {}
 }

@@ -16,6 +16,24 @@ public func firstFit(_ sizes: [Int], cap: Int) -> [[Int]] {
   return bins
 }
 
+/// Packs items into at least `count` bins of about equal weight: the heaviest first, each into the lightest bin with room.
+/// An item above the cap has a bin of its own.
+/// - Returns: Positions in `sizes`, ascending, one array a bin; no bin is empty.
+public func balancedFit(_ sizes: [Int], weights: [Double], cap: Int, count: Int) -> [[Int]] {
+  var bins = Array(repeating: (items: [Int](), size: 0, weight: 0.0), count: count)
+  for item in sizes.indices.sorted(by: { (-weights[$0], $0) < (-weights[$1], $1) }) {
+    let open = bins.indices.filter { bins[$0].items.isEmpty || bins[$0].size + sizes[item] <= cap }
+    if let bin = open.min(by: { (bins[$0].weight, $0) < (bins[$1].weight, $1) }) {
+      bins[bin].items.append(item)
+      bins[bin].size += sizes[item]
+      bins[bin].weight += weights[item]
+    } else {
+      bins.append(([item], sizes[item], weights[item]))
+    }
+  }
+  return bins.map { $0.items.sorted() }.filter { !$0.isEmpty }
+}
+
 /// Splits the fullest bin that holds several items into two halves of about equal size, until there are `count` bins.
 /// - Returns: Fewer bins than `count` when every bin is down to one item.
 public func splitBins(_ bins: [[Int]], into count: Int, sizes: [Int]) -> [[Int]] {

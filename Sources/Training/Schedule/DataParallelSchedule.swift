@@ -2,6 +2,8 @@
 public enum MicroBatching: Sendable, Equatable, Codable {
   /// As many samples as fit in this many tokens per device (times the context-parallel size).
   case dynamic(maxTokensPerDevice: Int)
+  /// The same, filled so that micro-batches cost about equally much (`--balance-by-flops`); needs workloads.
+  case balanced(maxTokensPerDevice: Int)
   /// This many samples, whatever their length.
   case fixed(microBatchSize: Int)
 }
@@ -61,7 +63,8 @@ public struct DataParallelSchedule: Sendable, Equatable, Codable {
     for index in 0..<stepCount {
       let samples = order[index * globalBatchSize..<(index + 1) * globalBatchSize].flatMap { members[$0]! }
       let packs = try Self.pack(
-        lengths: samples.map { lengths[$0] }, batching: batching, contextParallelSize: contextParallelSize,
+        lengths: samples.map { lengths[$0] }, workloads: workloads.map { workloads in samples.map { workloads[$0] } },
+        batching: batching, contextParallelSize: contextParallelSize,
         multiple: dataParallelSize * microBatchGroup)
       let ranks: [[Int]]
       if let workloads {
@@ -80,7 +83,7 @@ public struct DataParallelSchedule: Sendable, Equatable, Codable {
 
   /// Positions in `lengths`, one array a micro-batch; their number is a multiple of `multiple`.
   private static func pack(
-    lengths: [Int], batching: MicroBatching, contextParallelSize: Int, multiple: Int
+    lengths: [Int], workloads: [Double]?, batching: MicroBatching, contextParallelSize: Int, multiple: Int
   ) throws(ScheduleError) -> [[Int]] {
     switch batching {
     case .fixed(let size):
@@ -92,10 +95,18 @@ public struct DataParallelSchedule: Sendable, Equatable, Codable {
             + "(data-parallel size times micro-batch group); change --micro-batch-size or use --use-dynamic-batch-size")
       }
       return packs
-    case .dynamic(let tokens):
+    case .dynamic(let tokens), .balanced(let tokens):
       guard tokens > 0 else { throw ScheduleError("--max-tokens-per-gpu must be positive, not \(tokens)") }
-      let packs = firstFit(lengths, cap: tokens * contextParallelSize)
-      let target = (packs.count + multiple - 1) / multiple * multiple
+      func aligned(_ count: Int) -> Int { (count + multiple - 1) / multiple * multiple }
+      let cap = tokens * contextParallelSize
+      var packs = firstFit(lengths, cap: cap)
+      if case .balanced = batching {
+        guard let workloads else { throw ScheduleError("micro-batches of equal cost need the cost of each sample") }
+        let balanced = balancedFit(lengths, weights: workloads, cap: cap, count: aligned(packs.count))
+        // Equal cost is not worth more micro-batches.
+        if balanced.count <= aligned(packs.count) { packs = balanced }
+      }
+      let target = aligned(packs.count)
       let split = splitBins(packs, into: target, sizes: lengths)
       guard split.count == target else {
         throw ScheduleError(

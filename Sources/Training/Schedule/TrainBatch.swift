@@ -20,6 +20,9 @@ public struct TrainBatch: Sendable, Equatable {
   public var teacherLogProbs: [Float]?
   /// What the critic expected before it learned from this rollout (PPO). `[Σ response lengths]`
   public var values: [Float]?
+  /// The experts of each layer that the engine sent each token but a sample's last to; nil when they are not known.
+  /// `[Σ (total length − 1), layers, expertsPerToken]`
+  public var routedExperts: [Int32]?
   public var groupIDs: [Int]
   /// Samples of one rollout (fan-out) share an id; they count as one in the loss.
   public var rolloutIDs: [Int]
@@ -46,6 +49,13 @@ public struct TrainBatch: Sendable, Equatable {
   /// Where each sample lies in `lossMasks` and the log-probabilities.
   public var responseRanges: [Range<Int>] { Self.ranges(responseLengths) }
 
+  /// Where each sample lies in `routedExperts`.
+  var routedRanges: [Range<Int>] {
+    let rows = Self.ranges(totalLengths.map { max($0 - 1, 0) })
+    let width = (routedExperts?.count ?? 0) / max(rows.last?.upperBound ?? 0, 1)
+    return rows.map { $0.lowerBound * width..<$0.upperBound * width }
+  }
+
   private static func ranges(_ lengths: [Int32]) -> [Range<Int>] {
     var start = 0
     return lengths.map { length in
@@ -63,6 +73,10 @@ public struct TrainBatch: Sendable, Equatable {
     part.rolloutLogProbs = rolloutLogProbs.map { values in samples.flatMap { values[responseRanges[$0]] } }
     part.teacherLogProbs = teacherLogProbs.map { values in samples.flatMap { values[responseRanges[$0]] } }
     part.values = values.map { values in samples.flatMap { values[responseRanges[$0]] } }
+    if let routedExperts {
+      let routedRanges = routedRanges
+      part.routedExperts = samples.flatMap { routedExperts[routedRanges[$0]] }
+    }
     part.totalLengths = samples.map { totalLengths[$0] }
     part.responseLengths = samples.map { responseLengths[$0] }
     part.rawRewards = samples.map { rawRewards[$0] }
@@ -81,7 +95,7 @@ public struct TrainBatch: Sendable, Equatable {
 extension TrainBatch: Codable {
   private enum CodingKeys: String, CodingKey {
     case rolloutID, tokens, totalLengths, responseLengths, lossMasks, rawRewards, rewards, rolloutLogProbs
-    case teacherLogProbs, values, groupIDs, rolloutIDs, rolloutMaskSums, sampleIndices, truncated, weightVersions
+    case teacherLogProbs, values, routedExperts, groupIDs, rolloutIDs, rolloutMaskSums, sampleIndices, truncated, weightVersions
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -96,6 +110,7 @@ extension TrainBatch: Codable {
     try container.encodeIfPresent(rolloutLogProbs.map(bytes), forKey: .rolloutLogProbs)
     try container.encodeIfPresent(teacherLogProbs.map(bytes), forKey: .teacherLogProbs)
     try container.encodeIfPresent(values.map(bytes), forKey: .values)
+    try container.encodeIfPresent(routedExperts.map(bytes), forKey: .routedExperts)
     try container.encode(groupIDs, forKey: .groupIDs)
     try container.encode(rolloutIDs, forKey: .rolloutIDs)
     try container.encode(bytes(of: rolloutMaskSums), forKey: .rolloutMaskSums)
@@ -109,7 +124,7 @@ extension TrainBatch: Codable {
     func flat<Element: BitwiseCopyable>(_ key: CodingKeys) throws -> [Element] {
       array(of: try container.decode(Data.self, forKey: key))
     }
-    func flatIfPresent(_ key: CodingKeys) throws -> [Float]? {
+    func flatIfPresent<Element: BitwiseCopyable>(_ key: CodingKeys) throws -> [Element]? {
       try container.decodeIfPresent(Data.self, forKey: key).map(array)
     }
     rolloutID = try container.decode(Int.self, forKey: .rolloutID)
@@ -122,6 +137,7 @@ extension TrainBatch: Codable {
     rolloutLogProbs = try flatIfPresent(.rolloutLogProbs)
     teacherLogProbs = try flatIfPresent(.teacherLogProbs)
     values = try flatIfPresent(.values)
+    routedExperts = try flatIfPresent(.routedExperts)
     groupIDs = try container.decode([Int].self, forKey: .groupIDs)
     rolloutIDs = try container.decode([Int].self, forKey: .rolloutIDs)
     rolloutMaskSums = try flat(.rolloutMaskSums)

@@ -31,6 +31,7 @@ public final class PolicyTrainer {
   ///   `train/` prefix.
   public func train(_ batch: TrainBatch) throws -> TrainReport {
     try batch.check(vocabularySize: backend.configuration.vocabularySize)
+    if options.routingReplay == .rollout { try batch.checkRouting(backend.configuration) }
     let schedule = try DataParallelSchedule(
       lengths: batch.totalLengths.map { Int($0) }, rolloutIDs: batch.rolloutIDs,
       globalBatchSize: options.globalBatchSize, batching: options.batching,
@@ -67,7 +68,11 @@ public final class PolicyTrainer {
   private func trainingPack(_ batch: TrainBatch, _ samples: [Int], _ step: RouterLosses.StepSize) -> PackedBatch {
     var pack = PackedBatch(batch, samples, layout: layout, device: parallel.device)
     guard backend.configuration.mixture != nil else { return pack }
-    if options.replaysRouting { pack.routing = RoutingRecord() }
+    switch options.routingReplay {
+    case .training: pack.routing = RoutingRecord()
+    case .rollout: pack.routing = pack.routing(batch, samples, backend.configuration, parallel)
+    case nil: break
+    }
     if !options.routerLosses.areZero { pack.routerLosses = pack.losses(options.routerLosses, step, parallel) }
     return pack
   }
@@ -114,7 +119,7 @@ public final class PolicyTrainer {
   /// those of the step itself.
   private func needsOldLogProbs(steps: Int) -> Bool {
     guard options.loss == .policy else { return false }
-    let same = steps == 1 && options.klCoefficient == 0 && options.policy.estimator != .gspo && !options.replaysRouting
+    let same = steps == 1 && options.klCoefficient == 0 && options.policy.estimator != .gspo && options.routingReplay != .training
       && options.distillationCoefficient == nil && !options.keepsOldActor
     return !same && !(options.usesRolloutLogProbs && options.importanceBounds == nil)
   }

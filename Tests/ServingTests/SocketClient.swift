@@ -1,12 +1,13 @@
 import Foundation
 import Glibc
 
-/// A client of HTTP/1.1 on a plain socket, which may say anything and leave at any time. Its calls block.
-final class SocketClient {
+/// A client of HTTP/1.1 on a plain socket, which may say anything and leave at any time. Its calls block, one at a time.
+final class SocketClient: @unchecked Sendable {
   struct Broken: Error, CustomStringConvertible { let description: String }
 
   struct Answer {
     var status: Int
+    var contentType: String?
     var body: [UInt8]
     var text: String { String(decoding: body, as: UTF8.self) }
   }
@@ -58,7 +59,12 @@ final class SocketClient {
   func send(_ text: String) { send(Array(text.utf8)) }
 
   func post(_ path: String, _ body: [UInt8], length: Int? = nil) {
-    send("POST \(path) HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: \(length ?? body.count)\r\n\r\n")
+    request("POST", path, headers: "Content-Type: application/json\r\n", body, length: length)
+  }
+
+  /// - Parameter headers: each with its line's end.
+  func request(_ method: String, _ path: String, headers: String = "", _ body: [UInt8] = [], length: Int? = nil) {
+    send("\(method) \(path) HTTP/1.1\r\nHost: x\r\n\(headers)Content-Length: \(length ?? body.count)\r\n\r\n")
     send(body)
   }
 
@@ -69,7 +75,7 @@ final class SocketClient {
   /// The whole answer; nil when the server closed the connection instead.
   func answer() throws -> Answer? {
     guard let head = try head() else { return nil }
-    var answer = Answer(status: head.status, body: [])
+    var answer = Answer(status: head.status, contentType: head.contentType, body: [])
     if head.isChunked {
       while let chunk = try chunk() { answer.body += chunk }
     } else {
@@ -79,7 +85,7 @@ final class SocketClient {
   }
 
   /// Status and kind of an answer whose body is still to come.
-  func head() throws -> (status: Int, isChunked: Bool, length: Int)? {
+  func head() throws -> (status: Int, contentType: String?, isChunked: Bool, length: Int)? {
     var lines: [String] = []
     while let line = try line() {
       if !line.isEmpty {
@@ -90,8 +96,13 @@ final class SocketClient {
         throw Broken(description: "no status line but \(lines)")
       }
       let headers = lines.dropFirst().map { $0.lowercased() }
-      let length = headers.first { $0.hasPrefix("content-length:") }.flatMap { Int($0.dropFirst(15).filter(\.isNumber)) }
-      return (status, headers.contains { $0.hasPrefix("transfer-encoding:") && $0.contains("chunked") }, length ?? 0)
+      func value(_ name: String) -> String? {
+        headers.first { $0.hasPrefix(name + ":") }?.dropFirst(name.count + 1).trimmingCharacters(in: .whitespaces)
+      }
+      return (
+        status, value("content-type"), value("transfer-encoding") == "chunked",
+        value("content-length").flatMap { Int($0) } ?? 0
+      )
     }
     if lines.isEmpty { return nil }
     throw Broken(description: "the answer ends in its head: \(lines)")
