@@ -21,8 +21,8 @@ public struct WeightLoader {
       wanted.insert(files.storedName(piece.checkpointName))
       try files.check(piece.checkpointName, shape: piece.shape)
     }
-    // A tied head may be stored all the same, and a critic leaves the vocabulary's aside; old Llama files carry their rotary frequencies; layers that predict tokens
-    // further on are left aside; other ranks hold other experts.
+    // A tied head may be stored all the same, and a critic leaves the vocabulary's aside; old Llama files carry their
+    // rotary frequencies; layers that predict tokens further on are left aside; other ranks hold other experts.
     let configuration = model.configuration
     let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
     let harmless = { (name: String) in

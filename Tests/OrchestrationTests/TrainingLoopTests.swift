@@ -62,6 +62,7 @@ import Testing
       let (code, errors) = try room.train {
         $0.algorithm.advantageEstimator = .ppo
         ($0.critic.onlySteps, $0.critic.learningRate) = (1, 1e-2)
+        ($0.checkpoint.saveInterval, $0.checkpoint.asyncSave) = (1, true)
         ($0.data.rolloutCount, $0.checkpoint.save, $0.checkpoint.load) = (rollouts, room.path(save), room.path(save))
       }
       #expect(code == 0, "\(errors)")
@@ -84,6 +85,10 @@ import Testing
       ($0.algorithm.advantageEstimator, $0.data.rolloutCount, $0.checkpoint.load) = (.ppo, 3, room.path("parts"))
     }
     #expect(code == 2 && errors.contains("give --critic-load FOLDER"), "\(errors)")
+    let (wrong, sentence) = try room.train {
+      ($0.algorithm.advantageEstimator, $0.data.rolloutCount, $0.critic.load) = (.ppo, 1, room.path("nothing"))
+    }
+    #expect(wrong == 2 && sentence.contains("holds neither checkpoints nor a model's config.json"), "\(sentence)")
   }
 
   /// A teacher is learned from without any reward, while the policy that samples is older than the one that is trained.

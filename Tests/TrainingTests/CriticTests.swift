@@ -154,6 +154,25 @@ import Training
     #expect(abs(expected.rollout[0]["values"]! - critic.rollout[0]["values"]!) < 1e-5)
   }
 
+  /// From the actor's checkpoint a critic begins as from the model that it holds, with a fresh head and optimizer.
+  @Test(arguments: [Layout(tensor: 2), Layout(data: 2, isFSDP: true)])
+  func aCriticBeginsFromAnActorsCheckpoint(_ layout: Layout) async throws {
+    let saved = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    try FileManager.default.createDirectory(at: saved, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: saved) }
+    let model = try TinyModel()
+    let actor = try await run(model, layout, [Self.batches[1]], saving: saved)
+    let critic = try await run(model, layout, [], resuming: saved, Self.critic) { backend in
+      #expect(backend.stepCount == 0)
+    }
+    var expected = actor.weights
+    expected["lm_head.weight"] = nil
+    for (name, values) in try await run(model, layout, [], Self.critic).weights where name.hasPrefix("value_head") {
+      expected[name] = values
+    }
+    #expect(critic.weights == expected && expected["value_head.weight"] != nil)
+  }
+
   @Test(arguments: [
     (Layout(tensor: 2, sequence: true, pipeline: 2), Layout(data: 2)),
     (Layout(data: 2, isFSDP: true), Layout(data: 3, isFSDP: true)),

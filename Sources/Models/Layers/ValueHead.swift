@@ -27,7 +27,7 @@ public struct ValueHead {
   }
 
   /// Whether a weight is the head's, which checkpoints of language models do not have.
-  static func holds(_ name: String) -> Bool { name.hasPrefix(path + ".") }
+  public static func holds(_ name: String) -> Bool { name.hasPrefix(path + ".") }
 }
 
 /// What a model's head says of response tokens, each fp32 `[T]`.

@@ -116,6 +116,10 @@ extension TrainConfiguration {
         "--keep-old-actor has no effect where the policy that samples is the one that is trained: "
           + (usesEngine ? "give --update-weights-interval above 1, or leave it out" : "leave it out"))
     }
+    try require(
+      !(algorithm.keepsOldActor && backend.parallel.routingReplay),
+      "--use-routing-replay repeats the experts of the policy that is trained, whose old log-probs --keep-old-actor does not "
+        + "compute; give one of them")
     if let interval = algorithm.referenceUpdateInterval, let saved = checkpoint.saveInterval {
       try require(
         saved % interval == 0,

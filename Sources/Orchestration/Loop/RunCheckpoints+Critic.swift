@@ -26,7 +26,14 @@ extension TrainConfiguration {
     let starts = critic.huggingFaceLoad != nil
     guard let path = (starts ? nil : critic.load) ?? checkpoint.load.map(RunCheckpoints.critic) else { return nil }
     let directory = CheckpointDirectory(URL(fileURLWithPath: path))
-    guard let resume else { return try directory.latestIteration().map(directory.folder) }
+    guard let resume else {
+      let latest = try directory.latestIteration()
+      // The folder that it is saved to may be empty still.
+      try require(
+        latest != nil || starts || critic.load == nil || critic.load == critic.save,
+        "--critic-load \(path) holds neither checkpoints nor a model's config.json; give a folder that does")
+      return latest.map(directory.folder)
+    }
     let folder = directory.folder(iteration: resume.nextRollout)
     if FileManager.default.fileExists(atPath: folder.path) { return folder }
     guard starts else {

@@ -80,17 +80,20 @@ extension FSDPBackend {
     guard let state, state["backend"]?.string == "fsdp", let steps = state["optimizer_steps"]?.int else {
       throw TrainingError("\(folder.path) is not the state of an FSDP trainer; give another --load folder")
     }
-    let known = Set(actor.undivided.parameters.flatMap(\.pieces).map(\.checkpointName))
+    // A critic that begins from an actor's checkpoint takes its weights, but for the head, and learns anew.
+    let startsCritic = configuration.head == .value && !reader.metadata.tensors.contains { ValueHead.holds($0.name) }
+    var known = Set(actor.undivided.parameters.flatMap(\.pieces).map(\.checkpointName))
+    if startsCritic { known.insert("lm_head.weight") }
     if let other = reader.metadata.tensors.map(\.name).first(where: { !$0.hasPrefix("optimizer.") && !known.contains($0) }) {
       throw TrainingError("\(folder.path) holds '\(other)', which this model does not have; give another --load folder")
     }
     func read(_ prefix: String, _ pieces: [Piece]) throws {
-      for piece in pieces {
+      for piece in pieces where !(startsCritic && ValueHead.holds(piece.name)) {
         try reader.check(prefix + piece.name, shape: piece.globalShape)
         piece.values.copy_(try reader.tensor(prefix + piece.name, piece.box))
       }
     }
-    let adamSteps = state["has_optimizer"]?.bool == true ? state["adam_steps"]?.int : nil
+    let adamSteps = state["has_optimizer"]?.bool == true && !startsCritic ? state["adam_steps"]?.int : nil
     try catchingTorchErrors {
       try withoutGradients {
         for (index, unit) in actor.sharded.units.enumerated() {
@@ -107,7 +110,7 @@ extension FSDPBackend {
         }
       }
     }
-    stepCount = steps
+    stepCount = startsCritic ? 0 : steps
     // A run that was not in fp16 had none.
     if lossScale != nil, let saved = state["loss_scale"].flatMap(DynamicLossScale.init(saved:)) { lossScale = saved }
   }

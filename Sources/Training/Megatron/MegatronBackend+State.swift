@@ -79,13 +79,19 @@ extension MegatronBackend {
   public func loadState(from folder: URL) throws {
     let reader = try TorchDistReader(folder)
     let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
-    let hasOptimizer = reader.metadata.tensors.contains { $0.name.hasPrefix("optimizer.state.") }
+    let hasMasters = reader.metadata.tensors.contains { $0.name.hasPrefix("optimizer.state.") }
+    // A critic that begins from an actor's checkpoint takes its weights, but for the head, and learns anew.
+    let startsCritic = configuration.head == .value && !reader.metadata.tensors.contains { ValueHead.holds($0.name) }
+    let hasOptimizer = hasMasters && !startsCritic
     try catchingTorchErrors {
       try withoutGradients {
         for constant in optimizer.constants { constant.tensor.copy_(try read("", constant, reader)) }
         for (index, buffer) in optimizer.buffers.enumerated() {
-          let prefix = hasOptimizer ? shards(index)[0].prefix : ""
-          try buffer.fill { try read(prefix, $0, reader) }
+          let prefix = hasMasters ? shards(index)[0].prefix : ""
+          try buffer.fill { parameter in
+            startsCritic && ValueHead.holds(parameter.name)
+              ? parameter.tensor.detached().to(dtype: .float32) : try read(prefix, parameter, reader)
+          }
           guard hasOptimizer else { continue }
           for (prefix, shard) in shards(index).dropFirst() {
             for (place, parameter) in buffer.parameters.enumerated() {
@@ -96,7 +102,7 @@ extension MegatronBackend {
         }
       }
     }
-    stepCount = state?["optimizer_steps"]?.int ?? 0
+    stepCount = startsCritic ? 0 : state?["optimizer_steps"]?.int ?? 0
   }
 
   /// This rank's part of a parameter, fp32.

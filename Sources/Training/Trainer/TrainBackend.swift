@@ -56,6 +56,7 @@ extension TrainBackend {
   func loadWeights(
     _ folder: HuggingFaceFolder, policies: [Policy: HuggingFaceFolder], load: (HuggingFaceFolder) throws -> Void
   ) throws {
+    let policies = policies.sorted { $0.key.rawValue < $1.key.rawValue }
     for (policy, other) in policies where other.url != folder.url {
       try load(other)
       try keepWeights(as: policy)
@@ -103,25 +104,6 @@ public struct TrainReport: Sendable, Codable, Equatable {
   public var tokens = 0
   /// Of a critic: what it expected before the first step, for the samples that this rank answers for.
   public var values: [SampleValues] = []
-}
-
-/// A critic's values of one sample's response tokens.
-public struct SampleValues: Sendable, Codable, Equatable {
-  /// Its place in the batch.
-  public var sample: Int
-  public var values: [Float]
-}
-
-extension TrainBatch {
-  /// With a critic's values; zeros for samples that were not trained on.
-  public func adding(_ values: [SampleValues]) -> TrainBatch {
-    var batch = self
-    let ranges = responseRanges
-    var all = [Float](repeating: 0, count: lossMasks.count)
-    for part in values { all.replaceSubrange(ranges[part.sample], with: part.values) }
-    batch.values = all
-    return batch
-  }
 }
 
 public struct ScoredSequence: Sendable, Codable, Equatable {

@@ -234,6 +234,9 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--keep-old-actor and --use-rollout-logprobs") {
       ($0.algorithm.keepsOldActor, $0.algorithm.useRolloutLogProbs, $0.backend.updateWeightsInterval) = (true, true, 2)
     },
+    Rule("--use-routing-replay", "--keep-old-actor") {
+      ($0.algorithm.keepsOldActor, $0.backend.parallel.routingReplay, $0.backend.updateWeightsInterval) = (true, true, 2)
+    },
     Rule(sft: "--keep-old-actor has no effect") { $0.algorithm.keepsOldActor = true },
     Rule("--ref-update-interval has no effect without") { $0.algorithm.referenceUpdateInterval = 2 },
     Rule("--ref-update-interval must") { ($0.algorithm.referenceUpdateInterval, $0.algorithm.useKLLoss) = (0, true) },
