@@ -11,7 +11,7 @@ import Torch
   @Test(arguments: [(1, 1, nil), (16, 7, nil), (16, 64, 160)] as [(Int, Int, Int?)])
   func areThoseOfOnePass(running: Int, chunk: Int, tokens: Int?) async throws {
     let folder = try modelFolder("qwen3-moe")
-    var requests = randomRequests(16, seed: 5)
+    var requests = randomRequests(16, seed: 5, vocabulary: 61)
     for i in requests.indices where i % 4 != 0 { requests[i].routedExpertsStart = i % 3 == 0 ? requests[i].tokens.count / 2 : 0 }
     let engine = try Engine(
       folder: folder, tokenizer: nil,
