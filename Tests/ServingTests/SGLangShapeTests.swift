@@ -1,5 +1,4 @@
 import Foundation
-import HTTPTypes
 import Inference
 import JSON
 import Serving
@@ -28,7 +27,7 @@ import Testing
         let body = request["raw"]?.string ?? request["body"].flatMap { $0.isNull ? nil : $0.text() }
         let query = (request["params"]?.object?.pairs ?? []).map { "\($0.key)=\($0.value.text())" }.joined(separator: "&")
         let path = request["path"]!.string! + (query.isEmpty ? "" : "?" + query)
-        let answer = try await client.send(HTTPRequest.Method(request["method"]!.string!)!, path, body)
+        let answer = try await client.send(Client.Method(rawValue: request["method"]!.string!)!, path, body)
         #expect(answer.status == exchange["status"]!.int, "\(name): \(answer.body)")
         if answer.status == 200 { Self.compare(answer.json, exchange["shape"]!, name) }
         if answer.status == 400 { #expect(answer.message.count > 10, "\(name): \(answer.body)") }

@@ -37,7 +37,7 @@ extension BackendConfiguration {
   ]
 
   static let attentionFlags: [Flag<Self>] = [
-    .option("attn-implementation", \.attention, "kernel of attention; default the fastest that fits"),
+    .option("attn-implementation", \.attention, "kernel of attention"),
     .option("attention-backend", \.attentionBackend, "the same by Megatron's names"),
   ]
 

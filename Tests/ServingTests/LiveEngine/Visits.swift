@@ -1,6 +1,7 @@
 import Foundation
 import Inference
 import JSON
+import TestSupport
 
 /// What the clients of `LiveEngineTests` do; a function of the seed and the client's number. Blocks.
 struct Visits: Sendable {
