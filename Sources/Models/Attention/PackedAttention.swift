@@ -34,6 +34,10 @@ public final class PackedAttention: AttentionBackend {
     case .cudnn where query.size(2) == 1:
       // cuDNN has no kernel for one key.
       return value.repeatingHeads(groups)
+    case .sdpa where ImaginedRun.current?.device == .cpu && query.size(3) == value.size(3):
+      return query.scaledDotProductFlashAttentionForCpu(
+        key.repeatingHeads(groups), value: value.repeatingHeads(groups), isCausal: true, scale: scale
+      ).output
     case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true, scale: scale)
     case .sdpa, .flashAttention2:
       return query.scaledDotProductAttention(key, value: value, isCausal: true, scale: scale, enableGqa: groups > 1)

@@ -41,7 +41,7 @@ public final class FSDPBackend: TrainBackend {
     if !options.needsReference || referenceFolder != nil { try catchingTorchErrors { try actor.load(folder) } }
   }
 
-  private static func check(_ layout: ParallelLayout) throws {
+  static func check(_ layout: ParallelLayout) throws {
     for (flag, size) in [
       ("--tensor-model-parallel-size", layout.tensorParallelSize),
       ("--pipeline-model-parallel-size", layout.pipelineParallelSize),
