@@ -1,6 +1,11 @@
-// What runs on the meta device would take: bytes of memory, and operations of matrix products and attention.
+// What runs on the meta device would take, and what runs on the host does: bytes of memory, and operations of matrix
+// products and attention.
+
+// As libtorch was compiled, which else would be asked for what only its debug builds note.
+#define NDEBUG
 #include <ATen/record_function.h>
 #include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <algorithm>
 #include <atomic>
@@ -17,6 +22,8 @@ struct Account {
   std::atomic<int64_t> held{0};
   std::atomic<int64_t> peak{0};
   std::atomic<int64_t> allocated{0};
+  std::atomic<int64_t> host_held{0};
+  std::atomic<int64_t> host_peak{0};
   double operations = 0;
 
   void add(int64_t bytes) {
@@ -29,6 +36,19 @@ struct Account {
 /// What the calling thread's meta tensors count in.
 thread_local std::shared_ptr<Account> current;
 thread_local at::CallbackHandle callback = at::INVALID_CALLBACK_HANDLE;
+thread_local std::unique_ptr<c10::DebugInfoGuard> host_guard;
+
+/// Told by the CPU's allocator what this thread, and threads that work for it, take and give back.
+struct HostReporter : c10::MemoryReportingInfoBase {
+  explicit HostReporter(std::shared_ptr<Account> account) : account(std::move(account)) {}
+  void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device device) override {
+    if (!device.is_cpu()) return;
+    account->host_held += size;
+    account->host_peak = std::max(account->host_peak.load(), account->host_held.load());
+  }
+  bool memoryProfilingEnabled() const override { return true; }
+  std::shared_ptr<Account> account;
+};
 
 struct Block {
   std::shared_ptr<Account> account;
@@ -107,8 +127,11 @@ void ct_account_enter(ct_account account) {
   guarded([&] {
     if (callback != at::INVALID_CALLBACK_HANDLE) at::removeCallback(callback);
     callback = at::INVALID_CALLBACK_HANDLE;
+    host_guard.reset();
     current = account ? account->account : nullptr;
     if (!current) return;
+    host_guard = std::make_unique<c10::DebugInfoGuard>(
+        c10::DebugInfoKind::PROFILER_STATE, std::make_shared<HostReporter>(current));
     callback = at::addThreadLocalCallback(
         at::RecordFunctionCallback(&count).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
   });
@@ -118,4 +141,10 @@ int64_t ct_account_held(ct_account account) { return account->account->held; }
 int64_t ct_account_peak(ct_account account) { return account->account->peak; }
 int64_t ct_account_allocated(ct_account account) { return account->account->allocated; }
 double ct_account_operations(ct_account account) { return account->account->operations; }
-void ct_account_reset_peak(ct_account account) { account->account->peak = account->account->held.load(); }
+int64_t ct_account_host_held(ct_account account) { return account->account->host_held; }
+int64_t ct_account_host_peak(ct_account account) { return account->account->host_peak; }
+
+void ct_account_reset_peak(ct_account account) {
+  account->account->peak = account->account->held.load();
+  account->account->host_peak = account->account->host_held.load();
+}

@@ -1,5 +1,6 @@
 // Shapes of results, for the operators here that libtorch does not know on the meta device.
 #include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
 #include <ATen/WrapDimUtils.h>
 #include <torch/library.h>
 
@@ -12,6 +13,14 @@ Tensor index_select(const Tensor& self, int64_t dim, const Tensor& index) {
   auto sizes = self.sizes().vec();
   sizes[at::maybe_wrap_dim(dim, self.dim())] = index.numel();
   return at::empty(sizes, self.options());
+}
+
+Tensor logical(const Tensor& self, const Tensor& other) {
+  return at::empty(at::infer_size(self.sizes(), other.sizes()), self.options().dtype(at::kBool));
+}
+
+Tensor floor_divide(const Tensor& self, const Tensor& other) {
+  return at::empty(at::infer_size(self.sizes(), other.sizes()), self.options());
 }
 
 Tensor embedding_dense_backward(const Tensor& gradient, const Tensor&, int64_t rows, int64_t, bool) {
@@ -78,6 +87,9 @@ Three cpu_attention_backward(const Tensor&, const Tensor& query, const Tensor& k
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("index_select", index_select);
+  library.impl("logical_and", logical);
+  library.impl("logical_or", logical);
+  library.impl("floor_divide", floor_divide);
   library.impl("embedding_dense_backward", embedding_dense_backward);
   library.impl("_grouped_mm", grouped_mm);
   library.impl("_fused_rms_norm", rms_norm);

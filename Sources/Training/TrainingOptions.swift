@@ -59,7 +59,7 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
 
   /// - Throws: `ModelError` when the one that is asked for cannot train the model there.
   func attention(of model: ModelConfiguration, _ parallel: ParallelContext) throws -> AttentionImplementation {
-    let device = ImaginedRun.current.map { Device(kind: $0.device, index: 0) } ?? parallel.device
+    let device = ImaginedRun.current.map { $0.device == .cuda ? Device.cuda() : .cpu } ?? parallel.device
     return try (attention ?? .fastest(on: device, computeType)).checked(
       on: device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)
   }

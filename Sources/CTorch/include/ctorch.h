@@ -181,6 +181,9 @@ CT_API void ct_account_enter(ct_account account);
 CT_API int64_t ct_account_held(ct_account account);
 CT_API int64_t ct_account_peak(ct_account account);
 CT_API int64_t ct_account_allocated(ct_account account);
+// Of host memory: how much more is taken than at the start, and the most that was.
+CT_API int64_t ct_account_host_held(ct_account account);
+CT_API int64_t ct_account_host_peak(ct_account account);
 CT_API void ct_account_reset_peak(ct_account account);
 // Floating-point operations of matrix products and attention.
 CT_API double ct_account_operations(ct_account account);

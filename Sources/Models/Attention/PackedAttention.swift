@@ -34,7 +34,7 @@ public final class PackedAttention: AttentionBackend {
     case .cudnn where query.size(2) == 1:
       // cuDNN has no kernel for one key.
       return value.repeatingHeads(groups)
-    case .sdpa where ImaginedRun.current?.device == .cpu && query.size(3) == value.size(3):
+    case .sdpa where query.device.kind == .meta && ImaginedRun.current?.device == .cpu && query.size(3) == value.size(3):
       return query.scaledDotProductFlashAttentionForCpu(
         key.repeatingHeads(groups), value: value.repeatingHeads(groups), isCausal: true, scale: scale
       ).output

@@ -32,6 +32,9 @@ public final class ImaginedRun: @unchecked Sendable {
   public var peakBytes: Int { Int(ct_account_peak(handle)) }
   /// Bytes of all tensors that were made.
   public var madeBytes: Int { Int(ct_account_allocated(handle)) }
+  /// The same of host memory, for what really runs on the CPU; less than nothing where earlier tensors went.
+  public var hostBytes: Int { Int(ct_account_host_held(handle)) }
+  public var hostPeakBytes: Int { Int(ct_account_host_peak(handle)) }
   /// Floating-point operations of matrix products and attention; a product and its addition are two.
   public var operations: Double { ct_account_operations(handle) }
 
