@@ -8,7 +8,7 @@ extension PlannedRank {
   ) -> String? {
     guard Double(memory.total) > available, let largest = memory.parts.max(by: { $0.bytes < $1.bytes }) else { return nil }
     return "stage \(stage) needs \(gibibytes(memory.total)) GiB a rank and \(device) has \(gibibytes(Int(available))) GiB for it; "
-      + "the largest part are \(gibibytes(largest.bytes)) GiB of \(largest.name): "
+      + "the largest part is \(gibibytes(largest.bytes)) GiB of \(largest.name): "
       + advice(largest.name, backend, options)
   }
 
