@@ -27,6 +27,7 @@ struct OrchestrationTestWorker {
       _ = write(3, bytes, bytes.count)
       while true { sleep(60) }
     }
+    if name.role == WorkerRole.trainer { return try await WorkerRole.serve(name) }
     try await WorkerProcess.serve(as: name) { controlPlane in
       switch name.role {
       case "late": try await Task.sleep(for: .seconds(30))

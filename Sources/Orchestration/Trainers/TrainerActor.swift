@@ -58,6 +58,15 @@ public distributed actor TrainerActor {
 
   public distributed func train(_ batch: TrainBatch) throws -> TrainReport { try started().train(batch) }
 
+  public distributed func residentMemory() -> Int { ProcessMemory.resident }
+
+  /// - Returns: the most memory of this process while it learned from a rollout, in bytes.
+  public distributed func peakMemory(training batch: TrainBatch) throws -> Int {
+    ProcessMemory.forgetPeak()
+    _ = try started().train(batch)
+    return ProcessMemory.peak
+  }
+
   public distributed func stepCount() throws -> Int { try started().backend.stepCount }
 
   public distributed func score(_ sequences: [[Int32]], tokensPerPack: Int) throws -> [ScoredSequence] {

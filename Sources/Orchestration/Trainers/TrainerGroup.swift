@@ -28,6 +28,12 @@ public struct TrainerGroup: Sendable {
     try await onAll { try await $1.train(batch) }[ranks.count - 1]
   }
 
+  /// By rank, in bytes.
+  func residentMemory() async throws -> [Int] { try await onAll { try await $1.residentMemory() } }
+  func peakMemory(training batch: TrainBatch) async throws -> [Int] {
+    try await onAll { try await $1.peakMemory(training: batch) }
+  }
+
   public func stepCount() async throws -> Int { try await ranks[0].stepCount() }
 
   /// In the order of `sequences`.
