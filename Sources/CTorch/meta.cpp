@@ -23,6 +23,21 @@ Tensor floor_divide(const Tensor& self, const Tensor& other) {
   return at::empty(at::infer_size(self.sizes(), other.sizes()), self.options());
 }
 
+Tensor choice(const Tensor& condition, const Tensor& self, const Tensor& other) {
+  auto sizes = at::infer_size(at::infer_size(condition.sizes(), self.sizes()), other.sizes());
+  return at::empty(sizes, condition.options().dtype(at::result_type(self, other)));
+}
+
+Tensor& choice_out(const Tensor& condition, const Tensor& self, const Tensor& other, Tensor& out) {
+  out.resize_(choice(condition, self, other).sizes());
+  return out;
+}
+
+Tensor& like(const Tensor& self, Tensor& out) {
+  out.resize_(self.sizes());
+  return out;
+}
+
 Tensor embedding_dense_backward(const Tensor& gradient, const Tensor&, int64_t rows, int64_t, bool) {
   return at::empty({rows, gradient.size(-1)}, gradient.options());
 }
@@ -90,6 +105,9 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("logical_and", logical);
   library.impl("logical_or", logical);
   library.impl("floor_divide", floor_divide);
+  library.impl("where.self", choice);
+  library.impl("where.self_out", choice_out);
+  library.impl("abs.out", like);
   library.impl("embedding_dense_backward", embedding_dense_backward);
   library.impl("_grouped_mm", grouped_mm);
   library.impl("_fused_rms_norm", rms_norm);

@@ -28,6 +28,7 @@ public struct PlanConfiguration: Sendable, Equatable, Codable {
     try require(
       train.resolvedGlobalBatchSize >= 1,
       "the size of a step is missing: give --global-batch-size, or --rollout-batch-size and --n-samples-per-prompt")
+    if train.rollout.batchSize > 0 { try train.validateBatches() } else { try train.validateStep(train.resolvedGlobalBatchSize) }
     let world = train.cluster.trainerRanks
     try require((0..<world).contains(rank ?? 0), "--rank \(rank ?? 0) is not one of the \(world) trainer ranks, counted from 0")
     try train.architecture.check(model: train.checkpoint.hfCheckpoint, flag: "hf-checkpoint")

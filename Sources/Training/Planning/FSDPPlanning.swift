@@ -45,6 +45,8 @@ func fsdpRank(
   result.memory.gradients = bytes(sharded.shards.compactMap(\.grad))
   let known = resident + result.memory.gradients + result.memory.activations + result.memory.buffers
   result.memory.working = max(peak - known, 0)
+  // In a step of one micro-batch gradients come as activations go.
+  result.memory.activations -= max(known - peak, 0)
   if parallel.replicas.size > 1 {
     let count = Double(parallel.replicas.size)
     result.sentBytes["replicas"] = 2 * Double(result.memory.gradients) * (count - 1) / count

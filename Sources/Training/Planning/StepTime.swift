@@ -26,8 +26,12 @@ public struct StepTime: Sendable, Equatable {
     for (kind, bytes) in rank.sentBytes {
       let group = ParallelGroup(rawValue: kind) ?? .pipeline
       let ranks = layout.ranks(of: group, with: rank.rank)
-      let crosses = Set(ranks.map { $0 / interconnect.machineSize }).count > 1
-      let time = bytes / (crosses ? interconnect.network : gpu.link)
+      let near = ranks.filter { $0 / interconnect.machineSize == rank.rank / interconnect.machineSize }.count - 1
+      let far = ranks.count - 1 - near
+      // A ring is as slow as its slowest hop; all-to-all goes each way for its part.
+      let time = far == 0 ? bytes / gpu.link
+        : group != .expert ? bytes / interconnect.network
+        : bytes * (Double(far) / interconnect.network + Double(near) / gpu.link) / Double(far + near)
       switch group {
       case .tensor, .expert, .expertTensor: messages += time
       // The next part travels while one is computed.

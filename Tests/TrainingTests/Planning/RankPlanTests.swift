@@ -17,6 +17,13 @@ import Training
     "moe_intermediate_size": 16, "norm_topk_prob": true,
   ]
 
+  private static let latent: JSONValue = [
+    "model_type": "deepseek_v3", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+    "n_shared_experts": 1, "first_k_dense_replace": 1, "kv_lora_rank": 12, "q_lora_rank": 16, "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 4, "v_head_dim": 8, "n_group": 4, "topk_group": 2, "norm_topk_prob": true,
+  ]
+
   private func model(_ json: JSONValue) throws -> ModelConfiguration { try ModelRegistry.configuration(json, source: "test") }
 
   private func options(_ dtype: DType = .float32) throws -> TrainingOptions {
@@ -143,5 +150,64 @@ import Training
       }
     }
     #expect(abs(Double(held) / Double(plan.memory.activations) - 1) < 0.1, "held \(held), planned \(plan.memory.activations)")
+  }
+
+  /// What tensor parallelism and the pipeline send, by hand: four sums a layer, one for the embedding and one for the head.
+  @Test func messagesAreThoseOfTheCollectives() throws {
+    let model = try model(Self.dense)
+    func sent(_ layout: ParallelLayout) throws -> [String: Double] {
+      try PlannedRank(
+        model, layout: layout, rank: 0, backend: .megatron, options: options(), work: work(layout), device: .cpu).sentBytes
+    }
+    let activations = 64.0 * 32 * 4
+    let tensor = try sent(try ParallelLayout(worldSize: 2, tensorParallelSize: 2))["tensor"] ?? 0
+    // Four micro-batches; log-probs send five numbers a token besides.
+    let expected = 4 * (4 * 4 + 2) * activations
+    #expect(tensor >= expected && tensor <= expected + 4 * 64 * 5 * 4, "\(tensor), not \(expected)")
+    let pipeline = try sent(try ParallelLayout(worldSize: 2, pipelineParallelSize: 2))
+    #expect(pipeline["pipeline"] == 4 * activations)
+    let data = try sent(try ParallelLayout(worldSize: 2))
+    let count = try CausalLM(model, parallel: .imagined(ParallelLayout(worldSize: 1), rank: 0), dtype: .float32)
+      .table.parameters.reduce(0) { $0 + $1.count }
+    // Half of the gradients and half of the weights, in fp32.
+    #expect(abs((data["dataContext"] ?? 0) - Double(count * 4)) <= 16)
+  }
+
+  /// Whatever can be trained can be planned, on both devices.
+  @Test func everyKindOfLaunchCanBePlanned() throws {
+    var pairs: [(JSONValue, ParallelLayout, PlannedBackend, TrainingOptions)] = []
+    for json in [Self.dense, Self.mixture, Self.latent] {
+      for dtype in [DType.float32, .bfloat16] {
+        let plain = try options(dtype)
+        var (padded, block, selective, virtual, checkpointing) = (plain, plain, plain, plain, plain)
+        padded.sequenceFormat = .padded
+        block.megatron.recomputation = .block(layers: 1)
+        selective.megatron.recomputation = .selective
+        virtual.megatron.layersPerVirtualStage = 1
+        checkpointing.gradientCheckpointing = true
+        let (one, context) = (try ParallelLayout(worldSize: 1), try ParallelLayout(worldSize: 4, contextParallelSize: 2))
+        for options in [plain, padded, block, selective] {
+          pairs.append((json, one, .megatron, options))
+          pairs.append((json, context, .megatron, options))
+        }
+        pairs.append((json, try ParallelLayout(worldSize: 2, pipelineParallelSize: 2), .megatron, json == Self.dense ? virtual : plain))
+        for options in [plain, checkpointing] {
+          pairs.append((json, one, .fsdp, options))
+          pairs.append((json, context, .fsdp, options))
+          pairs.append((json, try ParallelLayout(worldSize: 4, shardSize: 2), .fsdp, options))
+        }
+      }
+    }
+    for (json, layout, backend, options) in pairs {
+      for device in [Device.Kind.cpu, .cuda] {
+        let plan = try PlannedRank(
+          model(json), layout: layout, rank: layout.worldSize - 1, backend: backend, options: options,
+          work: work(layout), device: device)
+        let memory = plan.memory
+        #expect(memory.weights > 0 && memory.gradients > 0 && memory.activations > 0 && memory.working >= 0)
+        #expect(plan.operations > plan.forwardOperations && plan.forwardOperations > 0)
+        if layout.contextParallelSize > 1 { #expect(plan.sentBytes["context"] ?? 0 > 0) }
+      }
+    }
   }
 }
