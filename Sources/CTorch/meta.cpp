@@ -52,13 +52,14 @@ Tensor grouped_mm(const Tensor& self, const Tensor& mat2, const Optional& offset
   return at::empty({self.size(-2), mat2.size(-1)}, options);
 }
 
-std::tuple<Tensor, Tensor> rms_norm(const Tensor& input, at::IntArrayRef shape, const Optional&, std::optional<double>) {
+std::tuple<Tensor, Tensor> rms_norm(const Tensor& input, at::IntArrayRef shape, const Optional&,
+                                    std::optional<double>) {
   auto sizes = input.sizes().vec();
   for (size_t i = sizes.size() - shape.size(); i < sizes.size(); ++i) sizes[i] = 1;
   return {at::empty(input.sizes(), input.options()), at::empty(sizes, input.options().dtype(at::kFloat))};
 }
 
-std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& gradient, const Tensor& input, at::IntArrayRef, const Tensor&,
+std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor&, const Tensor& input, at::IntArrayRef, const Tensor&,
                                              const Optional& weight, std::array<bool, 2> wanted) {
   return {wanted[0] ? at::empty(input.sizes(), input.options()) : Tensor(),
           wanted[1] && weight ? at::empty(weight->sizes(), weight->options()) : Tensor()};
@@ -67,8 +68,8 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor& gradient, const Tenso
 using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 using Three = std::tuple<Tensor, Tensor, Tensor>;
 
-Five flash_forward(const Tensor& query, const Tensor&, const Tensor&, const Optional&, const Optional&, int64_t, int64_t,
-                   double, bool, bool, std::optional<double>, std::optional<int64_t>, std::optional<int64_t>,
+Five flash_forward(const Tensor& query, const Tensor&, const Tensor&, const Optional&, const Optional&, int64_t,
+                   int64_t, double, bool, bool, std::optional<double>, std::optional<int64_t>, std::optional<int64_t>,
                    const Optional&, const Optional&) {
   auto fp32 = query.options().dtype(at::kFloat);
   return {at::empty(query.sizes(), query.options()), at::empty({query.size(1), query.size(0)}, fp32),
@@ -87,8 +88,8 @@ Tensor rows_first(const Tensor& like) {
   return at::empty({like.size(0), like.size(2), like.size(1), like.size(3)}, like.options()).transpose(1, 2);
 }
 
-std::tuple<Tensor, Tensor> cpu_attention(const Tensor& query, const Tensor&, const Tensor&, double, bool, const Optional&,
-                                         std::optional<double>) {
+std::tuple<Tensor, Tensor> cpu_attention(const Tensor& query, const Tensor&, const Tensor&, double, bool,
+                                         const Optional&, std::optional<double>) {
   auto lse = at::empty({query.size(0), query.size(2), query.size(1)}, query.options().dtype(at::kFloat));
   return {rows_first(query), lse.transpose(1, 2)};
 }

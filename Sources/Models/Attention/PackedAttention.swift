@@ -36,9 +36,7 @@ public final class PackedAttention: AttentionBackend {
       return value.repeatingHeads(groups)
     case .sdpa where query.device.kind == .meta && query.size(3) == value.size(3):
       // Libtorch would take plain operators there; no device with memory does.
-      return query.scaledDotProductFlashAttentionForCpu(
-        key.repeatingHeads(groups), value: value.repeatingHeads(groups), isCausal: true, scale: scale
-      ).output
+      return query.scaledDotProductFlashAttentionForCpu(key, value: value, isCausal: true, scale: scale).output
     case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true, scale: scale)
     case .sdpa, .flashAttention2:
       return query.scaledDotProductAttention(key, value: value, isCausal: true, scale: scale, enableGqa: groups > 1)

@@ -5,17 +5,16 @@ import Training
 extension Plan {
   /// What `slime plan` prints.
   public var report: String {
-    let size = layout
     let sizes = [
-      ("tensor", size.tensorParallelSize), ("context", size.contextParallelSize), ("pipeline", size.pipelineParallelSize),
-      ("expert", size.expertParallelSize), ("data", size.dataParallelSize),
+      ("tensor", layout.tensorParallelSize), ("context", layout.contextParallelSize),
+      ("pipeline", layout.pipelineParallelSize), ("expert", layout.expertParallelSize), ("data", layout.dataParallelSize),
     ].filter { $0.1 > 1 }.map { "\($0.0) \($0.1)" }.joined(separator: " × ")
     let tokens = work.lengths.reduce(0, +)
     let lines = [
-      "\(model.modelType), \(billions(Double(parameterCount))) parameters, on \(size.worldSize) ranks"
+      "\(model.modelType), \(billions(Double(parameterCount))) parameters, on \(layout.worldSize) ranks"
         + (sizes.isEmpty ? "" : " (\(sizes))"),
-      "a step of each data-parallel rank: \(work.microBatches) micro-batches of \(tokens) tokens in \(work.lengths.count) "
-        + "sequences (router loads taken as equal)",
+      "a step of each data-parallel rank: \(work.microBatches) micro-batches of \(tokens) tokens "
+        + "(\(work.lengths.count) sequences)\(model.mixture == nil ? "" : ", experts equally busy")",
       "",
       table,
     ]

@@ -4,6 +4,10 @@ import Torch
 
 /// What one rank would hold, compute and send, found by running its real code on the meta device: the forward and backward
 /// pass of a micro-batch, with every tensor counted that is made.
+///
+/// Not counted: what kernels use inside, losses of the algorithm beyond the log-probabilities and of routers, passes for
+/// log-probabilities (`forwardOperations` each), and the sums of gradients that tensor-parallel ranks hold alike. Experts
+/// count as equally busy.
 public struct PlannedRank: Sendable, Equatable {
   public var rank = 0
   public var stage = 0
