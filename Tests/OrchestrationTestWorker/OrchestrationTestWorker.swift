@@ -27,7 +27,6 @@ struct OrchestrationTestWorker {
       _ = write(3, bytes, bytes.count)
       while true { sleep(60) }
     }
-    if name.role == WorkerRole.trainer { return try await WorkerRole.serve(name) }
     try await WorkerProcess.serve(as: name) { controlPlane in
       switch name.role {
       case "late": try await Task.sleep(for: .seconds(30))
@@ -36,6 +35,7 @@ struct OrchestrationTestWorker {
       default: break
       }
       return [Echo(actorSystem: controlPlane), Blocking(actorSystem: controlPlane)]
+        + (name.role == WorkerRole.trainer ? [TrainerActor(actorSystem: controlPlane)] : [])
     }
   }
 

@@ -6,53 +6,19 @@ import Torch
 import Training
 
 /// Plans against what is really built, on the CPU.
-@Suite struct RankPlanTests {
-  private static let dense: JSONValue = [
-    "model_type": "qwen3", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-  ]
-  private static let mixture: JSONValue = [
-    "model_type": "qwen3_moe", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "num_experts": 8, "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16, "norm_topk_prob": true,
-  ]
-
-  private static let latent: JSONValue = [
-    "model_type": "deepseek_v3", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "n_routed_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
-    "n_shared_experts": 1, "first_k_dense_replace": 1, "kv_lora_rank": 12, "q_lora_rank": 16, "qk_nope_head_dim": 8,
-    "qk_rope_head_dim": 4, "v_head_dim": 8, "n_group": 4, "topk_group": 2, "norm_topk_prob": true,
-  ]
-
-  private func model(_ json: JSONValue) throws -> ModelConfiguration { try ModelRegistry.configuration(json, source: "test") }
-
-  private func options(_ dtype: DType = .float32) throws -> TrainingOptions {
-    var options = TrainingOptions(
-      schedule: try LearningRateSchedule(
-        initial: 0, peak: 1, minimum: 0, warmupSteps: 0, decaySteps: 1, decay: .constant),
-      globalBatchSize: 8, batching: .fixed(microBatchSize: 2))
-    options.computeType = dtype
-    return options
-  }
-
-  private func work(_ layout: ParallelLayout, length: Int = 32) -> PlannedWork {
-    PlannedWork(
-      batching: .fixed(microBatchSize: 2), globalBatchSize: 8, averageLength: length, responseLength: length,
-      dataParallelSize: layout.dataParallelSize, contextParallelSize: layout.contextParallelSize)
-  }
-
+@Suite struct RankPlanTests: PlanTesting {
   private static func layouts() throws -> [(JSONValue, ParallelLayout)] {
-    [
-      (dense, try ParallelLayout(worldSize: 1)), (dense, try ParallelLayout(worldSize: 2, tensorParallelSize: 2)),
-      (dense, try ParallelLayout(worldSize: 2, contextParallelSize: 2)),
-      (dense, try ParallelLayout(worldSize: 8, tensorParallelSize: 2, sequenceParallel: true, pipelineParallelSize: 2)),
-      (mixture, try ParallelLayout(worldSize: 1)), (mixture, try ParallelLayout(worldSize: 4, expertParallelSize: 2)),
-      (
-        mixture,
-        try ParallelLayout(
-          worldSize: 4, tensorParallelSize: 2, sequenceParallel: true, expertParallelSize: 2, expertTensorParallelSize: 2)
-      ),
+    let dense = [
+      try ParallelLayout(worldSize: 1), try ParallelLayout(worldSize: 2, tensorParallelSize: 2),
+      try ParallelLayout(worldSize: 2, contextParallelSize: 2),
+      try ParallelLayout(worldSize: 8, tensorParallelSize: 2, sequenceParallel: true, pipelineParallelSize: 2),
     ]
+    let mixture = [
+      try ParallelLayout(worldSize: 1), try ParallelLayout(worldSize: 4, expertParallelSize: 2),
+      try ParallelLayout(
+        worldSize: 4, tensorParallelSize: 2, sequenceParallel: true, expertParallelSize: 2, expertTensorParallelSize: 2),
+    ]
+    return dense.map { (PlannedModels.dense, $0) } + mixture.map { (PlannedModels.mixture, $0) }
   }
 
   /// Every rank holds what the real optimizer allocates for it, byte for byte.
@@ -91,7 +57,7 @@ import Training
   }
 
   @Test func shardsAreThoseOfFSDP() throws {
-    let (model, layout) = (try model(Self.dense), try ParallelLayout(worldSize: 4))
+    let (model, layout) = (try model(PlannedModels.dense), try ParallelLayout(worldSize: 4))
     let plan = try PlannedRank(
       model, layout: layout, rank: 1, backend: .fsdp, options: options(.bfloat16), work: work(layout), device: .cpu)
     let parallel = try ParallelContext(layout, rank: 1, device: .cpu, sharing: false) { .imagined($0, rank: $1, size: $2) }
@@ -108,7 +74,7 @@ import Training
 
   /// Forward products of every weight matrix, of the scores and of their values; backward twice and 2.5 times as much.
   @Test func operationsAreThoseOfTheShapes() throws {
-    let (model, layout) = (try model(Self.dense), try ParallelLayout(worldSize: 1))
+    let (model, layout) = (try model(PlannedModels.dense), try ParallelLayout(worldSize: 1))
     let plan = try PlannedRank(
       model, layout: layout, rank: 0, backend: .megatron, options: options(), work: work(layout), device: .cpu)
     let (tokens, sequences, length) = (64.0, 2.0, 32.0)
@@ -122,7 +88,7 @@ import Training
   }
 
   @Test(arguments: [false, true]) func activationsAreThoseHeldOnTheCPU(recomputes: Bool) throws {
-    let (model, layout) = (try model(Self.dense), try ParallelLayout(worldSize: 1))
+    let (model, layout) = (try model(PlannedModels.dense), try ParallelLayout(worldSize: 1))
     var options = try options()
     if recomputes { options.megatron.recomputation = .uniform(layers: 1) }
     let plan = try PlannedRank(
@@ -156,7 +122,7 @@ import Training
 
   /// What tensor parallelism and the pipeline send, by hand: four sums a layer, one for the embedding and one for the head.
   @Test func messagesAreThoseOfTheCollectives() throws {
-    let model = try model(Self.dense)
+    let model = try model(PlannedModels.dense)
     func sent(_ layout: ParallelLayout) throws -> [String: Double] {
       try PlannedRank(
         model, layout: layout, rank: 0, backend: .megatron, options: options(), work: work(layout), device: .cpu).sentBytes
@@ -173,44 +139,5 @@ import Training
       .table.parameters.reduce(0) { $0 + $1.count }
     // Half of the gradients and half of the weights, in fp32.
     #expect(abs((data["dataContext"] ?? 0) - Double(count * 4)) <= 16)
-  }
-
-  /// Whatever can be trained can be planned, on both devices.
-  @Test func everyKindOfLaunchCanBePlanned() throws {
-    var pairs: [(JSONValue, ParallelLayout, PlannedBackend, TrainingOptions)] = []
-    for json in [Self.dense, Self.mixture, Self.latent] {
-      for dtype in [DType.float32, .bfloat16] {
-        let plain = try options(dtype)
-        var (padded, block, selective, virtual, checkpointing) = (plain, plain, plain, plain, plain)
-        padded.sequenceFormat = .padded
-        block.megatron.recomputation = .block(layers: 1)
-        selective.megatron.recomputation = .selective
-        virtual.megatron.layersPerVirtualStage = 1
-        checkpointing.gradientCheckpointing = true
-        let (one, context) = (try ParallelLayout(worldSize: 1), try ParallelLayout(worldSize: 4, contextParallelSize: 2))
-        for options in [plain, padded, block, selective] {
-          pairs.append((json, one, .megatron, options))
-          pairs.append((json, context, .megatron, options))
-        }
-        let stages = try ParallelLayout(worldSize: 2, pipelineParallelSize: 2)
-        pairs.append((json, stages, .megatron, json == Self.dense ? virtual : plain))
-        for options in [plain, checkpointing] {
-          pairs.append((json, one, .fsdp, options))
-          pairs.append((json, context, .fsdp, options))
-          pairs.append((json, try ParallelLayout(worldSize: 4, shardSize: 2), .fsdp, options))
-        }
-      }
-    }
-    for (json, layout, backend, options) in pairs {
-      for device in [Device.Kind.cpu, .cuda] {
-        let plan = try PlannedRank(
-          model(json), layout: layout, rank: layout.worldSize - 1, backend: backend, options: options,
-          work: work(layout), device: device)
-        let memory = plan.memory
-        #expect(memory.weights > 0 && memory.gradients > 0 && memory.activations > 0 && memory.working >= 0)
-        #expect(plan.operations > plan.forwardOperations && plan.forwardOperations > 0)
-        if layout.contextParallelSize > 1 { #expect(plan.sentBytes["context"] ?? 0 > 0) }
-      }
-    }
   }
 }
