@@ -6,8 +6,8 @@ import Parallelism
 import Torch
 import Training
 
-/// `slime bench memory`: the most memory that a rank has in a training step, as Linux counts it for real processes on the
-/// CPU, beside what `slime plan` says of the same launch.
+/// `slime bench memory`: the most memory that a rank has in a training step, as Linux counts it for real processes on
+/// the CPU, beside what `slime plan` says of the same launch.
 public enum MemoryBenchmark {
   public struct Row: Sendable, Codable {
     public var layout: String
@@ -42,8 +42,8 @@ public enum MemoryBenchmark {
 
   private static let config: JSONValue = [
     "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 4096, "hidden_size": 256,
-    "intermediate_size": 768, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32,
-    "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 512, "tie_word_embeddings": false,
+    "intermediate_size": 768, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 4,
+    "head_dim": 32, "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 512, "tie_word_embeddings": false,
     "torch_dtype": "float32",
   ]
 
@@ -101,7 +101,8 @@ public enum MemoryBenchmark {
     batch.lossMasks = Array(repeating: 1, count: samples * (length - 1))
     batch.rawRewards = Array(repeating: 0, count: samples)
     batch.rewards = batch.rawRewards
-    (batch.groupIDs, batch.rolloutIDs, batch.sampleIndices) = (Array(0..<samples), Array(0..<samples), Array(0..<samples))
+    let numbers = Array(0..<samples)
+    (batch.groupIDs, batch.rolloutIDs, batch.sampleIndices) = (numbers, numbers, numbers)
     batch.rolloutMaskSums = batch.responseLengths
     batch.truncated = Array(repeating: false, count: samples)
     batch.weightVersions = Array(repeating: "0", count: samples)
@@ -126,12 +127,14 @@ public enum MemoryBenchmark {
   /// Peaks in MiB, and their ratios to the first row's.
   public static func table(_ rows: [Row]) -> String {
     func mebibytes(_ bytes: Int) -> String { String(bytes >> 20) }
-    func ratio(_ bytes: Int, _ first: Int?) -> String { String(format: "%.2f", Double(bytes) / Double(max(first ?? 1, 1))) }
-    let lines = rows.map { row in
-      "| \(row.layout) | \(mebibytes(row.measured)) | \(mebibytes(row.planned)) | \(ratio(row.measured, rows.first?.measured)) "
-        + "| \(ratio(row.planned, rows.first?.planned)) |"
+    func ratio(_ path: KeyPath<Row, Int>, _ row: Row) -> String {
+      String(format: "%.2f", Double(row[keyPath: path]) / Double(max(rows[0][keyPath: path], 1)))
     }
-    return (["| layout | measured, MiB | planned, MiB | measured ratio | planned ratio |", "|---|---|---|---|---|"] + lines)
-      .joined(separator: "\n")
+    let head = ["| layout | measured, MiB | planned, MiB | measured ratio | planned ratio |", "|---|---|---|---|---|"]
+    let lines = rows.map { row in
+      "| \(row.layout) | \(mebibytes(row.measured)) | \(mebibytes(row.planned)) | \(ratio(\.measured, row)) "
+        + "| \(ratio(\.planned, row)) |"
+    }
+    return (head + lines).joined(separator: "\n")
   }
 }

@@ -50,7 +50,8 @@ public struct Plan: Sendable {
     let options = try train.trainingOptions(rolloutCount: 1)
     let perStage = layout.worldSize / layout.pipelineParallelSize
     let engine = train.cluster.colocate && train.usesEngine ? try Self.engine(configuration, model) : (0, 0)
-    return try (configuration.rank.map { [$0] } ?? (0..<layout.pipelineParallelSize).map { $0 * perStage }).map { rank in
+    let asked = configuration.rank.map { [$0] } ?? (0..<layout.pipelineParallelSize).map { $0 * perStage }
+    return try asked.map { rank in
       var planned = try PlannedRank(
         model, layout: layout, rank: rank, backend: train.backend.plannedBackend, options: options, work: work,
         device: train.backend.device == .cuda ? .cuda : .cpu)

@@ -15,7 +15,8 @@ public struct PlanConfiguration: Sendable, Equatable, Codable {
 
   /// The rules of `slime train` that concern the trainers; nothing but config.json has to exist.
   public func validate() throws(ConfigurationError) {
-    try require(!train.checkpoint.hfCheckpoint.isEmpty, "--hf-checkpoint is required: a folder with the model's config.json")
+    try require(
+      !train.checkpoint.hfCheckpoint.isEmpty, "--hf-checkpoint is required: a folder with the model's config.json")
     for (flag, value) in [
       ("actor-num-nodes", train.cluster.actorNodes), ("actor-num-gpus-per-node", train.cluster.actorGPUsPerNode),
     ] {
@@ -28,9 +29,14 @@ public struct PlanConfiguration: Sendable, Equatable, Codable {
     try require(
       train.resolvedGlobalBatchSize >= 1,
       "the size of a step is missing: give --global-batch-size, or --rollout-batch-size and --n-samples-per-prompt")
-    if train.rollout.batchSize > 0 { try train.validateBatches() } else { try train.validateStep(train.resolvedGlobalBatchSize) }
+    if train.rollout.batchSize > 0 {
+      try train.validateBatches()
+    } else {
+      try train.validateStep(train.resolvedGlobalBatchSize)
+    }
     let world = train.cluster.trainerRanks
-    try require((0..<world).contains(rank ?? 0), "--rank \(rank ?? 0) is not one of the \(world) trainer ranks, counted from 0")
+    try require(
+      (0..<world).contains(rank ?? 0), "--rank \(rank ?? 0) is not one of the \(world) trainer ranks, counted from 0")
     try train.architecture.check(model: train.checkpoint.hfCheckpoint, flag: "hf-checkpoint")
   }
 }

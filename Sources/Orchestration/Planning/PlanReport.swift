@@ -7,7 +7,8 @@ extension Plan {
   public var report: String {
     let sizes = [
       ("tensor", layout.tensorParallelSize), ("context", layout.contextParallelSize),
-      ("pipeline", layout.pipelineParallelSize), ("expert", layout.expertParallelSize), ("data", layout.dataParallelSize),
+      ("pipeline", layout.pipelineParallelSize), ("expert", layout.expertParallelSize),
+      ("data", layout.dataParallelSize),
     ].filter { $0.1 > 1 }.map { "\($0.0) \($0.1)" }.joined(separator: " × ")
     let tokens = work.lengths.reduce(0, +)
     let lines = [
@@ -29,8 +30,8 @@ extension Plan {
     return [
       "",
       "pipeline bubble: \(percent(step.bubbleShare))",
-      "expected step on \(gpu.rawValue) at \(Int(configuration.network)) Gbit/s between machines: \(seconds(step.seconds)), "
-        + "\(percent(share)) of the GPUs' peak, recomputation included",
+      "expected step on \(gpu.rawValue) at \(Int(configuration.network)) Gbit/s between machines: "
+        + "\(seconds(step.seconds)), \(percent(share)) of the GPUs' peak, recomputation included",
     ]
   }
 

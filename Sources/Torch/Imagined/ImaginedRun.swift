@@ -1,7 +1,7 @@
 import CTorch
 
-/// A run on the meta device, counted: what tensors would take of memory, what is computed, and what this rank would send.
-/// It belongs to one thread.
+/// A run on the meta device, counted: what tensors would take of memory, what is computed, and what this rank would
+/// send. It belongs to one thread.
 public final class ImaginedRun: @unchecked Sendable {
   /// Where it is imagined to run: kernels keep different things on different devices.
   public let device: Device.Kind

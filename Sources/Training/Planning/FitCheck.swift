@@ -6,9 +6,10 @@ extension PlannedRank {
   public func refusal(
     available: Double, on device: String, backend: PlannedBackend, options: TrainingOptions
   ) -> String? {
-    guard Double(memory.total) > available, let largest = memory.parts.max(by: { $0.bytes < $1.bytes }) else { return nil }
-    return "stage \(stage) needs \(gibibytes(memory.total)) GiB a rank and \(device) has \(gibibytes(Int(available))) GiB for it; "
-      + "the largest part is \(gibibytes(largest.bytes)) GiB of \(largest.name): "
+    guard Double(memory.total) > available else { return nil }
+    let largest = memory.parts.max { $0.bytes < $1.bytes }!
+    return "stage \(stage) needs \(gibibytes(memory.total)) GiB a rank and \(device) has "
+      + "\(gibibytes(Int(available))) GiB for it; the largest part is \(gibibytes(largest.bytes)) GiB of \(largest.name): "
       + advice(largest.name, backend, options)
   }
 

@@ -101,8 +101,8 @@ struct MegatronPlanning {
   /// What the micro-batches in flight keep, and what the one at work needs besides where all together are most.
   private func addSchedule(_ flights: [Flight], to memory: inout PlannedMemory) {
     let schedule = PipelineSchedule(
-      stage: parallel.stage, stageCount: parallel.stageCount, chunkCount: chunks.count, microBatchCount: work.microBatches,
-      forwardOnly: false)
+      stage: parallel.stage, stageCount: parallel.stageCount, chunkCount: chunks.count,
+      microBatchCount: work.microBatches, forwardOnly: false)
     var (kept, most) = (0, 0)
     for action in schedule.actions {
       switch action {

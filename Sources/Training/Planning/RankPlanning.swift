@@ -2,12 +2,12 @@ import Models
 import Parallelism
 import Torch
 
-/// What one rank would hold, compute and send, found by running its real code on the meta device: the forward and backward
-/// pass of a micro-batch, with every tensor counted that is made.
+/// What one rank would hold, compute and send, found by running its real code on the meta device: the forward and
+/// backward pass of a micro-batch, with every tensor counted that is made.
 ///
-/// Not counted: what kernels use inside, losses of the algorithm beyond the log-probabilities and of routers, passes for
-/// log-probabilities (`forwardOperations` each), and the sums of gradients that tensor-parallel ranks hold alike. Experts
-/// count as equally busy.
+/// Not counted: what kernels use inside, losses of the algorithm beyond the log-probabilities and of routers, passes
+/// for log-probabilities (`forwardOperations` each), and the sums of gradients that tensor-parallel ranks hold alike.
+/// Experts count as equally busy.
 public struct PlannedRank: Sendable, Equatable {
   public var rank = 0
   public var stage = 0
@@ -16,8 +16,8 @@ public struct PlannedRank: Sendable, Equatable {
   /// Numbers in the weights that this rank computes with (FSDP: that it holds a shard of).
   public var parameterCount = 0
   public var memory = PlannedMemory()
-  /// Floating-point operations of matrix products and attention in an optimizer step, recomputation included, and the part
-  /// of the forward passes.
+  /// Floating-point operations of matrix products and attention in an optimizer step, recomputation included, and the
+  /// part of the forward passes.
   public var operations = 0.0
   public var forwardOperations = 0.0
   /// Bytes of all tensors that are made in a step: what element-wise work is measured by.
