@@ -70,6 +70,9 @@ enum Run {
         folder: URL(fileURLWithPath: folder), files: configuration.texts.map { URL(fileURLWithPath: $0) },
         python: configuration.python.map { URL(fileURLWithPath: $0) })
       print(configuration.json ? try json(rows) : TokenizerBenchmark.table(rows))
+    case .memory:
+      let rows = try await MemoryBenchmark.run()
+      print(configuration.json ? try json(rows) : MemoryBenchmark.table(rows))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))

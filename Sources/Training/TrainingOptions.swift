@@ -86,8 +86,9 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
 
   /// - Throws: `ModelError` when the one that is asked for cannot train the model there.
   func attention(of model: ModelConfiguration, _ parallel: ParallelContext) throws -> AttentionImplementation {
-    try (attention ?? .fastest(on: parallel.device, computeType)).checked(
-      on: parallel.device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)
+    let device = ImaginedRun.current.map { $0.device == .cuda ? Device.cuda() : .cpu } ?? parallel.device
+    return try (attention ?? .fastest(on: device, computeType)).checked(
+      on: device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)
   }
 }
 

@@ -50,6 +50,7 @@ struct OrchestrationTestWorker {
       default: break
       }
       return [Echo(actorSystem: controlPlane), Blocking(actorSystem: controlPlane)]
+        + (name.role == WorkerRole.trainer ? [TrainerActor(actorSystem: controlPlane)] : [])
     }
   }
 

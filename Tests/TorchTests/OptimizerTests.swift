@@ -92,3 +92,10 @@ import Torch
     #expect(found.item() == 1)
   }
 }
+
+@Test func squaresOfLongVectorsAddUp() {
+  let count = 1 << 24
+  let long = Tensor.ones([count]) * 1e-3
+  let sum: Double = Tensor.sumOfSquares([long, Tensor([Float(3), 4])], device: .cpu).item()
+  #expect(abs(sum / (Double(count) * 1e-6 + 25) - 1) < 1e-5)
+}

@@ -171,6 +171,23 @@ CT_API void ct_cuda_synchronize(int32_t device_index);
 CT_API void ct_set_deterministic(bool deterministic);
 CT_API void ct_cuda_set_device(int32_t device_index);
 
+// MARK: Runs on the meta device, counted
+typedef struct ct_account_impl* ct_account;
+CT_API ct_account ct_account_new(void);
+CT_API void ct_account_release(ct_account account);
+// From now on the calling thread's meta tensors and operations count in `account`; NULL: in none.
+CT_API void ct_account_enter(ct_account account);
+// Bytes that live tensors would take, the most there have been, and all that were ever asked for.
+CT_API int64_t ct_account_held(ct_account account);
+CT_API int64_t ct_account_peak(ct_account account);
+CT_API int64_t ct_account_allocated(ct_account account);
+// Of host memory: how much more is taken than at the start, and the most that was.
+CT_API int64_t ct_account_host_held(ct_account account);
+CT_API int64_t ct_account_host_peak(ct_account account);
+CT_API void ct_account_reset_peak(ct_account account);
+// Floating-point operations of matrix products and attention.
+CT_API double ct_account_operations(ct_account account);
+
 // MARK: Process groups
 typedef struct ct_store_impl* ct_store;
 typedef struct ct_group_impl* ct_group;

@@ -34,6 +34,9 @@ public final class PackedAttention: AttentionBackend {
     case .cudnn where query.size(2) == 1:
       // cuDNN has no kernel for one key.
       return value.repeatingHeads(groups)
+    case .sdpa where query.device.kind == .meta && query.size(3) == value.size(3):
+      // Libtorch would take plain operators there; no device with memory does.
+      return query.scaledDotProductFlashAttentionForCpu(key, value: value, isCausal: true, scale: scale).output
     case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true, scale: scale)
     case .sdpa, .flashAttention2:
       return query.scaledDotProductAttention(key, value: value, isCausal: true, scale: scale, enableGqa: groups > 1)

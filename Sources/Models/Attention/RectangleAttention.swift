@@ -83,6 +83,6 @@ struct RectangleAttention: BlockAttention {
 
   /// The fused kernel wants values of the queries' head dimension.
   private func isFused(_ q: Tensor, _ v: Tensor) -> Bool {
-    usesFusedKernel && q.device.kind == .cpu && q.size(3) == v.size(3)
+    usesFusedKernel && (q.device.kind == .cpu || ImaginedRun.current?.device == .cpu) && q.size(3) == v.size(3)
   }
 }

@@ -12,6 +12,14 @@ public struct RMSNorm {
   }
 
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    input.rmsNorm(weight.shape, weight: weight.tensor, eps: epsilon)
+    if input.device.kind == .meta, ImaginedRun.current?.device == .cpu { return plain(input) }
+    return input.rmsNorm(weight.shape, weight: weight.tensor, eps: epsilon)
+  }
+
+  /// Step by step, as libtorch does on a CPU, where it has no kernel for it: more is kept for the backward pass.
+  private func plain(_ input: Tensor) -> Tensor {
+    let wide = input.to(dtype: .float32)
+    let inverse = (wide.square().mean([-1], keepdim: true) + epsilon).rsqrt()
+    return (wide * inverse).to(dtype: input.dtype) * weight.tensor
   }
 }

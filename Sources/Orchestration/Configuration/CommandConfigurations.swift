@@ -97,6 +97,8 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
 public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   /// What a call of an operator costs from Swift, beside the same call from C++.
   case ops
+  /// The most memory of a training step under several layouts, beside what `slime plan` says.
+  case memory
   /// How fast texts become tokens, beside the Python package `tokenizers`.
   case tokenizer
 }

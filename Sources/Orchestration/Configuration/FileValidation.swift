@@ -62,7 +62,7 @@ extension GenerateConfiguration {
 }
 
 extension [ArchitectureClaim] {
-  fileprivate func check(model folder: String, flag: String) throws(ConfigurationError) {
+  func check(model folder: String, flag: String) throws(ConfigurationError) {
     let file = folder + "/config.json"
     try requireFile(file, of: "--\(flag) \(folder)")
     if isEmpty { return }

@@ -71,7 +71,7 @@ extension TrainConfiguration {
       data.rolloutCount != 0 || eval.interval != nil, "--num-rollout 0 only evaluates; add --eval-interval and --eval-prompt-data")
   }
 
-  private func validateBatches() throws(ConfigurationError) {
+  func validateBatches() throws(ConfigurationError) {
     let samples = rollout.samplesPerRollout
     let formula = "--rollout-batch-size \(rollout.batchSize) × --n-samples-per-prompt \(rollout.samplesPerPrompt) = \(samples)"
     if let steps = stepsPerRollout {
@@ -89,6 +89,11 @@ extension TrainConfiguration {
     try require(
       samples % size == 0,
       "--global-batch-size \(size) does not divide \(formula): \(samples % size) samples of every rollout would not be trained on")
+    try validateStep(size)
+  }
+
+  /// Whether the samples of an optimizer step can be dealt out.
+  func validateStep(_ size: Int) throws(ConfigurationError) {
     try validateShares(of: size, worldSize: cluster.trainerRanks)
     if usesCritic { try validateShares(of: size, worldSize: criticRanks) }
   }

@@ -45,6 +45,15 @@ public distributed actor TrainerActor {
     try started().train(rolloutID: rolloutID, rolloutData: rolloutData)
   }
 
+  public distributed func residentMemory() -> Int { ProcessMemory.resident }
+
+  /// - Returns: the most memory of this process while it learned from a rollout, in bytes.
+  public distributed func peakMemory(training batch: TrainBatch) throws -> Int {
+    ProcessMemory.forgetPeak()
+    _ = try started().train(rolloutID: batch.rolloutID, rolloutData: batch)
+    return ProcessMemory.peak
+  }
+
   public distributed func stepCount() throws -> Int { try started().core.trainer.backend.stepCount }
 
   public distributed func score(_ sequences: [[Int32]], tokensPerPack: Int) throws -> [ScoredSequence] {

@@ -34,6 +34,12 @@ public struct TrainerGroup: Sendable {
     return report
   }
 
+  /// By rank, in bytes.
+  func residentMemory() async throws -> [Int] { try await onAll { try await $1.residentMemory() } }
+  func peakMemory(training batch: TrainBatch) async throws -> [Int] {
+    try await onAll { try await $1.peakMemory(training: batch) }
+  }
+
   public func stepCount() async throws -> Int { try await ranks[0].stepCount() }
 
   /// In the order of `sequences`.

@@ -107,8 +107,7 @@ public final class DistributedOptimizer {
   private func norm(_ gradients: [Tensor]) -> Double {
     withoutGradients {
       let parts = zip(gradients, counted).flatMap { gradient, ranges in ranges.map { gradient[$0] } }
-      let squares = parts.isEmpty
-        ? Tensor.zeros([], device: parallel.device) : Tensor.stack(Tensor.foreachNorm(parts)).square().sum()
+      let squares = Tensor.sumOfSquares(parts, device: parallel.device)
       parallel.world.allReduce(squares)
       return squares.sqrt().item()
     }

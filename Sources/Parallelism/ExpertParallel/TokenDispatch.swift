@@ -31,7 +31,10 @@ public final class TokenDispatch {
       let place = order.zerosLike().scatter_(0, index: order, src: .arange(flat.count, device: flat.device))
       let counts = Tensor.zeros([expertCount], dtype: .int64, device: flat.device)
         .scatterAdd_(0, index: flat, src: .ones([flat.count], dtype: .int64, device: flat.device))
-      let exchange = isSpread ? RowExchange(counts, expertCount: expertCount, parallel: parallel) : nil
+      let isMeta = flat.device.kind == .meta
+      let exchange = !isSpread ? nil
+        : isMeta ? RowExchange(evenly: flat.count, expertCount: expertCount, parallel: parallel)
+        : RowExchange(counts, expertCount: expertCount, parallel: parallel)
       return (order, place, exchange?.groups ?? RowGroups(counts), exchange)
     }
   }
@@ -110,6 +113,18 @@ private struct RowExchange {
     for (place, row) in byExpert.enumerated() { bySource[row] = place }
     (self.byExpert, self.bySource) = (Tensor(byExpert).to(device: device), Tensor(bySource).to(device: device))
     groups = RowGroups(Tensor(counts).to(device: device))
+  }
+
+  /// On the meta device, where nobody knows: as if every expert had equally many rows.
+  init(evenly rowCount: Int, expertCount: Int, parallel: ParallelContext) {
+    let ranks = parallel.expert.size
+    func rows(_ rank: Int) -> Int { (rank + 1) * rowCount / ranks - rank * rowCount / ranks }
+    sent = (0..<ranks).map(rows)
+    received = Array(repeating: rows(parallel.expert.rank), count: ranks)
+    gathered = Array(repeating: rows(parallel.expert.rank) * ranks, count: parallel.expertTensor.size)
+    groups = RowGroups(.empty([expertCount / ranks], dtype: .int64, device: .meta))
+    byExpert = .empty([gathered.reduce(0, +)], dtype: .int64, device: .meta)
+    bySource = byExpert.zerosLike()
   }
 }
 

@@ -136,9 +136,7 @@ public final class FullyShardedModel: BlockRunner {
   public func gradientNorm() -> Double {
     withoutGradients {
       func squares(_ units: [ShardedUnit]) -> Tensor {
-        let gradients = units.compactMap(\.shard.grad)
-        guard !gradients.isEmpty else { return .zeros([], device: parallel.device) }
-        return Tensor.stack(Tensor.foreachNorm(gradients)).square().sum().to(device: parallel.device)
+        Tensor.sumOfSquares(units.compactMap(\.shard.grad), device: parallel.device)
       }
       let total = squares(units.filter { !$0.holdsDividedExperts })
       parallel.shard.allReduce(total)

@@ -23,9 +23,11 @@ public struct ParallelContext {
   /// Joins all groups of `rank`. Every rank of the world must do so.
   ///
   /// Groups of the same ranks share one transport, since a rank works with them in one order.
-  /// - Parameter connect: joins a group: its name, this rank's place in it, its size.
+  /// - Parameters:
+  ///   - sharing: whether they do.
+  ///   - connect: joins a group: its name, this rank's place in it, its size.
   public init(
-    _ layout: ParallelLayout, rank: Int, device: Device,
+    _ layout: ParallelLayout, rank: Int, device: Device, sharing: Bool = true,
     connect: (_ name: String, _ place: Int, _ size: Int) throws -> ProcessGroup
   ) throws {
     (self.layout, self.rank, self.device) = (layout, rank, device)
@@ -34,7 +36,7 @@ public struct ParallelContext {
     func join(_ kind: ParallelGroup) throws -> ProcessGroup {
       let ranks = layout.ranks(of: kind, with: rank)
       if ranks.count == 1 { return .single(kind.rawValue) }
-      if let group = known[ranks] { return group }
+      if sharing, let group = known[ranks] { return group }
       let name = "\(kind.rawValue) \(ranks.map(String.init).joined(separator: ","))"
       let group = try connect(name, ranks.firstIndex(of: rank)!, ranks.count)
       known[ranks] = group
@@ -64,7 +66,7 @@ public struct ParallelContext {
   /// The place of a rank in a layout that is not running: for what it would hold.
   public static func imagined(_ layout: ParallelLayout, rank: Int) -> ParallelContext {
     // Nothing that can fail is done.
-    try! ParallelContext(layout, rank: rank, device: .meta) { .imagined($0, rank: $1, size: $2) }
+    try! ParallelContext(layout, rank: rank, device: .meta, sharing: false) { .imagined($0, rank: $1, size: $2) }
   }
 
   public var sequenceParallel: Bool { layout.sequenceParallel }

@@ -34,6 +34,7 @@ extension Command {
 
   static let benchSubjects = """
     subjects:
+      memory     most memory of a training step on the CPU under several layouts, beside what slime plan says
       ops        calls of operators from Swift, beside the same calls from C++
       tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
     """

@@ -89,3 +89,4 @@ extension LearningRateDecayStyle: FlagValue {}
 extension WSDDecayStyle: FlagValue {}
 extension LogLevel: FlagValue {}
 extension BenchSubject: FlagValue {}
+extension PlannedGPU: FlagValue {}

@@ -36,7 +36,8 @@ public final class ProcessGroup {
     ProcessGroup(name: name, rank: 0, size: 1, timeout: .seconds(0), .none, handle: nil)
   }
 
-  /// A place in a group that is not joined: for building, on the meta device, what another rank holds. Its collectives fail.
+  /// A place in a group that is not joined: for building, on the meta device, what another rank holds. Its collectives
+  /// fail, but in an `ImaginedRun`, which counts what they would send.
   public static func imagined(_ name: String, rank: Int, size: Int) -> ProcessGroup {
     ProcessGroup(name: name, rank: rank, size: size, timeout: .seconds(0), .imagined, handle: nil)
   }
@@ -119,7 +120,8 @@ public final class ProcessGroup {
     _ input: Tensor, into output: Tensor, inputSplits: [Int] = [], outputSplits: [Int] = []
   ) -> Work {
     guard size > 1 else { return copy(input, output) }
-    return start("all_to_all", movingBytes([input, output])) { group, tensors in
+    let rows = inputSplits.isEmpty ? input.size(0) * (size - 1) / size : inputSplits.reduce(0, +) - inputSplits[rank]
+    return start("all_to_all", movingBytes([input, output]), sending: rows) { group, tensors in
       withInts(outputSplits) { outputs in
         withInts(inputSplits) {
           ct_all_to_all(group, tensors[1].handle, tensors[0].handle, outputs, $0, timeout.milliseconds)
@@ -178,14 +180,19 @@ public final class ProcessGroup {
   }
 
   private func start(
-    _ operation: String, _ tensors: [Tensor], averaging result: Tensor? = nil, _ body: (ct_group, [Tensor]) -> ct_work?
+    _ operation: String, _ tensors: [Tensor], averaging result: Tensor? = nil, sending rows: Int? = nil,
+    _ body: (ct_group, [Tensor]) -> ct_work?
   ) -> Work {
     let place = "\(operation) in group '\(name)' on rank \(rank) of \(size)"
     func failed(_ reason: String) -> Work {
       raiseTorchError("\(place) failed: \(reason)")
       return Work(nil, describing: place, tensors: [], timeout: timeout)
     }
-    if transport == .imagined { return failed("nobody joined this group") }
+    if transport == .imagined {
+      guard let run = ImaginedRun.current else { return failed("nobody joined this group") }
+      if let tensor = tensors.first { run.note(sentBytes(operation, tensor, rows: rows), to: self) }
+      return Work(nil, describing: place, tensors: [], timeout: timeout)
+    }
     guard let handle else { return Work(nil, describing: place, tensors: [], timeout: timeout) }
     for tensor in tensors where tensor.isDefined && !tensor.isContiguous {
       return failed("a tensor of shape \(tensor.shape) with strides \(tensor.strides) is not contiguous")
@@ -196,6 +203,21 @@ public final class ProcessGroup {
     return Work(
       work, describing: place, tensors: tensors, timeout: timeout, blocksThread: transport != .nccl,
       dividing: transport == .gloo ? result : nil, by: size)
+  }
+}
+
+extension ProcessGroup {
+  /// What a rank sends of `tensor` (its input), with rings where all ranks take part.
+  private func sentBytes(_ operation: String, _ tensor: Tensor, rows: Int?) -> Double {
+    let (bytes, others) = (Double(tensor.byteCount), Double(size - 1))
+    return switch operation {
+    case "all_reduce": 2 * bytes * others / Double(size)
+    case "all_gather": bytes * others
+    case "reduce_scatter": bytes * others / Double(size)
+    case "all_to_all": bytes * Double(rows ?? 0) / Double(max(tensor.size(0), 1))
+    case "receive": 0
+    default: bytes
+    }
   }
 }
 

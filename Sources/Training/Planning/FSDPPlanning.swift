@@ -1,0 +1,59 @@
+import Models
+import Parallelism
+import Torch
+
+/// One rank's step under FSDP, on the meta device.
+func fsdpRank(
+  _ configuration: ModelConfiguration, _ options: TrainingOptions, _ work: PlannedWork, _ parallel: ParallelContext,
+  _ run: ImaginedRun
+) throws -> PlannedRank {
+  try FSDPBackend.check(configuration, parallel.layout)
+  // What is offloaded is counted apart; real memory is not taken.
+  let isOffloaded = options.fsdp.offloadsToHost
+  var options = options
+  options.fsdp.offloadsToHost = false
+  let actor = try FullyShardedCausalLM(configuration, options: options, parallel: parallel)
+  let sharded = actor.sharded
+  let optimizer = AdamW(sharded.shards, options: options.optimizer)
+  let pack = PackedBatch(
+    work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat), device: parallel.device)
+  func bytes(_ tensors: [Tensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
+  var result = PlannedRank()
+  result.layers = [0..<configuration.layerCount]
+  result.parameterCount = actor.model.table.parameters.reduce(0) { $0 + $1.count }
+  result.memory.weights = bytes(sharded.weights)
+  result.memory.optimizer = bytes(optimizer.firstMoments + optimizer.secondMoments + optimizer.steps)
+  let resident = run.heldBytes
+  var peak = 0
+  // Gradients are there from the first micro-batch on.
+  for index in 0..<min(work.microBatches, 2) {
+    let mark = RunMark(run)
+    let isLast = index == min(work.microBatches, 2) - 1
+    run.forgetPeak()
+    sharded.withRoot {
+      sharded.pass {
+        let loss = actor.output(pack, policy: .actor, isTraining: true, temperature: options.temperature).perToken.sum()
+        if isLast {
+          let gathered = sharded.parts.reduce(0) { $0 + $1.gatheredByteCount }
+          result.memory.activations = run.heldBytes - resident - gathered - bytes(sharded.shards.compactMap(\.grad))
+          result.memory.buffers = gathered
+          result.forwardOperations = (run.operations - mark.operations) * Double(work.microBatches)
+        }
+        loss.backward()
+      }
+    }
+    peak = max(peak, run.peakBytes)
+    if isLast { result.add(run, since: mark, times: work.microBatches) }
+  }
+  result.memory.gradients = bytes(sharded.shards.compactMap(\.grad))
+  let known = resident + result.memory.gradients + result.memory.activations + result.memory.buffers
+  result.memory.working = max(peak - known, 0)
+  // In a step of one micro-batch gradients come as activations go.
+  result.memory.activations -= max(known - peak, 0)
+  if isOffloaded { result.memory.moveToHost(\.weights, \.gradients, \.optimizer) }
+  if parallel.replicas.size > 1 {
+    let count = Double(parallel.replicas.size)
+    result.sentBytes["replicas"] = 2 * Double(result.memory.gradients) * (count - 1) / count
+  }
+  return result
+}
