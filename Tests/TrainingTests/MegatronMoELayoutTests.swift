@@ -95,6 +95,23 @@ import Training
     try await expectSame(layout, Self.deepseekReference.value)
   }
 
+  /// Losses that do not depend on how samples are packed, in the metrics and, through their gradients, in the weights.
+  @Test(arguments: [
+    Layout(data: 2, expert: 2), Layout(tensor: 2, sequence: true, context: 2), Layout(pipeline: 2, data: 2, expert: 2),
+    Layout(context: 2, options: again(.uniform(layers: 1))), Layout(context: 2, data: 2, isFSDP: true),
+  ]) func lossesOfRouters(_ layout: Layout) async throws {
+    let model = try TinyModel(Self.qwen3)
+    // FSDP decays norms and biases too.
+    func train(_ layout: Layout) async throws -> LayoutOutcome {
+      try await run(model, layout, Self.batches) { options in
+        (options.routerLosses.sequenceBalance, options.routerLosses.z, options.optimizer.weightDecay) = (0.1, 0.1, 0)
+      }
+    }
+    let expected = try await train(Layout())
+    #expect(expected.steps.allSatisfy { $0["seq_load_balancing_loss"]! > 0.5 && $0["z_loss"]! > 0.1 })
+    expectEqual(try await train(layout), expected, layout.testDescription)
+  }
+
   /// The constants that experts are chosen with come back as they were.
   @Test func constantsStay() async throws {
     let reference = try await Self.deepseekReference.value

@@ -112,7 +112,16 @@ public final class PolicyTrainer {
     metrics["grad_norm"] = outcome.norm
     metrics["lr-pg_0"] = learningRate
     if outcome.isSkipped { metrics["skipped_steps"] = 1 }
-    return metrics
+    return metrics.merging(routerMetrics(packs)) { own, _ in own }
+  }
+
+  /// The routers' losses in a step, means over the mixtures' layers.
+  private func routerMetrics(_ packs: [PackedBatch]) -> [String: Double] {
+    let sums = packs.compactMap(\.routerLosses?.sums)
+    guard !sums.isEmpty, let mixture = backend.configuration.mixture else { return [:] }
+    let totals: [Float] = allReduced(Tensor.stack(sums).sum([0]), over: parallel.world).array()
+    return Dictionary(
+      uniqueKeysWithValues: zip(options.routerLosses.names, totals.map { Double($0) / Double(mixture.layers.count) }))
   }
 
   /// Whether the sampling policy's log-probabilities need a pass before the first step: with one step a rollout they are

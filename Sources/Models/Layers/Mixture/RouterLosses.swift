@@ -20,7 +20,13 @@ public final class RouterLosses {
     public var z = 0.0
 
     public init() {}
-    public var areZero: Bool { balance == 0 && sequenceBalance == 0 && z == 0 }
+    public var areZero: Bool { names.isEmpty }
+
+    /// What the losses are reported as, those that are there.
+    public var names: [String] {
+      [("load_balancing_loss", balance), ("seq_load_balancing_loss", sequenceBalance), ("z_loss", z)]
+        .filter { $0.1 != 0 }.map(\.0)
+    }
   }
 
   /// What the losses are means over: all samples of the step, on all ranks.
@@ -38,7 +44,8 @@ public final class RouterLosses {
   /// Of each token of this rank's routers: its sequence, and whether it is one, not padding (1 or 0, fp32). `[T]`
   private let sequence: Tensor
   private let isReal: Tensor
-  private var values: [Int: [(name: String, value: Tensor)]] = [:]
+  /// By layer, in the order of the coefficients' names.
+  private var values: [Int: [Tensor]] = [:]
 
   /// - Parameters:
   ///   - localLengths: tokens of each sequence on this context-parallel rank, padding too; what comes after
@@ -61,18 +68,18 @@ public final class RouterLosses {
   /// This rank's part of the step's losses of one layer.
   /// - Parameter logits: `[T, experts]`, fp32.
   func loss(_ logits: Tensor, _ mixture: MixtureConfiguration, layer: Int) -> Tensor? {
-    var parts: [(name: String, value: Tensor)] = []
+    var parts: [Tensor] = []
     var total: Tensor?
-    func add(_ name: String, _ coefficient: Double, _ value: @autoclosure () -> Tensor) {
+    func add(_ coefficient: Double, _ value: @autoclosure () -> Tensor) {
       guard coefficient != 0 else { return }
       let value = value()
-      parts.append((name, value.detached()))
+      parts.append(value.detached())
       total = total.map { $0 + value * coefficient } ?? value * coefficient
     }
     lazy var routing = CountedRouting(logits, mixture, isReal)
-    add("load_balancing_loss", coefficients.balance, balance(routing))
-    add("seq_load_balancing_loss", coefficients.sequenceBalance, sequenceBalance(routing))
-    add("z_loss", coefficients.z, (logits.logsumexp([1]).square() * isReal).sum() / Double(step.tokens))
+    add(coefficients.balance, balance(routing))
+    add(coefficients.sequenceBalance, sequenceBalance(routing))
+    add(coefficients.z, (logits.logsumexp([1]).square() * isReal).sum() / Double(step.tokens))
     values[layer] = parts
     return total
   }
@@ -93,14 +100,12 @@ public final class RouterLosses {
     return ((sums * counts).sum([1]) * weights).sum()
   }
 
-  /// This rank's parts of the losses (without coefficients), summed over its layers: summed over all ranks, and divided
-  /// by the model's mixture layers, they are means over layers. Empty before a pass with gradients.
-  public var sums: [(name: String, value: Tensor)] {
-    guard var sums = values.values.first else { return [] }
-    for other in values.values.dropFirst() {
-      for i in sums.indices { sums[i].value = sums[i].value + other[i].value }
-    }
-    return sums
+  /// This rank's parts of the losses (without coefficients), in the order of the coefficients' names, summed over its
+  /// layers: summed over all ranks, and divided by the model's mixture layers, they are means over layers. Zeros where no
+  /// layer has run with gradients.
+  public var sums: Tensor {
+    let layers = values.values.map { Tensor.stack($0) }
+    return layers.isEmpty ? .zeros([coefficients.names.count], device: isReal.device) : Tensor.stack(layers).sum([0])
   }
 }
 
