@@ -107,10 +107,11 @@ final class LiveRequest {
   func finish(_ reason: FinishReason) {
     text?.finish(reason)
     output.finishReason = reason
-    defer { mailbox.end(.success(snapshot)) }
-    guard let start = request.routedExpertsStart, let bytes = bytesPerRoutedToken else { return }
-    let count = request.tokens.count + output.outputTokens.count - 1 - start
-    output.routedExperts = routedExperts.prefix(count * bytes)
+    if let start = request.routedExpertsStart, let bytes = bytesPerRoutedToken {
+      let count = request.tokens.count + output.outputTokens.count - 1 - start
+      output.routedExperts = routedExperts.prefix(count * bytes)
+    }
+    mailbox.end(.success(snapshot))
   }
 
   private var snapshot: GenerateOutput {

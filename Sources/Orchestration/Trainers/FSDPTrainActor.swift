@@ -16,6 +16,4 @@ final class FSDPTrainActor: TrainActor {
   }
 
   func save(rolloutID: Int, forceSync: Bool) throws { try core.save(rolloutID: rolloutID, forceSync: forceSync) }
-
-  func updateWeights() throws { try core.updateWeights() }
 }

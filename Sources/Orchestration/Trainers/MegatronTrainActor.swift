@@ -17,8 +17,6 @@ final class MegatronTrainActor: TrainActor {
 
   func saveModel(rolloutID: Int, forceSync: Bool) throws { try core.save(rolloutID: rolloutID, forceSync: forceSync) }
 
-  func updateWeights() throws { try core.updateWeights() }
-
   // What it is asked as a trainer of any backend.
 
   func train(rolloutID: Int, rolloutData: TrainBatch) throws -> TrainReport {

@@ -17,3 +17,7 @@ protocol TrainActor: AnyObject {
   /// The weights are about to go to the engine.
   func updateWeights() throws
 }
+
+extension TrainActor {
+  func updateWeights() throws { try core.updateWeights() }
+}

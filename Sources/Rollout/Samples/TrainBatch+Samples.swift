@@ -1,4 +1,3 @@
-import Foundation
 import JSON
 import Training
 
@@ -44,9 +43,7 @@ extension TrainBatch {
           throw SampleError(
             "\(name) has no rollout_routed_experts of 4 bytes each, but other samples of the rollout have some")
         }
-        let experts = [Int32](unsafeUninitializedCapacity: bytes.count / 4) { buffer, count in
-          count = bytes.copyBytes(to: buffer) / 4
-        }
+        let experts: [Int32] = array(of: bytes)
         let rows = sample.tokens.count - 1
         guard rows > 0 ? experts.count % rows == 0 : experts.isEmpty else {
           throw SampleError("\(name) has \(experts.count) rollout_routed_experts, not as many for each of its \(rows) tokens but the last")

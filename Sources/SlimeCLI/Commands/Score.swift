@@ -13,7 +13,8 @@ extension ScoreConfiguration {
       ),
       (
         "Cluster",
-        (BackendConfiguration.computeFlags + BackendConfiguration.attentionFlags + [BackendConfiguration.maxTokensPerGPU]).map { $0.lifted(\.backend) }
+        (BackendConfiguration.computeFlags + BackendConfiguration.attentionFlags + [BackendConfiguration.maxTokensPerGPU])
+          .map { $0.lifted(\.backend) }
           + ClusterConfiguration.trainerFlags.map { $0.lifted(\.cluster) }
       ),
       ("Parallelism", ParallelConfiguration.flags.map { $0.lifted(\.backend.parallel) }),

@@ -150,7 +150,7 @@ extension TrainBatch: Codable {
 /// All machines that Swift runs on here are little-endian, so bytes are exchanged as they lie in memory.
 func bytes<Element: BitwiseCopyable>(of values: [Element]) -> Data { values.withUnsafeBytes { Data($0) } }
 
-func array<Element: BitwiseCopyable>(of data: Data) -> [Element] {
+package func array<Element: BitwiseCopyable>(of data: Data) -> [Element] {
   let count = data.count / MemoryLayout<Element>.stride
   return Array(unsafeUninitializedCapacity: count) { buffer, initialized in
     data.copyBytes(to: UnsafeMutableRawBufferPointer(buffer), count: count * MemoryLayout<Element>.stride)
