@@ -54,7 +54,11 @@ let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room
 let package = Package(
   name: "slime",
   platforms: [.macOS(.v15)],
-  products: [.executable(name: "slime", targets: ["SlimeCLI"])],
+  products: [
+    .executable(name: "slime", targets: ["slime"]),
+    // For programs that add code of their own.
+    .library(name: "Slime", targets: ["SlimeCLI", "Models"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
   ],
@@ -75,13 +79,16 @@ let package = Package(
         ]),
         .linkedLibrary("torch_cpu"), .linkedLibrary("c10"), .linkedLibrary("stdc++"), .linkedLibrary("dl"),
       ]),
+    // Plugins use the program's own copy of the modules.
     .executableTarget(
+      name: "slime", dependencies: ["SlimeCLI"], linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic"])]),
+    .target(
       name: "SlimeCLI",
       dependencies: [
         "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Training", "Inference", "Serving", "Rollout",
         "Orchestration", "Benchmarks",
       ]),
-    .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
+    .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "Torch", "Checkpoints", "slime", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
     .target(
       name: "TestSupport", dependencies: ["JSON", "Torch", "Checkpoints", "Models"], path: "Tests/TestSupport"),
     .executableTarget(

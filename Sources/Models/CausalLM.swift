@@ -4,14 +4,19 @@ import Torch
 /// A decoder-only language model, or one stage of it: the one definition that both training backends and the engine run.
 ///
 /// Its weights start without memory; `table` is the list of them, in an order that is the same on every rank.
-public final class CausalLM {
+open class CausalLM {
+  /// Makes the block of one layer, whose weights stand in `scope`.
+  public typealias BlockBuilder = (
+    _ scope: ParameterScope, _ configuration: ModelConfiguration, _ layer: Int, _ parallel: ParallelContext
+  ) throws -> any DecoderBlock
+
   public let configuration: ModelConfiguration
   public let table: ParameterTable
   public let parallel: ParallelContext
   public let stage: ModelStage
   /// nil outside the first stage.
   let embedding: VocabularyParallelEmbedding?
-  let layers: [DecoderLayer]
+  let layers: [any DecoderBlock]
   /// nil outside the last stage.
   let finalNorm: RMSNorm?
   /// nil outside the last stage and in a critic; the embedding's weight where it is shared in place.
@@ -20,10 +25,13 @@ public final class CausalLM {
   private let valueHead: ValueHead?
   private let rotary: RotaryEmbedding
 
-  /// - Parameter stage: the part of the model that is built; nil: all of it.
+  /// - Parameters:
+  ///   - stage: the part of the model that is built; nil: all of it.
+  ///   - block: makes the layers.
   /// - Throws: `ModelError` when the tensor-parallel size does not divide what is split.
   public init(
-    _ configuration: ModelConfiguration, parallel: ParallelContext, stage: ModelStage? = nil, dtype: DType
+    _ configuration: ModelConfiguration, parallel: ParallelContext, stage: ModelStage? = nil, dtype: DType,
+    block: BlockBuilder = DecoderLayer.init
   ) throws {
     try Self.check(configuration, tensorParallelSize: parallel.tensor.size)
     try Self.check(configuration.mixture, modelType: configuration.modelType, parallel.layout)
@@ -37,7 +45,7 @@ public final class CausalLM {
       ? VocabularyParallelEmbedding(
         model("embed_tokens"), vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
         initializer: initializer, parallel: parallel) : nil
-    layers = stage.layers.map { DecoderLayer(model("layers")($0), configuration, layer: $0, parallel: parallel) }
+    layers = try stage.layers.map { try block(model("layers")($0), configuration, $0, parallel) }
     finalNorm = stage.holdsHead
       ? RMSNorm(
         model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,
@@ -106,10 +114,16 @@ public final class CausalLM {
     return embedding?.weight ?? headWeight
   }
 
+  /// `[T]` tokens → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`), in the first stage.
+  open func embed(_ tokens: Tensor) -> Tensor {
+    guard let embedding else { preconditionFailure("a stage without the embedding embeds nothing") }
+    return embedding(tokens)
+  }
+
   /// Runs the stage: `[T]` tokens in the first, the previous one's output elsewhere → `[T, hiddenSize]`, after the final
   /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
-    var hidden = embedding.map { $0(input) } ?? input
+    var hidden = stage.holdsEmbedding ? embed(input) : input
     let table = rotary.table(positions: context.positions, dtype: hidden.dtype)
     var context = context
     // Layers that run again must send their tokens where they went the first time.
@@ -129,7 +143,7 @@ public final class CausalLM {
 
   /// The last stage's output → logits of this rank's part of the vocabulary, in the given rows.
   /// - Parameter rows: which tokens, int64; nil: all.
-  public func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
+  open func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
     return (rows.map { entered.indexSelect(0, index: $0) } ?? entered).linear(headWeight.tensor)

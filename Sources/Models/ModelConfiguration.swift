@@ -36,6 +36,8 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var dtype: DType?
   /// For fresh weights.
   public var initializerRange = 0.02
+  /// What builds the model in the place of its family. Not of config.json.
+  public internal(set) var provider: NamedModelProvider?
   /// What the last layer's output becomes. Not of config.json: the trainer of a critic chooses it.
   public var head = ModelHead.vocabulary
 }
@@ -70,7 +72,7 @@ extension ModelConfiguration {
   /// - Parameters:
   ///   - headDimension: nil: `head_dim`, or what is left for each head.
   ///   - partialRotary: whether `partial_rotary_factor` is known; otherwise it must be 1.
-  init(common config: ConfigReader, modelType: String, headDimension: Int? = nil, partialRotary: Bool = false) throws {
+  public init(common config: ConfigReader, modelType: String, headDimension: Int? = nil, partialRotary: Bool = false) throws {
     self.modelType = modelType
     hiddenSize = try config.count("hidden_size")
     headCount = try config.count("num_attention_heads")

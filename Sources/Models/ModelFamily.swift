@@ -16,17 +16,31 @@ public enum ModelRegistry {
   public static var modelTypes: [String] { families.flatMap { $0.modelTypes } }
 
   /// Reads a folder's config.json.
-  /// - Throws: `ModelError` when the family is unknown or the configuration asks for what is not supported.
-  public static func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
-    try configuration(folder.config, source: folder.configFile.path)
+  /// - Parameter provider: that of `--custom-model-provider-path`; nil: the model is one of the families.
+  /// - Throws: `ModelError` when the family is unknown, the configuration asks for what is not supported, or there is no such
+  ///   provider.
+  public static func configuration(of folder: HuggingFaceFolder, provider: String? = nil) throws -> ModelConfiguration {
+    try configuration(folder.config, source: folder.configFile.path, provider: provider)
   }
 
-  public static func configuration(_ json: JSONValue, source: String) throws -> ModelConfiguration {
+  public static func configuration(
+    _ json: JSONValue, source: String, provider: String? = nil
+  ) throws -> ModelConfiguration {
     let config = ConfigReader(json, source: source)
+    guard let provider else { return try configuration(config) }
+    let named = try ModelProviders.named(provider)
+    var configuration = try named.provider.configuration(config)
+    configuration.provider = named
+    return configuration
+  }
+
+  /// As the family reads it that `model_type` names.
+  static func configuration(_ config: ConfigReader) throws -> ModelConfiguration {
     let modelType = try config.text("model_type")
     guard let family = families.first(where: { $0.modelTypes.contains(modelType) }) else {
       throw ModelError(
-        "\(source) has model_type '\(modelType)', which is not supported; supported are \(modelTypes.joined(separator: ", "))")
+        "\(config.source) has model_type '\(modelType)', which is not supported; supported are "
+          + "\(modelTypes.joined(separator: ", "))")
     }
     return try family.configuration(config, modelType: modelType)
   }

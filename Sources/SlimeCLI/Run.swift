@@ -17,7 +17,8 @@ enum Run {
   static func serve(_ configuration: ServeConfiguration) async throws {
     let engine = try await engine(
       configuration.modelPath, configuration.engine, dtype: configuration.resolvedDType, device: configuration.device,
-      randomSeed: configuration.randomSeed, tokenizerPath: configuration.tokenizerPath)
+      randomSeed: configuration.randomSeed, modelProvider: configuration.modelProvider,
+      tokenizerPath: configuration.tokenizerPath)
     let tokenizer = try Tokenizer(folder: URL(fileURLWithPath: configuration.tokenizerPath ?? configuration.modelPath))
     let server = Server(
       engine: engine, tokenizer: try ModelPromptEncoder(tokenizer),
@@ -30,7 +31,7 @@ enum Run {
   static func generate(_ configuration: GenerateConfiguration) async throws {
     let engine = try await engine(
       configuration.hfCheckpoint, EngineConfiguration(), dtype: configuration.resolvedDType, device: configuration.device,
-      randomSeed: configuration.seed ?? Int.random(in: 0..<1 << 31))
+      randomSeed: configuration.seed ?? Int.random(in: 0..<1 << 31), modelProvider: configuration.modelProvider)
     let tokenizer = try Tokenizer(folder: URL(fileURLWithPath: configuration.hfCheckpoint))
     let encoder = try ModelPromptEncoder(tokenizer)
     let tokens = configuration.chat
@@ -92,7 +93,7 @@ enum Run {
   /// Loads an engine on a thread of its own: loading blocks.
   private static func engine(
     _ path: String, _ limits: EngineConfiguration, dtype: ComputeDType, device: ComputeDevice, randomSeed: Int,
-    tokenizerPath: String? = nil
+    modelProvider: String?, tokenizerPath: String? = nil
   ) async throws -> Engine {
     try await withCheckedThrowingContinuation { continuation in
       let thread = Thread {
@@ -100,11 +101,12 @@ enum Run {
           with: Result {
             if device == .cuda { try Runtime.openCUDA() }
             let url = URL(fileURLWithPath: path)
+            var options = limits.options(
+              dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed)
+            options.modelProvider = modelProvider
             return try Engine(
               folder: HuggingFaceFolder(url),
-              tokenizer: Tokenizer(folder: tokenizerPath.map { URL(fileURLWithPath: $0) } ?? url),
-              options: limits.options(
-                dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed))
+              tokenizer: Tokenizer(folder: tokenizerPath.map { URL(fileURLWithPath: $0) } ?? url), options: options)
           })
       }
       thread.start()

@@ -1,9 +1,10 @@
 import Foundation
 import Orchestration
 
-@main
-enum Slime {
-  static func main() async {
+/// The `slime` command. A program of one's own that has registered what it adds (`ModelProviders.register`) calls `main` too.
+public enum Slime {
+  /// Runs what the command line says, and ends the process.
+  public static func main() async -> Never {
     var code: Int32 = 0
     do {
       try await run(Array(CommandLine.arguments.dropFirst()))

@@ -51,6 +51,8 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var routingReplay: RoutingReplay?
   public var routerLosses = RouterLosses.Coefficients()
   public var sequenceFormat = SequenceLayout.Format.packed
+  /// What builds the model (`--custom-model-provider-path`); nil: its family.
+  public var modelProvider: String?
   public var computeType = DType.float32
   /// nil: the fastest that the device and the compute type allow.
   public var attention: AttentionImplementation?
@@ -78,8 +80,8 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var needsReference: Bool { klLossCoefficient != nil || klCoefficient != 0 }
 
   /// The folder's model, with the head that is trained.
-  func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
-    var configuration = try ModelRegistry.configuration(of: folder)
+  public func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
+    var configuration = try ModelRegistry.configuration(of: folder, provider: modelProvider)
     if loss == .value { configuration.head = .value }
     return configuration
   }

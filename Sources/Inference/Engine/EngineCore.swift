@@ -22,7 +22,7 @@ final class EngineCore {
   private var generatedTokens = 0
 
   init(_ folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions) throws {
-    let configuration = try ModelRegistry.configuration(of: folder)
+    let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
@@ -33,7 +33,7 @@ final class EngineCore {
       try Runtime.openCUDA()
       Runtime.setCurrent(options.device)
     }
-    let model = try CausalLM(configuration, parallel: .single(options.device), dtype: dtype)
+    let model = try configuration.model(parallel: .single(options.device), dtype: dtype)
     try catchingTorchErrors { try model.load(folder, dtype: dtype, device: options.device) }
     self.model = model
     let contextLength = options.contextLength ?? configuration.contextLength

@@ -24,6 +24,8 @@ public struct EngineOptions: Sendable {
   /// What requests without a seed of their own draw theirs from, in order of arrival.
   public var randomSeed: Int
   public var weightVersion: String
+  /// What builds the model (`--custom-model-provider-path`); nil: its family.
+  public var modelProvider: String?
   /// Runs in the step that executes a plan, before the model does; an error fails that step.
   package var onPlan: (@Sendable (BatchPlan) throws -> Void)?
 

@@ -57,7 +57,7 @@ public enum CheckpointConversion {
   private static func whole(_ folder: HuggingFaceFolder) throws -> (CausalLM, MegatronNames) {
     let configuration = try ModelRegistry.configuration(of: folder)
     return (
-      try CausalLM(configuration, parallel: .single(), dtype: configuration.dtype ?? .float32), MegatronNames(configuration)
+      try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32), MegatronNames(configuration)
     )
   }
 }

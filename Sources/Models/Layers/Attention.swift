@@ -2,7 +2,7 @@ import Parallelism
 import Torch
 
 /// How tokens look at those before them.
-protocol SelfAttention {
+public protocol SelfAttention {
   /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
 }
@@ -52,7 +52,7 @@ public struct Attention: SelfAttention {
     (queryNorm, keyNorm) = (norm("q_norm"), norm("k_norm"))
   }
 
-  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+  public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
     let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
     let tokens = parts[0].size(0)

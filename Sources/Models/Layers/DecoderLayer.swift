@@ -1,14 +1,22 @@
 import Parallelism
 import Torch
 
+/// One layer of a decoder.
+public protocol DecoderBlock {
+  /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
+  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
+}
+
 /// Pre-norm transformer layer: x + attention(norm x), then x + feedForward(norm x).
-public struct DecoderLayer {
+public struct DecoderLayer: DecoderBlock {
   let inputNorm: RMSNorm
   let attention: any SelfAttention
   let postAttentionNorm: RMSNorm
   let feedForward: any FeedForward
 
-  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, parallel: ParallelContext) {
+  public init(
+    _ scope: ParameterScope, _ configuration: ModelConfiguration, _ layer: Int, _ parallel: ParallelContext
+  ) {
     func norm(_ name: String) -> RMSNorm {
       RMSNorm(
         scope(name), size: configuration.hiddenSize, epsilon: configuration.normEpsilon, sharing: parallel.sequenceSharing)
@@ -29,7 +37,7 @@ public struct DecoderLayer {
       }
   }
 
-  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+  public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let middle = input + attention(inputNorm(input), rotary: rotary, context: context)
     return middle + feedForward(postAttentionNorm(middle), context: context)
   }

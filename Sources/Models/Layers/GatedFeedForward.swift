@@ -2,7 +2,7 @@ import Parallelism
 import Torch
 
 /// What a layer does with each token by itself.
-protocol FeedForward {
+public protocol FeedForward {
   /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
   func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor
 }
@@ -27,10 +27,10 @@ public struct GatedFeedForward: FeedForward {
       scope("down_proj"), inputSize: inner, outputSize: hidden, bias: bias, initializer: initializer, parallel: parallel)
   }
 
-  func callAsFunction(_ input: Tensor) -> Tensor {
+  public func callAsFunction(_ input: Tensor) -> Tensor {
     let both = gateUp(input).chunk(2, dim: 1)
     return down(both[0].silu() * both[1])
   }
 
-  func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor { self(input) }
+  public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor { self(input) }
 }

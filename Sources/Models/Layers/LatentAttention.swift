@@ -62,7 +62,7 @@ public struct LatentAttention: SelfAttention {
       bias: configuration.outputBias, initializer: initializer, parallel: parallel)
   }
 
-  func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+  public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     func rotate(_ heads: Tensor) -> Tensor { latent.isInterleaved ? rotary.rotateInterleaved(heads) : rotary.rotate(heads) }
     func heads(_ rows: Tensor, _ first: Int, _ second: Int) -> [Tensor] {
       rows.view([rows.size(0), headCount, first + second]).splitWithSizes([first, second], dim: 2)

@@ -2,6 +2,8 @@
 public struct CheckpointConfiguration: Sendable, Equatable, Codable {
   /// A Hugging Face folder: config.json, tokenizer, and the weights to start from. Required.
   public var hfCheckpoint = ""
+  /// What builds the model in the place of its family: a library, or the name of what the program registered.
+  public var modelProvider: String?
   /// The reference policy; nil: `hfCheckpoint`.
   public var referenceLoad: String?
   /// Continues from the last checkpoint in this folder, if it holds one.

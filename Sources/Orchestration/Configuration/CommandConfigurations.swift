@@ -14,6 +14,8 @@ public struct ServeConfiguration: Sendable, Equatable, Codable {
   public var dtype: ComputeDType?
   public var engine = EngineConfiguration()
   public var randomSeed = 42
+  /// What builds the model in the place of its family.
+  public var modelProvider: String?
   public var logLevel = LogLevel.info
 
   public init() {}
@@ -38,6 +40,8 @@ public struct GenerateConfiguration: Sendable, Equatable, Codable {
   public var topP = 1.0
   public var topK = -1
   public var seed: Int?
+  /// What builds the model in the place of its family.
+  public var modelProvider: String?
   public var device = ComputeDevice.cpu
   /// nil: float32 on CPU, bfloat16 on CUDA.
   public var dtype: ComputeDType?
@@ -52,6 +56,8 @@ public struct ScoreConfiguration: Sendable, Equatable, Codable {
   public var hfCheckpoint = ""
   public var input = ""
   public var output = ""
+  /// What builds the model in the place of its family.
+  public var modelProvider: String?
   public var cluster = ClusterConfiguration()
   public var backend = BackendConfiguration()
   public var architecture: [ArchitectureClaim] = []

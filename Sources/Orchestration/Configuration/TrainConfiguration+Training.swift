@@ -35,6 +35,7 @@ extension TrainConfiguration {
     options.balancesData = backend.balanceData || backend.balanceByFLOPs
     options.attention = backend.resolvedAttention
     options.fsdp.offloadsToHost = backend.fsdp.offloadsToHost
+    options.modelProvider = checkpoint.modelProvider
     options.computeType = backend.resolvedDType.tensorType
     options.gradientCheckpointing = backend.gradientCheckpointing
     options.megatron = backend.parallel.megatronOptions

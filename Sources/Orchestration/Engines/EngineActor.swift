@@ -14,6 +14,8 @@ public struct EngineSetup: Sendable, Codable {
   public var limits: EngineConfiguration
   public var randomSeed: Int
   public var threadCount: Int
+  /// What builds the model; nil: its family.
+  public var modelProvider: String?
 }
 
 /// An engine in a process of its own.
@@ -29,9 +31,9 @@ public distributed actor EngineActor {
     Runtime.threadCount = setup.threadCount
     try Runtime.open(setup.device, for: "an engine")
     let url = URL(fileURLWithPath: setup.folder)
-    engine = try Engine(
-      folder: HuggingFaceFolder(url), tokenizer: Tokenizer(folder: url),
-      options: setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed))
+    var options = setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed)
+    options.modelProvider = setup.modelProvider
+    engine = try Engine(folder: HuggingFaceFolder(url), tokenizer: Tokenizer(folder: url), options: options)
   }
 
   private func started() throws -> Engine {

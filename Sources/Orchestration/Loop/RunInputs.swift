@@ -21,12 +21,14 @@ struct RunInputs {
   init(_ configuration: TrainConfiguration) throws {
     self.configuration = configuration
     folder = try HuggingFaceFolder(URL(fileURLWithPath: configuration.checkpoint.hfCheckpoint))
-    model = try ModelRegistry.configuration(of: folder)
+    let provider = configuration.checkpoint.modelProvider
+    model = try ModelRegistry.configuration(of: folder, provider: provider)
     criticFolder = try configuration.critic.huggingFaceLoad.map { try HuggingFaceFolder($0) } ?? folder
     if configuration.trains {
       try configuration.backend.check(model, worldSize: configuration.cluster.trainerRanks)
       if let teacher = configuration.distillation.teacherLoad {
-        let other = try ModelRegistry.configuration(of: HuggingFaceFolder(URL(fileURLWithPath: teacher)))
+        let other = try ModelRegistry.configuration(
+          of: HuggingFaceFolder(URL(fileURLWithPath: teacher)), provider: provider)
         try require(
           model.hasArchitecture(of: other),
           "--opd-teacher-load \(teacher) is not of the architecture of --hf-checkpoint \(configuration.checkpoint.hfCheckpoint), "
@@ -34,7 +36,7 @@ struct RunInputs {
       }
       if configuration.usesCritic {
         try configuration.backend.check(
-          ModelRegistry.configuration(of: criticFolder), worldSize: configuration.criticRanks)
+          ModelRegistry.configuration(of: criticFolder, provider: provider), worldSize: configuration.criticRanks)
       }
     }
     guard configuration.debug.loadRolloutData == nil else {

@@ -69,7 +69,8 @@ struct RunWorkers {
         let setup = EngineSetup(
           folder: inputs.folder.url.path, dtype: configuration.backend.resolvedDType.tensorType,
           device: configuration.device(configuration.cluster.colocate ? index : firstDevice + index),
-          limits: configuration.engine, randomSeed: configuration.data.rolloutSeed + index, threadCount: threads)
+          limits: configuration.engine, randomSeed: configuration.data.rolloutSeed + index, threadCount: threads,
+          modelProvider: configuration.checkpoint.modelProvider)
         group.addTask { try await withDeadline(nil) { try await engine.start(setup) } }
       }
       try await group.waitForAll()

@@ -14,7 +14,8 @@ public enum Scoring {
   public static func run(_ configuration: ScoreConfiguration, console: Console = .standard) async throws {
     let folder = try HuggingFaceFolder(URL(fileURLWithPath: configuration.hfCheckpoint))
     try configuration.backend.check(
-      ModelRegistry.configuration(of: folder), worldSize: configuration.cluster.trainerRanks)
+      ModelRegistry.configuration(of: folder, provider: configuration.modelProvider),
+      worldSize: configuration.cluster.trainerRanks)
     let lines = try read(configuration)
     let count = configuration.cluster.trainerRanks
     let supervisor = Supervisor(controlPlane: ControlPlane())
@@ -52,6 +53,7 @@ public enum Scoring {
   private static func setup(_ configuration: ScoreConfiguration, threads: Int) throws -> TrainerSetup {
     var options = try TrainingOptions(
       schedule: LearningRateSchedule(peak: 0, decaySteps: 1), globalBatchSize: 1, batching: .fixed(microBatchSize: 1))
+    options.modelProvider = configuration.modelProvider
     options.computeType = configuration.backend.resolvedDType.tensorType
     options.attention = configuration.backend.resolvedAttention
     options.megatron = configuration.backend.parallel.megatronOptions

@@ -26,7 +26,7 @@ public struct Plan: Sendable {
     do { json = try JSONValue(parsing: Data(contentsOf: file)) } catch {
       throw ConfigurationError("--hf-checkpoint: \(file.path) cannot be read: \(error)")
     }
-    model = try ModelRegistry.configuration(json, source: file.path)
+    model = try ModelRegistry.configuration(json, source: file.path, provider: train.checkpoint.modelProvider)
     layout = try train.backend.layout(worldSize: train.cluster.trainerRanks)
     do {
       work = try Self.work(configuration, model, layout)
@@ -118,7 +118,7 @@ public struct Plan: Sendable {
 
   private static func parameterCount(_ model: ModelConfiguration) throws -> Int {
     let whole = ParallelContext.imagined(try ParallelLayout(worldSize: 1), rank: 0)
-    return try CausalLM(model, parallel: whole, dtype: .bfloat16).table.parameters.reduce(0) { $0 + $1.count }
+    return try model.model(parallel: whole, dtype: .bfloat16).table.parameters.reduce(0) { $0 + $1.count }
   }
 }
 

@@ -83,7 +83,7 @@ final class TrainerCore {
   /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
   func saveHuggingFace(to path: String, dtype: DType) throws {
     guard args.rank == 0 else { return try backend.forEachWeight { _, _ in } }
-    let model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: dtype)
+    let model = try ModelRegistry.configuration(of: folder, provider: options.modelProvider).model(parallel: .single(), dtype: dtype)
     let tensors = model.table.parameters.flatMap { parameter in
       parameter.pieces.map {
         TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(parameter.dtype), shape: $0.shape)

@@ -14,6 +14,7 @@ extension GenerateConfiguration {
         .option("top-p", \.topP, "sample from the most likely tokens of this total probability"),
         .option("top-k", \.topK, "sample from this many of the most likely tokens; -1: all"),
         .option("seed", \.seed, "makes the response repeatable; default a new one each time"),
+        .option("custom-model-provider-path", \.modelProvider, "NAME", "library (FILE.so) or registered name of what builds the model"),
         .option("device", \.device, "where the model runs"),
         .option("dtype", \.dtype, "precision; default float32 on cpu, bfloat16 on cuda"),
       ]

@@ -77,6 +77,7 @@ extension OptimizerConfiguration {
 extension CheckpointConfiguration {
   static let flags: [Flag<Self>] = [
     .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "Hugging Face folder of the model to train (required)"),
+    .option("custom-model-provider-path", \.modelProvider, "NAME", "library (FILE.so) or registered name of what builds the model"),
     .option("ref-load", \.referenceLoad, "FOLDER", "reference policy; default --hf-checkpoint"),
     .option("load", \.load, "FOLDER", "continue from the last checkpoint in it, if there is one"),
     .option("save", \.save, "FOLDER", "where checkpoints and metrics.jsonl go"),

@@ -7,6 +7,7 @@ extension ScoreConfiguration {
         "Score",
         [
           .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "Hugging Face folder of the model (required)"),
+          .option("custom-model-provider-path", \.modelProvider, "NAME", "library (FILE.so) or registered name of what builds the model"),
           .option("input", \.input, "FILE", "jsonl of {\"tokens\": [...]} or {\"text\": \"...\"} (required)"),
           .option("output", \.output, "FILE", "jsonl of tokens, log_probs and entropy (required)"),
         ]

@@ -12,6 +12,7 @@ extension ServeConfiguration {
           .option("host", \.host, "ADDRESS", "address to listen on"),
           .option("port", \.port, "port to listen on; 0: any free one"),
           .option("api-key", \.apiKey, "KEY", "bearer token that requests must carry; default none"),
+          .option("custom-model-provider-path", \.modelProvider, "NAME", "library (FILE.so) or registered name of what builds the model"),
           .option("random-seed", \.randomSeed, "seed of sampling"),
           .option("log-level", \.logLevel, "least severe messages to print"),
         ]

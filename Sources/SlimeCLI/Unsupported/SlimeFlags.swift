@@ -13,7 +13,7 @@ extension UnsupportedGroup {
       "update-weight-local-checkpoint-dir", "check-weight-update-equal",
     ]),
     .init("slime", "functions of one's own cannot be named on the command line yet; leave it out", [
-      "custom-update-weight-post-write-path", "custom-model-provider-path", "custom-generate-function-path",
+      "custom-update-weight-post-write-path", "custom-generate-function-path",
       "rollout-sample-hook-path", "custom-rollout-log-function-path", "custom-eval-rollout-log-function-path",
       "buffer-filter-path", "rollout-data-postprocess-path", "eval-function-path", "custom-loss-function-path",
       "custom-advantage-function-path", "custom-tis-function-path", "custom-pg-loss-reducer-function-path",

@@ -47,7 +47,7 @@ public final class FSDPBackend: TrainBackend {
     ] where size > 1 {
       throw TrainingError("\(flag) \(size) belongs to --train-backend megatron; add it, or leave the size out")
     }
-    _ = try CausalLM(configuration, parallel: .imagined(layout, rank: 0), dtype: .float32)
+    _ = try configuration.model(parallel: .imagined(layout, rank: 0), dtype: .float32)
   }
 
   public func keepWeights(as policy: Policy) throws { try catchingTorchErrors { policies.keep(as: policy) } }

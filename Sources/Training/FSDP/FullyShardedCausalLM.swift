@@ -15,15 +15,15 @@ final class FullyShardedCausalLM {
   init(_ configuration: ModelConfiguration, options: TrainingOptions, parallel: ParallelContext) throws {
     self.parallel = parallel
     attention = try options.attention(of: configuration, parallel)
-    model = try CausalLM(configuration, parallel: parallel, dtype: options.computeType)
+    model = try configuration.model(parallel: parallel, dtype: options.computeType)
     var sharding = FullyShardedModel.Options()
     sharding.computeType = options.computeType
     sharding.gradientCheckpointing = options.gradientCheckpointing
     sharding.offloadsToHost = options.fsdp.offloadsToHost
     undivided = parallel.expert.size == 1
       ? model.table
-      : try CausalLM(
-        configuration, parallel: .imagined(ParallelLayout(worldSize: 1), rank: 0), dtype: options.computeType).table
+      : try configuration.model(
+        parallel: .imagined(ParallelLayout(worldSize: 1), rank: 0), dtype: options.computeType).table
     let parameters = model.parametersByBlock
     sharded = FullyShardedModel(root: parameters.root, blocks: parameters.blocks, options: sharding, parallel: parallel)
   }

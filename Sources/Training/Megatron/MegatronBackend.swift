@@ -37,9 +37,7 @@ public final class MegatronBackend: TrainBackend {
     attention = try options.attention(of: configuration, parallel)
     let stages = try StagePlan(configuration, parallel.layout, options.megatron)
     self.stages = stages
-    let chunks = try stages.modelStages(parallel.stage).map {
-      try CausalLM(configuration, parallel: parallel, stage: $0, dtype: options.computeType)
-    }
+    let chunks = try stages.models(configuration, parallel, dtype: options.computeType)
     self.chunks = chunks
     var optimizerOptions = DistributedOptimizer.Options()
     optimizerOptions.adam = options.optimizer
@@ -74,9 +72,7 @@ public final class MegatronBackend: TrainBackend {
     let stages = try StagePlan(configuration, layout, options)
     for stage in 0..<stages.stageCount {
       let rank = stage * layout.worldSize / stages.stageCount
-      for part in stages.modelStages(stage) {
-        _ = try CausalLM(configuration, parallel: .imagined(layout, rank: rank), stage: part, dtype: .float32)
-      }
+      _ = try stages.models(configuration, .imagined(layout, rank: rank), dtype: .float32)
     }
   }
 
@@ -151,6 +147,13 @@ extension StagePlan {
       ModelStage(
         layers: layers, holdsEmbedding: stage == 0 && chunk == 0,
         holdsHead: stage == stageCount - 1 && chunk == chunkCount - 1)
+    }
+  }
+
+  /// A rank's chunks of the model.
+  func models(_ configuration: ModelConfiguration, _ parallel: ParallelContext, dtype: DType) throws -> [CausalLM] {
+    try modelStages(parallel.stage).enumerated().map { chunk, stage in
+      try configuration.model(parallel: parallel, stage: stage, dtype: dtype, vpStage: chunkCount > 1 ? chunk : nil)
     }
   }
 }

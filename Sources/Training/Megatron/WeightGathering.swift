@@ -35,8 +35,7 @@ final class WeightGathering {
       // Other ranks hold nothing that these do not.
       guard place.data == 0 && place.context == 0 || place.expertData == 0 else { continue }
       let other = ParallelContext.imagined(layout, rank: rank)
-      for (chunk, stage) in stages.modelStages(place.pipeline).enumerated() {
-        let model = try CausalLM(configuration, parallel: other, stage: stage, dtype: .float32)
+      for (chunk, model) in try stages.models(configuration, other, dtype: .float32).enumerated() {
         for parameter in model.table.parameters {
           for (piece, rows) in parameter.rows where seen.insert(Key(name: piece.checkpointName, slice: piece.slice)).inserted {
             let unit = CausalLM.layer(of: piece.checkpointName).map { $0 + 1 }

@@ -28,9 +28,8 @@ struct MegatronPlanning {
   ) throws {
     (self.parallel, self.work, self.options, self.run) = (parallel, work, options, run)
     attention = try options.attention(of: configuration, parallel)
-    chunks = try StagePlan(configuration, parallel.layout, options.megatron).modelStages(parallel.stage).map {
-      try CausalLM(configuration, parallel: parallel, stage: $0, dtype: options.computeType)
-    }
+    chunks = try StagePlan(configuration, parallel.layout, options.megatron)
+      .models(configuration, parallel, dtype: options.computeType)
     var optimizerOptions = DistributedOptimizer.Options()
     optimizerOptions.computeType = options.computeType
     optimizer = DistributedOptimizer(

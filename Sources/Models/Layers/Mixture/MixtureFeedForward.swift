@@ -25,7 +25,7 @@ public struct MixtureFeedForward: FeedForward {
   }
 
   /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
-  func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {
+  public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {
     let (chosen, weights) = router(input, context: context)
     let dispatch = TokenDispatch(chosen, expertCount: expertCount, parallel: parallel)
     let outputs = dispatch.collected(experts(dispatch.dispatched(input), dispatch.groups))

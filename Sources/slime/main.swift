@@ -1,0 +1,3 @@
+import SlimeCLI
+
+await Slime.main()
