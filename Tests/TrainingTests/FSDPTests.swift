@@ -90,7 +90,7 @@ import Training
       options.attention = layout.attention
       let backend = try FSDPBackend(
         HuggingFaceFolder(fixture("training/adamw10/model")), options: options, parallel: try dataParallel(group))
-      if let state { try backend.loadState(from: state) }
+      if let state { try backend.loadState(from: state, withOptimizer: true) }
       let steps = try batches.flatMap { try PolicyTrainer(backend, options: options).train($0).steps }
       var outcome = Outcome(steps: steps, weights: [:])
       try backend.forEachWeight { outcome.weights[$0] = $1.array() }

@@ -79,7 +79,7 @@ func run(
     let backend: any TrainBackend = layout.isFSDP
       ? try FSDPBackend(folder, policies: policies, options: options, parallel: parallel)
       : try MegatronBackend(folder, policies: policies, options: options, parallel: parallel)
-    if let state { try backend.loadState(from: state) }
+    if let state { try backend.loadState(from: state, withOptimizer: true) }
     let trainer = PolicyTrainer(backend, options: options)
     var outcome = LayoutOutcome()
     for batch in batches {

@@ -8,6 +8,11 @@ public struct CheckpointConfiguration: Sendable, Equatable, Codable {
   public var referenceLoad: String?
   /// Continues from the last checkpoint in this folder, if it holds one.
   public var load: String?
+  /// The iteration to continue from; nil: the last.
+  public var loadIteration: Int?
+  public var loadsOptimizer = true
+  /// Begins at rollout 0 with the loaded weights, and nothing else of the checkpoint.
+  public var isFineTuned = false
   public var save: String?
   /// Rollouts between two checkpoints; nil: only the last.
   public var saveInterval: Int?

@@ -144,6 +144,9 @@ extension TrainConfiguration {
     try require(
       checkpoint.save != nil || (!checkpoint.asyncSave && checkpoint.savesOptimizer),
       "--async-save and --no-save-optim have no effect without --save; add --save FOLDER")
+    try require(
+      checkpoint.load != nil || (checkpoint.loadIteration == nil && checkpoint.loadsOptimizer && !checkpoint.isFineTuned),
+      "--ckpt-step, --no-load-optim and --finetune have no effect without --load; add --load FOLDER")
     if let interval = checkpoint.saveInterval {
       try require(interval >= 1, "--save-interval must be at least 1, not \(interval)")
       try require(

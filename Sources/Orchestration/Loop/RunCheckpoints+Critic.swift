@@ -34,11 +34,11 @@ extension TrainConfiguration {
         "--critic-load \(path) holds neither checkpoints nor a model's config.json; give a folder that does")
       return latest.map(directory.folder)
     }
-    let folder = directory.folder(iteration: resume.nextRollout)
+    let folder = directory.folder(iteration: resume.iteration)
     if FileManager.default.fileExists(atPath: folder.path) { return folder }
     guard starts else {
       throw ConfigurationError(
-        "\(folder.path) is not there, but the actor continues after rollout \(resume.nextRollout - 1); "
+        "\(folder.path) is not there, but the actor continues from iteration \(resume.iteration); "
           + "give --critic-load FOLDER: the critic's checkpoints, or a Hugging Face folder to start it from")
     }
     return nil

@@ -22,17 +22,28 @@ struct RunCheckpoints {
 
   /// What a run continues from.
   struct Resume {
+    let iteration: Int
     let stateFolder: URL
-    let sourceState: URL
+    /// nil: the data begins anew.
+    let sourceState: URL?
     /// The first rollout that is still to be done.
     let nextRollout: Int
     let nextStep: Int
   }
 
   /// nil when nothing was saved there yet.
-  func latest() throws -> Resume? {
-    guard let iteration = try directory.latestIteration() else { return nil }
+  /// - Parameters:
+  ///   - wanted: the iteration to continue from; nil: the last.
+  ///   - isFineTuned: whether only weights are wanted, whatever program wrote them.
+  func resume(_ wanted: Int?, isFineTuned: Bool) throws -> Resume? {
+    guard let iteration = try wanted ?? directory.latestIteration() else { return nil }
     let folder = directory.folder(iteration: iteration)
+    guard wanted == nil || directory.completeIterations().contains(iteration) else {
+      throw ConfigurationError(
+        "--ckpt-step \(iteration): \(folder.path) is not there; "
+          + "--load has \(directory.completeIterations().map(String.init).joined(separator: ", "))")
+    }
+    if isFineTuned { return Resume(iteration: iteration, stateFolder: folder, sourceState: nil, nextRollout: 0, nextStep: 0) }
     let file = folder.appendingPathComponent("run.json")
     guard let run = try? JSONValue(parsing: Data(contentsOf: file)), let next = run["next_rollout_id"]?.int,
       let step = run["next_step"]?.int
@@ -40,7 +51,7 @@ struct RunCheckpoints {
       throw ConfigurationError("\(file.path) cannot be read; the checkpoint was not written by this program, give another --load")
     }
     return Resume(
-      stateFolder: folder, sourceState: RolloutDataSource.stateFile(in: directory.url, rolloutID: next - 1),
+      iteration: iteration, stateFolder: folder, sourceState: RolloutDataSource.stateFile(in: directory.url, rolloutID: next - 1),
       nextRollout: next, nextStep: step)
   }
 

@@ -29,6 +29,7 @@ extension RunInputs {
 
   private func completed(_ setup: TrainerSetup) -> TrainerSetup {
     var setup = setup
+    setup.loadsOptimizer = configuration.checkpoint.loadsOptimizer && !configuration.checkpoint.isFineTuned
     setup.savesOptimizer = configuration.checkpoint.savesOptimizer
     setup.timeoutSeconds = configuration.cluster.distributedTimeoutMinutes * 60
     return setup

@@ -23,8 +23,11 @@ public struct TrainingLoop {
     observer: @escaping @Sendable (RunEvent) -> RunDecision = { _ in .goOn }
   ) async throws {
     let inputs = try RunInputs(configuration)
-    let resume = try configuration.checkpoint.load.flatMap { try RunCheckpoints($0).latest() }
-    if let resume { try await inputs.source?.load(from: resume.sourceState) }
+    let checkpoint = configuration.checkpoint
+    let resume = try checkpoint.load.flatMap {
+      try RunCheckpoints($0).resume(checkpoint.loadIteration, isFineTuned: checkpoint.isFineTuned)
+    }
+    if let state = resume?.sourceState { try await inputs.source?.load(from: state) }
     let reward = try rewardFunction(
       configuration.rollout.rewardModelType, standard: configuration.distillation.isOn ? .number(0) : nil)
     let workers = try await RunWorkers.start(inputs, resume)

@@ -36,7 +36,7 @@ final class TrainerCore {
     if withRef { policies[.reference] = try args.referenceFolder.map(model) ?? folder }
     if withOPDTeacher { policies[.teacher] = try args.teacherFolder.map(model) }
     let backend = try makeBackend(folder, policies, options, parallel)
-    if let state = args.stateFolder { try backend.loadState(from: URL(fileURLWithPath: state)) }
+    if let state = args.stateFolder { try backend.loadState(from: URL(fileURLWithPath: state), withOptimizer: args.loadsOptimizer) }
     if args.referenceIsLoaded { try backend.keepWeights(as: .reference) }
     trainer = PolicyTrainer(backend, options: options)
   }

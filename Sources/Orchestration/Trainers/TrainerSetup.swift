@@ -21,6 +21,8 @@ public struct TrainerSetup: Sendable, Codable {
   public var timeoutSeconds = 600
   /// A training state to continue from.
   public var stateFolder: String?
+  /// false: from its weights alone.
+  public var loadsOptimizer = true
   /// Its policy is the reference too.
   public var referenceIsLoaded = false
   /// Where iterations are saved.

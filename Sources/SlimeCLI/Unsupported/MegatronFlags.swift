@@ -56,8 +56,11 @@ extension UnsupportedGroup {
       "moe-shared-expert-gate", "moe-token-drop-policy", "moe-expert-capacity-factor",
       "moe-router-padding-for-fp8", "moe-use-legacy-grouped-gemm", "moe-input-jitter-eps",
     ]),
-    megatron("--load continues the last checkpoint with its optimizer; leave it out", [
-      "ckpt-step", "no-load-optim", "no-load-rng", "no-save-rng", "finetune", "ckpt-format", "dist-ckpt-strictness",
+    megatron("checkpoints hold no random state: every draw follows from seeds and its place in the run; leave it out", [
+      .accept(switch: "no-load-rng"), .accept(switch: "no-save-rng"),
+    ]),
+    megatron("--load continues a checkpoint in torch_dist format; leave it out", [
+      .accept("ckpt-format", "torch_dist"), "dist-ckpt-strictness",
       "exit-on-missing-checkpoint", "auto-detect-ckpt-format", "ckpt-fully-parallel-save", "use-persistent-ckpt-worker",
       "use-checkpoint-opt_param-scheduler", "use-checkpoint-args", "pretrained-checkpoint", "save-retain-interval",
     ]),

@@ -74,7 +74,7 @@ extension FSDPBackend {
 
   private var constants: [Parameter] { actor.sharded.parts.flatMap(\.constants) }
 
-  public func loadState(from folder: URL) throws {
+  public func loadState(from folder: URL, withOptimizer: Bool) throws {
     let reader = try TorchDistReader(folder)
     let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
     guard let state, state["backend"]?.string == "fsdp", let steps = state["optimizer_steps"]?.int else {
@@ -93,7 +93,8 @@ extension FSDPBackend {
         piece.values.copy_(try reader.tensor(prefix + piece.name, piece.box))
       }
     }
-    let adamSteps = state["has_optimizer"]?.bool == true && !startsCritic ? state["adam_steps"]?.int : nil
+    let continues = withOptimizer && !startsCritic
+    let adamSteps = state["has_optimizer"]?.bool == true && continues ? state["adam_steps"]?.int : nil
     try catchingTorchErrors {
       try withoutGradients {
         for (index, unit) in actor.sharded.units.enumerated() {
@@ -110,9 +111,9 @@ extension FSDPBackend {
         }
       }
     }
-    stepCount = startsCritic ? 0 : steps
+    stepCount = continues ? steps : 0
     // A run that was not in fp16 had none.
-    if lossScale != nil, let saved = state["loss_scale"].flatMap(DynamicLossScale.init(saved:)) { lossScale = saved }
+    if continues, lossScale != nil, let saved = state["loss_scale"].flatMap(DynamicLossScale.init(saved:)) { lossScale = saved }
   }
 }
 

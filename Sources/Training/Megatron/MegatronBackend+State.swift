@@ -76,13 +76,14 @@ extension MegatronBackend {
     parallel.stage > 0 && chunks.contains { $0.sharedWithOtherStage === parameter }
   }
 
-  public func loadState(from folder: URL) throws {
+  public func loadState(from folder: URL, withOptimizer: Bool) throws {
     let reader = try TorchDistReader(folder)
     let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
     let hasMasters = reader.metadata.tensors.contains { $0.name.hasPrefix("optimizer.state.") }
     // A critic that begins from an actor's checkpoint takes its weights, but for the head, and learns anew.
     let startsCritic = configuration.head == .value && !reader.metadata.tensors.contains { ValueHead.holds($0.name) }
-    let hasOptimizer = hasMasters && !startsCritic
+    let continues = withOptimizer && !startsCritic
+    let hasOptimizer = hasMasters && continues
     try catchingTorchErrors {
       try withoutGradients {
         for constant in optimizer.constants { constant.tensor.copy_(try read("", constant, reader)) }
@@ -98,11 +99,11 @@ extension MegatronBackend {
               buffer.keepOwn(try read(prefix, parameter, reader), at: place, in: shard)
             }
           }
-          if let steps = state?["adam_steps"]?.int { optimizer.optimizers[index].steps[0].fill_(Double(steps)) }
+          if continues, let steps = state?["adam_steps"]?.int { optimizer.optimizers[index].steps[0].fill_(Double(steps)) }
         }
       }
     }
-    stepCount = startsCritic ? 0 : state?["optimizer_steps"]?.int ?? 0
+    stepCount = !continues ? 0 : state?["optimizer_steps"]?.int ?? 0
   }
 
   /// This rank's part of a parameter, fp32.

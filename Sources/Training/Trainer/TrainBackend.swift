@@ -45,7 +45,8 @@ public protocol TrainBackend: AnyObject {
   func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?>
 
   /// Takes the training state of a folder that any number of ranks of this backend wrote.
-  func loadState(from folder: URL) throws
+  /// - Parameter withOptimizer: false: its weights alone; optimizer and learning rate begin anew.
+  func loadState(from folder: URL, withOptimizer: Bool) throws
 
   /// Optimizer steps done so far.
   var stepCount: Int { get }
