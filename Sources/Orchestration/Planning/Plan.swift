@@ -14,6 +14,8 @@ public struct Plan: Sendable {
   /// The first rank of every stage, or the one that was asked for.
   public let ranks: [PlannedRank]
   public let step: PlannedStep
+  /// The step of each of `ranks`.
+  var times: [StepTime] { ranks.map { step.stages[$0.stage] } }
   /// Numbers in the whole model.
   public let parameterCount: Int
 
@@ -28,17 +30,19 @@ public struct Plan: Sendable {
     }
     model = try ModelRegistry.configuration(json, source: file.path, provider: train.checkpoint.modelProvider)
     layout = try train.backend.layout(worldSize: train.cluster.trainerRanks)
+    let stages: [PlannedRank]
     do {
       work = try Self.work(configuration, model, layout)
-      ranks = try Self.ranks(configuration, model, layout, work)
+      stages = try Self.ranks(configuration, model, layout, work)
       parameterCount = try Self.parameterCount(model)
     } catch let error as LayoutError {
       throw ConfigurationError(error.description)
     } catch let error as TrainingError {
       throw ConfigurationError(error.description)
     }
+    ranks = configuration.rank.map { rank in stages.filter { $0.rank == rank } } ?? stages
     step = PlannedStep(
-      ranks, layout: layout, on: configuration.gpu.accelerator,
+      stages, layout: layout, on: configuration.gpu.accelerator,
       Interconnect(machineSize: train.cluster.actorGPUsPerNode, network: configuration.network * 1e9 / 8),
       isSharded: train.backend.trainBackend == .fsdp)
   }
@@ -50,8 +54,9 @@ public struct Plan: Sendable {
     let options = try train.trainingOptions(rolloutCount: 1)
     let perStage = layout.worldSize / layout.pipelineParallelSize
     let engine = train.cluster.colocate && train.usesEngine ? try Self.engine(configuration, model) : (0, 0)
-    let asked = configuration.rank.map { [$0] } ?? (0..<layout.pipelineParallelSize).map { $0 * perStage }
-    return try asked.map { rank in
+    // The first rank of each stage, but for the one that is asked for.
+    return try (0..<layout.pipelineParallelSize).map { stage in
+      let rank = configuration.rank.flatMap { $0 / perStage == stage ? $0 : nil } ?? stage * perStage
       func plan(_ model: ModelConfiguration, _ options: TrainingOptions) throws -> PlannedRank {
         try PlannedRank(
           model, layout: layout, rank: rank, backend: train.backend.plannedBackend, options: options, work: work,

@@ -60,7 +60,7 @@ extension Plan {
         ("matrix products", \.products), ("element-wise", \.elements), ("messages", \.messages),
         ("optimizer", \.optimizer), ("waiting", \.bubble), ("all", \.total),
       ]
-      for (name, path) in parts { add("  " + name) { index, _ in seconds(step.stages[index][keyPath: path]) } }
+      for (name, path) in parts { add("  " + name) { index, _ in seconds(times[index][keyPath: path]) } }
     }
     return Self.aligned(rows)
   }

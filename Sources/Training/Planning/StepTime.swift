@@ -6,7 +6,7 @@ public struct StepTime: Sendable, Equatable {
   public var products = 0.0
   /// Element-wise work: every tensor that is made is written once and about two are read for it.
   public var elements = 0.0
-  /// Messages of tensor, expert and context parallelism within the passes.
+  /// Messages within the passes, as far as nothing is computed meanwhile.
   public var messages = 0.0
   /// Gradients and weights between ranks that share them, and the optimizer's pass over its state.
   public var optimizer = 0.0
@@ -23,6 +23,8 @@ public struct StepTime: Sendable, Equatable {
     elements = rank.madeBytes * 3 / gpu.bandwidth
     // Weights, gradients and two moments are read and written.
     optimizer = Double(rank.memory.optimizer + rank.memory.gradients + rank.memory.weights) * 2 / gpu.bandwidth
+    // What travels while something else is computed: context parallelism's next part, the next block's weights.
+    var hidden = 0.0
     for (kind, bytes) in rank.sentBytes {
       let group = ParallelGroup(rawValue: kind) ?? .pipeline
       let ranks = layout.ranks(of: group, with: rank.rank)
@@ -33,17 +35,15 @@ public struct StepTime: Sendable, Equatable {
         : group != .expert ? bytes / interconnect.network
         : bytes * (Double(far) / interconnect.network + Double(near) / gpu.link) / Double(far + near)
       switch group {
-      case .tensor, .expert, .expertTensor: messages += time
-      // The next part travels while one is computed.
-      case .context: messages += max(time - products, 0)
-      case .shard: messages += max(time - products, 0)
+      case .tensor, .expert, .expertTensor, .pipeline: messages += time
+      case .context, .shard: hidden += time
       case .data, .dataContext, .replicas: optimizer += time
       case .expertData:
-        if isSharded { messages += max(time - products, 0) } else { optimizer += time }
-      // Neighbours' messages are short and go beside the passes.
-      case .pipeline, .world, .tensorContext: break
+        if isSharded { hidden += time } else { optimizer += time }
+      case .world, .tensorContext: break
       }
     }
+    messages += max(hidden - products - elements, 0)
   }
 }
 

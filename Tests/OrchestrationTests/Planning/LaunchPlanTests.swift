@@ -64,6 +64,30 @@ import Training
     #expect(plan.refusal == nil)
   }
 
+  /// One rank's plan is part of the launch's: the other stages set the pace, and their messages take time.
+  @Test func aStepIsThatOfAllStages() throws {
+    func plan(rank: Int?, gpusPerNode: Int = 4) throws -> Plan {
+      try self.plan(Self.qwen4B) {
+        ($0.train.cluster.actorNodes, $0.train.cluster.actorGPUsPerNode) = (4 / gpusPerNode, gpusPerNode)
+        $0.train.backend.parallel.pipelineParallelSize = 4
+        ($0.train.globalBatchSize, $0.averageTokens, $0.rank) = (16, 1024, rank)
+      }
+    }
+    let (whole, one) = (try plan(rank: nil), try plan(rank: 2))
+    #expect(whole.ranks.count == 4 && one.ranks.map(\.rank) == [2])
+    #expect(one.step == whole.step && one.report.contains("stage"))
+    let stages = whole.step.stages
+    let pace = stages.map { $0.products + $0.elements + $0.messages }.max()!
+    // The last stage has the vocabulary's matrix; the others wait for it, and all for the pipeline to fill.
+    #expect(stages[2].bubble > stages[3].bubble && stages[3].bubble > 0)
+    #expect(stages.allSatisfy { abs($0.total - $0.optimizer - pace / (1 - whole.step.bubbleShare)) < 1e-9 })
+    // Messages of the inner stages: activations in, out, and their gradients; further apart they take longer.
+    let sent = whole.ranks[1].sentBytes["pipeline"] ?? 0
+    #expect(sent > 0 && abs(stages[1].messages - sent / 450e9) < 1e-12)
+    let apart = try plan(rank: nil, gpusPerNode: 1).step.stages[1].messages
+    #expect(abs(apart - sent / 50e9) < 1e-12)
+  }
+
   @Test func enginesThatShareTheDevicesCount() throws {
     let plan = try plan(Self.qwen4B) {
       ($0.train.cluster.actorGPUsPerNode, $0.train.cluster.colocate) = (4, true)
