@@ -89,11 +89,6 @@ open class CausalLM {
       }
       return
     }
-    guard layout.tensorParallelSize == 1 || layout.sequenceParallel else {
-      throw ModelError(
-        "--tensor-model-parallel-size \(layout.tensorParallelSize) with a mixture of experts needs --sequence-parallel; "
-          + "add it")
-    }
     guard mixture.expertCount % expertSize == 0 else {
       throw ModelError(
         "--expert-model-parallel-size \(expertSize) does not divide the model's \(mixture.expertCount) experts; "

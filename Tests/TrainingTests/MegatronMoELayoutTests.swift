@@ -147,7 +147,7 @@ import Training
   }
 
   @Test(arguments: [
-    (Layout(tensor: 2), "--sequence-parallel"), (Layout(data: 3, expert: 3), "--expert-model-parallel-size"),
+    (Layout(data: 3, expert: 3), "--expert-model-parallel-size"),
     (Layout(data: 5, expertTensor: 5), "--expert-tensor-parallel-size"),
   ]) func impossibleLayoutsAreRefused(_ layout: Layout, flag: String) throws {
     let model = try TinyModel(Self.qwen3)
@@ -155,6 +155,15 @@ import Training
     let parallel = ParallelContext.imagined(try layout.parallel(), rank: 0)
     let error = #expect(throws: ModelError.self) { try CausalLM(configuration, parallel: parallel, dtype: .float32) }
     #expect(error?.description.contains(flag) == true)
+  }
+
+  @Test func splitLayersNeedASplitSequence() throws {
+    let model = try TinyModel(Self.qwen3)
+    let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(model.url))
+    let error = #expect(throws: ModelError.self) {
+      try MegatronBackend.check(configuration, Layout(tensor: 2).parallel(), MegatronOptions())
+    }
+    #expect(error?.description.contains("--sequence-parallel") == true)
   }
 
   @Test func denseModelsHaveNoExpertsToDivide() throws {

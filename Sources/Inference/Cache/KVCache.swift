@@ -1,7 +1,7 @@
 import Models
 import Torch
 
-/// The keys and values of all live requests: per layer `[pages · pageSize, keyValueHeads, headDimension]`, where values may
+/// The keys and values of all live requests, of this rank's heads: per layer `[pages · pageSize, keyValueHeads, headDimension]`, where values may
 /// have a dimension of their own.
 ///
 /// Position `p` of a request lives in the slot `page · pageSize + p mod pageSize` of its page table. Slots are written
@@ -12,19 +12,31 @@ public struct KVCache {
   let keys: [Tensor]
   let values: [Tensor]
 
-  public init(_ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device) {
+  /// - Parameter tensorParallelSize: ranks that share the heads.
+  public init(
+    _ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device,
+    tensorParallelSize: Int = 1
+  ) {
     (self.pageSize, self.pageCount) = (pageSize, pageCount)
+    let heads = Self.headCount(configuration, tensorParallelSize)
     func memory(_ dimension: Int) -> [Tensor] {
       (0..<configuration.layerCount).map { _ in
-        .empty([pageCount * pageSize, configuration.keyValueHeadCount, dimension], dtype: dtype, device: device)
+        .empty([pageCount * pageSize, heads, dimension], dtype: dtype, device: device)
       }
     }
     (keys, values) = (memory(configuration.headDimension), memory(configuration.valueHeadDimension))
   }
 
-  /// What one token takes in all layers.
-  public static func bytesPerToken(_ configuration: ModelConfiguration, dtype: DType) -> Int {
-    configuration.layerCount * configuration.keyValueHeadCount
+  /// Key-value heads of a rank; where there are more ranks than heads, several hold the same one.
+  private static func headCount(_ configuration: ModelConfiguration, _ tensorParallelSize: Int) -> Int {
+    max(configuration.keyValueHeadCount / tensorParallelSize, 1)
+  }
+
+  /// What one token takes in all layers, on each rank.
+  public static func bytesPerToken(
+    _ configuration: ModelConfiguration, dtype: DType, tensorParallelSize: Int = 1
+  ) -> Int {
+    configuration.layerCount * headCount(configuration, tensorParallelSize)
       * (configuration.headDimension + configuration.valueHeadDimension) * dtype.size
   }
 

@@ -1,9 +1,7 @@
 import Foundation
 
-/// The bounded channel into an engine's thread: what other threads want done, in order.
-final class CommandQueue: @unchecked Sendable {
-  typealias Command = @Sendable (EngineCore) -> Void
-
+/// The bounded channel into a thread: what other threads want done there, in order.
+final class CommandQueue<Command: Sendable>: @unchecked Sendable {
   private let condition = NSCondition()
   private let capacity: Int
   private var commands: [Command] = []
@@ -16,7 +14,7 @@ final class CommandQueue: @unchecked Sendable {
   /// - Parameter always: whether to queue it although the queue is full: commands that end work, or that callers wait
   ///   for one by one.
   @discardableResult
-  func post(always: Bool = false, _ command: @escaping Command) -> Outcome {
+  func post(always: Bool = false, _ command: Command) -> Outcome {
     condition.lock()
     defer { condition.unlock() }
     if isClosed { return .closed }

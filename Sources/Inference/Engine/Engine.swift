@@ -10,7 +10,7 @@ import Torch
 public final class Engine: GenerationEngine {
   private static let maxQueuedRequests = 1 << 16
 
-  private let queue = CommandQueue(capacity: maxQueuedRequests)
+  private let queue = CommandQueue<Command>(capacity: maxQueuedRequests)
 
   /// Loads the model; returns when the engine is ready, so it should not be called on Swift's cooperative threads.
   /// - Parameter tokenizer: nil: outputs have no text, and stop strings are refused.
@@ -45,7 +45,9 @@ public final class Engine: GenerationEngine {
   /// Ends all requests with an error and lets the model's memory go. Later requests fail.
   public func shutDown() { queue.close() }
 
-  private static func serve(_ core: EngineCore, _ queue: CommandQueue) {
+  private typealias Command = @Sendable (EngineCore) -> Void
+
+  private static func serve(_ core: EngineCore, _ queue: CommandQueue<Command>) {
     while true {
       let (commands, isClosed) = queue.take(wait: !core.hasWork)
       for command in commands { command(core) }

@@ -7,12 +7,12 @@ import Torch
 /// What lives on an engine's thread: the model, its cache, and the scheduler whose plans it carries out.
 final class EngineCore {
   let options: EngineOptions
-  let model: CausalLM
-  let dtype: DType
+  let ranks: EngineRanks
+  /// The first rank's part.
+  var model: CausalLM { ranks.runner.model }
   private(set) var scheduler: Scheduler
   var weightVersion: String
   var weightUpdate: WeightUpdate?
-  private let cache: KVCache
   private let sampler = Sampler()
   private let tokenizer: Tokenizer?
   private let modelPath: String
@@ -27,20 +27,10 @@ final class EngineCore {
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
     let endOfSequence = Set(folder.endOfSequenceTokenIDs + (tokenizer?.eosTokenID.map { [$0] } ?? []))
-    let dtype = options.dtype ?? configuration.dtype ?? .float32
-    self.dtype = dtype
-    if options.device.kind == .cuda {
-      try Runtime.openCUDA()
-      Runtime.setCurrent(options.device)
-    }
-    let model = try configuration.model(parallel: .single(options.device), dtype: dtype)
-    try catchingTorchErrors { try model.load(folder, dtype: dtype, device: options.device) }
-    self.model = model
+    ranks = try EngineRanks(folder, configuration, options)
     let contextLength = options.contextLength ?? configuration.contextLength
-    let pageCount = try Self.pageCount(configuration, options, dtype: dtype, contextLength: contextLength)
-    cache = try catchingTorchErrors {
-      KVCache(configuration, pageCount: pageCount, pageSize: options.pageSize, dtype: dtype, device: options.device)
-    }
+    let pageCount = try Self.pageCount(configuration, options, ranks, contextLength: contextLength)
+    try ranks.onEvery { [pageSize = options.pageSize] in try $0.makeCache(pageCount: pageCount, pageSize: pageSize) }
     scheduler = try Scheduler(
       SchedulerConfiguration(
         pageSize: options.pageSize, totalPages: pageCount, contextLength: contextLength,
@@ -51,7 +41,7 @@ final class EngineCore {
   }
 
   private static func pageCount(
-    _ configuration: ModelConfiguration, _ options: EngineOptions, dtype: DType, contextLength: Int
+    _ configuration: ModelConfiguration, _ options: EngineOptions, _ ranks: EngineRanks, contextLength: Int
   ) throws -> Int {
     guard options.pageSize > 0 else { throw EngineError("The page size must be at least 1, got \(options.pageSize).") }
     let longestPages = (contextLength + options.pageSize - 1) / options.pageSize
@@ -59,9 +49,11 @@ final class EngineCore {
     if let maxTotalTokens = options.maxTotalTokens {
       tokens = maxTotalTokens
     } else {
-      let bytes = options.cacheBytes
+      let bytes = try ranks.smallest { try $0.cacheBytes(options) }
+      let perToken = KVCache.bytesPerToken(
+        configuration, dtype: ranks.runner.dtype, tensorParallelSize: options.tensorParallelSize)
       tokens = min(
-        bytes / KVCache.bytesPerToken(configuration, dtype: dtype), options.maxRunningRequests * longestPages * options.pageSize)
+        bytes / perToken, options.maxRunningRequests * longestPages * options.pageSize)
     }
     guard tokens >= options.pageSize else {
       throw EngineError(
@@ -169,45 +161,24 @@ final class EngineCore {
 
   private func run(_ plan: BatchPlan) throws -> StepResult {
     try options.onPlan?(plan)
-    let device = options.device
-    let tokens = Tensor(plan.items.flatMap(\.tokens)).to(device: device)
-    let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).to(device: device)
-    let attention = PagedAttention(plan, cache: cache, dtype: dtype, device: device)
-    let routing = plan.items.contains { live[$0.id]!.wantsRoutedExperts } ? RoutingRecord() : nil
-    let hidden = model.hidden(tokens, ForwardContext(positions: positions, attention: attention, routing: routing))
-    let rows = LogitRows(plan)
-    var samples: [Sampler.Sample] = []
-    if !rows.sampled.isEmpty {
-      let isWhole = rows.sampled.count == plan.tokenCount
-      let last = isWhole ? hidden : hidden.indexSelect(0, index: Tensor(rows.sampled).to(device: device))
-      samples = try sampler.sample(
-        model.logits(last), plan.items.filter(\.samples).map { live[$0.id]!.samplerRow(position: $0.end) })
-    }
-    return StepResult(
-      samples: samples, promptLogProbs: try promptLogProbs(plan, rows, hidden),
-      routedExperts: routing?.stacked(layerCount: model.configuration.layerCount)?.to(device: .cpu))
-  }
-
-  /// Logits of prompts are made for so many numbers at a time.
-  private static let maxPromptLogits = 1 << 25
-
-  private func promptLogProbs(_ plan: BatchPlan, _ rows: LogitRows, _ hidden: Tensor) throws -> [TokenLogProbs] {
-    let requests = plan.items.flatMap { item in
-      repeatElement(item.promptLogProbs.isEmpty ? nil : live[item.id]!.logProbRequest, count: item.promptLogProbs.count)
-    }
-    let targets = plan.items.flatMap { item in
-      item.promptLogProbs.isEmpty ? [] : Array(live[item.id]!.request.tokens[item.promptLogProbs])
-    }
-    let block = max(1, Self.maxPromptLogits / model.configuration.vocabularySize)
-    return try stride(from: 0, to: targets.count, by: block).flatMap { start in
-      let range = start..<min(start + block, targets.count)
-      let index = Tensor(Array(rows.prompt[range])).to(device: options.device)
-      let logits = model.logits(hidden.indexSelect(0, index: index)).to(dtype: .float32)
-      let wanted = Array(targets[range])
-      return try LogProbs.compute(
-        logits, tokens: Tensor(wanted).to(device: options.device), wanted, Array(requests[range])
-      ).compactMap { $0 }
-    }
+    let isRouted = plan.items.contains { live[$0.id]!.wantsRoutedExperts }
+    return try ranks.onEvery({
+      try $0.run(plan, routing: nil, sampled: { _ in }, prompt: { _, _ in })
+    }, first: { runner in
+      let routing = isRouted ? RoutingRecord() : nil
+      let wanted = WantedLogProbs(plan) { live[$0]! }
+      var samples: [Sampler.Sample] = []
+      var promptLogProbs: [TokenLogProbs] = []
+      try runner.run(plan, routing: routing, sampled: { logits in
+        samples = try sampler.sample(
+          logits, plan.items.filter(\.samples).map { live[$0.id]!.samplerRow(position: $0.end) })
+      }, prompt: { block, logits in
+        promptLogProbs += try wanted.compute(block, logits)
+      })
+      return StepResult(
+        samples: samples, promptLogProbs: promptLogProbs,
+        routedExperts: routing?.stacked(layerCount: model.configuration.layerCount)?.to(device: .cpu))
+    })
   }
 
   private func complete(_ plan: BatchPlan, _ result: StepResult) {
@@ -249,19 +220,24 @@ final class EngineCore {
   }
 }
 
-/// Which tokens of a batch need logits.
-private struct LogitRows {
-  /// The last token of each item that samples.
-  var sampled: [Int] = []
-  /// The token before each prompt position whose log-probability is wanted.
-  var prompt: [Int] = []
+/// The prompt positions of a batch whose log-probabilities are wanted, in the plan's order.
+private struct WantedLogProbs {
+  private var requests: [LogProbRequest?] = []
+  private var targets: [Int] = []
 
-  init(_ plan: BatchPlan) {
-    var start = 0
-    for item in plan.items {
-      if item.samples { sampled.append(start + item.tokens.count - 1) }
-      prompt += item.promptLogProbs.map { start + $0 - 1 - item.start }
-      start += item.tokens.count
+  init(_ plan: BatchPlan, _ live: (String) -> LiveRequest) {
+    for item in plan.items where !item.promptLogProbs.isEmpty {
+      let request = live(item.id)
+      requests += repeatElement(request.logProbRequest, count: item.promptLogProbs.count)
+      targets += request.request.tokens[item.promptLogProbs]
     }
+  }
+
+  /// - Parameter logits: of the positions in `block`.
+  func compute(_ block: Range<Int>, _ logits: Tensor) throws -> [TokenLogProbs] {
+    let wanted = Array(targets[block])
+    return try LogProbs.compute(
+      logits, tokens: Tensor(wanted).to(device: logits.device), wanted, Array(requests[block])
+    ).compactMap { $0 }
   }
 }

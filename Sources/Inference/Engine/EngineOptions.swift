@@ -5,15 +5,22 @@ import Torch
 public struct EngineOptions: Sendable {
   /// Type of weights and KV cache; nil: the checkpoint's.
   public var dtype: DType?
+  /// Of the first rank; those of the others follow it.
   public var device: Device
+  /// Ranks that split the model's layers and the heads of the KV cache.
+  public var tensorParallelSize = 1
+  /// How many parts of them the experts are divided over; within a part, ranks split each expert.
+  public var expertParallelSize = 1
+  /// How long a rank waits for another.
+  public var collectiveTimeout: Duration = .seconds(300)
   /// Tokens a KV page holds.
   public var pageSize: Int
-  /// Tokens the KV cache holds; nil: as many as `memoryFraction` of a GPU or `cacheBytes` of a CPU's memory hold, and no
+  /// Tokens the KV cache holds; nil: as many as `memoryFraction` of a GPU leaves room for, or `cacheBytes` hold, and no
   /// more than `maxRunningRequests` of the longest can use.
   public var maxTotalTokens: Int?
-  /// Share of a GPU's memory for weights and KV cache together (SGLang's mem_fraction_static).
-  public var memoryFraction: Double
-  /// Most memory for the KV cache on a CPU; taken as it is used.
+  /// Share of a GPU's memory that may be in use when the KV cache is made (SGLang's mem_fraction_static); nil: `cacheBytes`.
+  public var memoryFraction: Double?
+  /// Most memory for the KV cache of a rank; on a CPU, taken as it is used.
   public var cacheBytes: Int
   public var maxRunningRequests: Int
   /// Most tokens one forward pass runs.
@@ -30,7 +37,7 @@ public struct EngineOptions: Sendable {
   package var onPlan: (@Sendable (BatchPlan) throws -> Void)?
 
   public init(
-    dtype: DType? = nil, device: Device = .cpu, pageSize: Int = 16, maxTotalTokens: Int? = nil, memoryFraction: Double = 0.85,
+    dtype: DType? = nil, device: Device = .cpu, pageSize: Int = 16, maxTotalTokens: Int? = nil, memoryFraction: Double? = nil,
     cacheBytes: Int = 1 << 30, maxRunningRequests: Int = 256, chunkedPrefillSize: Int = 2048, contextLength: Int? = nil,
     scheduleConservativeness: Double = 1, randomSeed: Int = 0, weightVersion: String = "default"
   ) {

@@ -152,7 +152,12 @@ extension StagePlan {
 
   /// A rank's chunks of the model.
   func models(_ configuration: ModelConfiguration, _ parallel: ParallelContext, dtype: DType) throws -> [CausalLM] {
-    try modelStages(parallel.stage).enumerated().map { chunk, stage in
+    // As in Megatron-LM: experts are sent tokens that no other rank sends.
+    guard parallel.tensor.size == 1 || parallel.sequenceParallel || configuration.mixture == nil else {
+      throw ModelError(
+        "--tensor-model-parallel-size \(parallel.tensor.size) with a mixture of experts needs --sequence-parallel; add it")
+    }
+    return try modelStages(parallel.stage).enumerated().map { chunk, stage in
       try configuration.model(parallel: parallel, stage: stage, dtype: dtype, vpStage: chunkCount > 1 ? chunk : nil)
     }
   }

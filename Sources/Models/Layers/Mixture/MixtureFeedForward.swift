@@ -27,9 +27,19 @@ public struct MixtureFeedForward: FeedForward {
   /// `[T, hiddenSize]` → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
   public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {
     let (chosen, weights) = router(input, context: context)
+    if parallel.tensor.size > 1, !parallel.sequenceParallel { return replicated(input, chosen, weights) }
     let dispatch = TokenDispatch(chosen, expertCount: expertCount, parallel: parallel)
     let outputs = dispatch.collected(experts(dispatch.dispatched(input), dispatch.groups))
     let routed = weights.to(dtype: input.dtype).unsqueeze(1).matmul(outputs).squeeze(1)
+    return shared.map { routed + $0(input) } ?? routed
+  }
+
+  /// All tokens are on every tensor-parallel rank (an engine's): each computes what its experts, or its parts of them,
+  /// make of them, and the results are summed. Without gradients.
+  private func replicated(_ input: Tensor, _ chosen: Tensor, _ weights: Tensor) -> Tensor {
+    let own = OwnRows(chosen, expertCount: expertCount, parallel: parallel)
+    let outputs = own.collected(experts(own.rows(of: input), own.groups))
+    let routed = weights.to(dtype: input.dtype).unsqueeze(1).matmul(outputs).squeeze(1).summed(over: parallel.tensor)
     return shared.map { routed + $0(input) } ?? routed
   }
 }

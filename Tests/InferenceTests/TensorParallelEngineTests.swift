@@ -1,0 +1,94 @@
+import Checkpoints
+import Foundation
+import Inference
+import JSON
+import Models
+import TestSupport
+import Testing
+import Torch
+
+/// An engine of several ranks against one of one.
+@Suite struct TensorParallelEngineTests {
+  struct Ranks: CustomTestStringConvertible {
+    var model: String
+    var tensor: Int
+    var expert = 1
+    var testDescription: String { "\(model) tp \(tensor) ep \(expert)" }
+  }
+
+  /// Odd vocabularies, fewer key-value heads than ranks, biases, tied heads, latent attention, experts split and divided,
+  /// shared ones.
+  @Test(arguments: [
+    Ranks(model: "llama3-gqa", tensor: 2), Ranks(model: "llama3-gqa", tensor: 4), Ranks(model: "qwen3-tied", tensor: 2),
+    Ranks(model: "qwen2", tensor: 2), Ranks(model: "qwen3-moe", tensor: 2),
+    Ranks(model: "qwen2-moe", tensor: 2),
+    Ranks(model: "deepseek-v3", tensor: 2), Ranks(model: "glm4-moe", tensor: 2),
+    Ranks(model: "qwen3-untied-3-heads", tensor: 3),
+  ])
+  func answersAreThoseOfOneRank(_ ranks: Ranks) async throws { try await compare(ranks, modelFolder(ranks.model)) }
+
+  /// Experts divided over the ranks, and divided and split.
+  @Test(arguments: [
+    Ranks(model: "qwen3-moe", tensor: 2, expert: 2), Ranks(model: "qwen2-moe", tensor: 2, expert: 2),
+    Ranks(model: "deepseek-v3", tensor: 4, expert: 2), Ranks(model: "glm4-moe", tensor: 4, expert: 4),
+  ])
+  func expertsMayBeDivided(_ ranks: Ranks) async throws {
+    // The fixture's model with a number of experts that can be.
+    let fixture = try modelFolder(ranks.model)
+    guard case .object(var config) = fixture.config else { return }
+    config[config["num_experts"] == nil ? "n_routed_experts" : "num_experts"] = 8
+    if config["n_group"] != nil { (config["n_group"], config["topk_group"]) = (4, 2) }
+    let url = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: url) }
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    try JSONValue.object(config).data(.compact).write(to: url.appendingPathComponent("config.json"))
+    let model = try ModelRegistry.configuration(.object(config), source: "test").model(parallel: .single(), dtype: .float32)
+    try catchingTorchErrors {
+      model.initialize(seed: 3)
+      try SafetensorsWriter.write(
+        to: url.appendingPathComponent(WeightFiles.singleFile),
+        tensors: model.table.parameters.flatMap { parameter in
+          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
+        })
+    }
+    try await compare(ranks, HuggingFaceFolder(url))
+  }
+
+  private func compare(_ ranks: Ranks, _ folder: HuggingFaceFolder) async throws {
+    func engine(_ ranks: Ranks) throws -> Engine {
+      var options = EngineOptions(pageSize: 4, maxTotalTokens: 512, chunkedPrefillSize: 16, randomSeed: 5)
+      (options.tensorParallelSize, options.expertParallelSize) = (ranks.tensor, ranks.expert)
+      (options.maxRunningRequests, options.collectiveTimeout) = (8, .seconds(30))
+      return try Engine(folder: folder, tokenizer: nil, options: options)
+    }
+    let (whole, divided) = (try engine(Ranks(model: ranks.model, tensor: 1)), try engine(ranks))
+    let vocabulary = try await whole.status().vocabularySize
+    var requests = randomRequests(12, seed: 3, vocabulary: vocabulary)
+    for i in requests.indices { (requests[i].logProbStart, requests[i].returnLogProbs) = (i % 2 == 0 ? 0 : nil, true) }
+    let expected = try await generateAll(whole, requests)
+    for (found, wanted) in zip(try await generateAll(divided, requests), expected) {
+      #expect(found.outputTokens == wanted.outputTokens && found.finishReason == wanted.finishReason)
+      let pairs = zip(found.inputLogProbs + found.outputLogProbs, wanted.inputLogProbs + wanted.outputLogProbs)
+      for (found, wanted) in pairs {
+        #expect(found.token == wanted.token && abs((found.logProb ?? 0) - (wanted.logProb ?? 0)) < 1e-4)
+      }
+    }
+    try await expectIdle(divided)
+  }
+
+  @Test func impossibleSizesAreRefused() throws {
+    func message(_ model: String, tensor: Int, expert: Int = 1) throws -> String {
+      var options = EngineOptions(maxTotalTokens: 64)
+      (options.tensorParallelSize, options.expertParallelSize) = (tensor, expert)
+      let folder = try modelFolder(model)
+      do {
+        _ = try Engine(folder: folder, tokenizer: nil, options: options)
+        return ""
+      } catch { return "\(error)" }
+    }
+    #expect(try message("qwen3-untied-3-heads", tensor: 2).contains("does not divide num_attention_heads 3"))
+    #expect(try message("qwen3-moe", tensor: 2, expert: 3).contains("--ep-size 3 does not divide --tp-size 2"))
+    #expect(try message("qwen3-moe", tensor: 1, expert: 2).contains("raise --tp-size"))
+    #expect(try message("llama3-gqa", tensor: 2, expert: 2).contains("has no experts"))
+  }
+}
