@@ -134,7 +134,8 @@ private struct Reader {
       }
       try tree.checkIntegrity(readers: readers.map(\.node))
       #expect(tree.evictablePages == naive.evictable)
-      #expect(tree.allPages.sorted() == (naive.entries.values.map(\.page) + naive.forgotten.filter { $0.value > 0 }.keys).sorted())
+      let forgotten = naive.forgotten.filter { $0.value > 0 }.keys
+      #expect(tree.allPages.sorted() == (naive.entries.values.map(\.page) + forgotten).sorted())
     }
     for reader in readers { _ = tree.unlock(reader.node) }
     _ = tree.evict(.max)

@@ -12,7 +12,8 @@ extension RadixTree {
         if !holds { throw PageAccountingError(description: "Node \(number) of the radix tree \(what()).") }
       }
       try expect(node.locks == locks[number], "has \(node.locks) locks for \(locks[number]) readers")
-      try expect(node.tokens.count == node.pages.count * pageSize, "holds \(node.tokens.count) tokens in \(node.pages.count) pages")
+      try expect(
+        node.tokens.count == node.pages.count * pageSize, "holds \(node.tokens.count) tokens in \(node.pages.count) pages")
       if let parent = node.parent {
         try expect(!node.pages.isEmpty, "is empty")
         try expect(nodes[parent].children[node.tokens[..<pageSize]] == number, "is not where its parent looks for it")

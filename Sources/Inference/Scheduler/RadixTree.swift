@@ -10,9 +10,11 @@ package struct CacheNamespace: Hashable, Sendable {
 
 /// Which KV pages hold which tokens: a radix tree over token sequences, cut at page boundaries (SGLang's RadixAttention).
 ///
-///     root ─ [system prompt] ─┬─ [question 1] ─┬─ [answer a]        each node: k pages and their k · pageSize tokens;
-///                             │                └─ [answer b]        a sequence's KV is that of its path from the root
+///     root ─ [system prompt] ─┬─ [question 1] ─┬─ [answer a]
+///                             │                └─ [answer b]
 ///                             └─ [question 2]
+///
+/// A node holds pages and the tokens that fill them; the KV of a sequence is that of its path from the root.
 ///
 /// Who reads a path locks its last node, and with it all nodes above. What no lock protects can be evicted: pages go one
 /// by one from the end of the leaf that was used longest ago, so a prefix outlives what follows it. Time is a count of

@@ -57,7 +57,7 @@ struct ScheduledRequest: Sendable, Equatable {
   }
 
   /// Whether this request is to be served before another.
-  func precedes(_ other: ScheduledRequest) -> Bool { (-priority, arrival) < (-other.priority, other.arrival) }
+  func precedes(_ other: ScheduledRequest) -> Bool { (other.priority, arrival) < (priority, other.arrival) }
 
   var outputCount: Int { tokens.count - promptCount }
   var remainingNewTokens: Int { stop.maxNewTokens - outputCount }

@@ -4,10 +4,11 @@
 /// `complete` takes what was sampled. It knows no clock, no tensor and no thread, so ranks that see the same messages decide
 /// alike, and a recorded run can be replayed.
 ///
-/// First come, first served, or as `SchedulePolicy` and priorities want. Decoding requests always run; what is left of a batch goes to prompts. A request is admitted
-/// when the pages not needed by the running ones, by `NewTokenRatio`'s estimate, hold it. When the estimate was too
-/// low and pages run out, the requests with the fewest output tokens are retracted: their pages are freed, their
-/// tokens kept, and they wait in their old place to be computed again (SGLang's policy).
+/// First come, first served, or as `SchedulePolicy` and priorities want. Decoding requests always run; what is left of a
+/// batch goes to prompts. A request is admitted when the pages not needed by the running ones, by `NewTokenRatio`'s
+/// estimate, hold it. When the estimate was too low and pages run out, the requests with the fewest output tokens are
+/// retracted: their pages are taken back, their tokens kept, and they wait in their old place to run again (SGLang's
+/// policy).
 ///
 /// What was computed stays in a radix tree of prefixes while there is room, and requests that begin alike compute the
 /// common part once: one that would compute what a running one is computing right now waits for it, and lets others pass.
@@ -256,7 +257,7 @@ extension Scheduler {
     guard configuration.policy == .longestPrefixMatch, waiting.count <= Self.longestMatchedQueue else { return nil }
     let lengths = waiting.map { cache.match($0).pageCount }
     return waiting.indices.sorted {
-      (-waiting[$0].priority, -lengths[$0], $0) < (-waiting[$1].priority, -lengths[$1], $1)
+      (waiting[$1].priority, lengths[$1], $0) < (waiting[$0].priority, lengths[$0], $1)
     }
   }
 
