@@ -30,8 +30,7 @@ struct KVLedger {
   private var lives: [String: Life] = [:]
   private(set) var finished: [String: FinishReason] = [:]
   private(set) var retractions = 0
-  /// Positions of prompts that were computed, and that were read from the cache.
-  private(set) var computed = 0
+  /// Positions of prompts that were read from the cache.
   private(set) var reused = 0
   private var weights = 0
   private var slots: [Content?]
@@ -89,7 +88,6 @@ struct KVLedger {
       }
       #expect(item.start == life.contents.count, "every position once, in order")
       life.isAdmitted = true
-      computed += max(0, min(item.end, life.request.tokens.count) - item.start)
       let new = numbers[item.start..<item.end].map { Content(sequence: $0, weights: weights) }
       for (position, content) in zip(item.start..<item.end, new) { slots[slot(item, position)] = content }
       life.contents += new
