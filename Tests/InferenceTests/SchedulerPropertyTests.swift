@@ -2,112 +2,117 @@ import Inference
 import TestSupport
 import Testing
 
-/// Follows every token of every request beside the scheduler, knowing nothing of how it decides.
-private struct Ledger {
-  let limits: SchedulerConfiguration
-  var tokens: [String: [Int]] = [:]
-  var computed: [String: Int] = [:]
-  var finished: [String: FinishReason] = [:]
-  var retractions = 0
-
-  mutating func add(_ request: GenerateRequest) { (tokens[request.id], computed[request.id]) = (request.tokens, 0) }
-
-  /// Checks a plan and applies it; `sample` gives the token of a position.
-  mutating func run(_ plan: BatchPlan, sample: (BatchPlan.Item) -> Int) -> [SampledToken] {
-    #expect(!plan.items.isEmpty)
-    #expect(plan.tokenCount <= limits.maxBatchTokens)
-    #expect(plan.items.count <= limits.maxRunningRequests)
-    #expect(Set(plan.items.map(\.id)).count == plan.items.count)
-    let slots = plan.items.flatMap { $0.slots(pageSize: limits.pageSize) }
-    #expect(Set(slots).count == slots.count)
-    var owned: [Int] = []
-    var samples: [SampledToken] = []
-    for item in plan.items {
-      #expect(finished[item.id] == nil && item.start == computed[item.id], "every position once, in order")
-      #expect(item.end <= tokens[item.id]!.count && item.tokens == Array(tokens[item.id]![item.start..<item.end]))
-      #expect(item.pages.count == (item.end + limits.pageSize - 1) / limits.pageSize)
-      owned += item.pages
-      computed[item.id] = item.end
-      if item.samples {
-        #expect(item.end == tokens[item.id]!.count)
-        tokens[item.id]!.append(sample(item))
-        samples.append(SampledToken(tokens[item.id]!.last!))
-      }
-    }
-    #expect(Set(owned).count == owned.count, "a page with two owners")
-    return samples
-  }
-
-  mutating func apply(_ actions: [SchedulerAction]) {
-    for action in actions {
-      switch action {
-      case .retract(let id):
-        computed[id] = 0
-        retractions += 1
-      case .finish(let id, let reason):
-        #expect(finished[id] == nil, "\(id) finished twice")
-        finished[id] = reason
-      }
-    }
-  }
-}
-
 private struct Life: Equatable {
   var plans: [BatchPlan] = []
   var finished: [String: FinishReason] = [:]
   var retractions = 0
+  var reused = 0
+  var evicted = 0
+}
+
+private func randomLimits(_ random: inout SeededGenerator) -> SchedulerConfiguration {
+  let running = Int.random(in: 1...6, using: &random)
+  return SchedulerConfiguration(
+    pageSize: Int.random(in: 1...5, using: &random), totalPages: Int.random(in: 12...30, using: &random),
+    contextLength: 60, vocabularySize: 50, endOfSequence: [0], maxRunningRequests: running,
+    maxBatchTokens: running + Int.random(in: 0...20, using: &random),
+    conservativeness: [0.01, 0.3, 1].randomElement(using: &random)!,
+    policy: SchedulePolicy.allCases.randomElement(using: &random)!,
+    disableRadixCache: Int.random(in: 0..<8, using: &random) == 0,
+    deferralThreshold: [1, 5, 32].randomElement(using: &random)!)
+}
+
+/// Requests that begin alike, in groups.
+private func randomGroup(
+  _ limits: SchedulerConfiguration, stems: [[Int]], first: Int, _ random: inout SeededGenerator
+) -> [GenerateRequest] {
+  let half = min(limits.tokenCapacity, limits.contextLength) / 2
+  let stem = stems.randomElement(using: &random)!.prefix(Int.random(in: 0...half, using: &random))
+  var request = GenerateRequest(id: "", tokens: Array(stem))
+  request.extraKey = [nil, nil, nil, "a"].randomElement(using: &random)!
+  request.cacheSalt = [nil, nil, nil, "a"].randomElement(using: &random)!
+  let isAlike = Bool.random(using: &random)
+  func tail() -> [Int] {
+    let count = Int.random(in: stem.isEmpty ? 1...half : 0...half - stem.count, using: &random)
+    return (0..<count).map { _ in Int.random(in: 0..<50, using: &random) }
+  }
+  request.tokens += tail()
+  return (0..<[1, 1, 2, 4].randomElement(using: &random)!).map { member in
+    var request = request
+    request.id = "r\(first + member)"
+    if !isAlike { request.tokens = Array(stem) + tail() }
+    request.sampling.maxNewTokens = [nil, 0, 1, Int.random(in: 2...half, using: &random)].randomElement(using: &random)!
+    request.sampling.ignoreEOS = Bool.random(using: &random)
+    request.priority = [nil, nil, -1, 3].randomElement(using: &random)!
+    if Int.random(in: 0..<4, using: &random) == 0 {
+      request.returnLogProbs = true
+      request.logProbStart = Int.random(in: 0..<request.tokens.count, using: &random)
+    }
+    if Int.random(in: 0..<4, using: &random) == 0 {
+      request.routedExpertsStart = Int.random(in: 0..<request.tokens.count, using: &random)
+    }
+    return request
+  }
 }
 
 /// A random life of a scheduler, with all that it planned.
 private func live(seed: UInt64) throws -> Life {
   var random = SeededGenerator(state: seed)
-  let running = Int.random(in: 1...6, using: &random)
-  let limits = SchedulerConfiguration(
-    pageSize: Int.random(in: 1...5, using: &random), totalPages: Int.random(in: 12...30, using: &random),
-    contextLength: 60, vocabularySize: 50, endOfSequence: [0], maxRunningRequests: running,
-    maxBatchTokens: running + Int.random(in: 0...20, using: &random),
-    conservativeness: [0.01, 0.3, 1].randomElement(using: &random)!)
+  let limits = randomLimits(&random)
+  let stems = (0..<2).map { _ in (0..<60).map { _ in Int.random(in: 0..<50, using: &random) } }
   var scheduler = try Scheduler(limits)
-  var ledger = Ledger(limits: limits)
+  var ledger = KVLedger(limits)
   var plans: [BatchPlan] = []
   var submitted = 0
+
+  func chance(_ one: Int) -> Bool { Int.random(in: 0..<one, using: &random) == 0 }
+
+  /// What may happen at any time, also while a batch runs.
+  func disturb() {
+    if chance(8) { ledger.apply(scheduler.abort("r\(Int.random(in: 0...submitted, using: &random))")) }
+    if chance(20) { ledger.apply(scheduler.pause(PauseMode.allCases.randomElement(using: &random)!)) }
+  }
+
+  /// New weights come between two batches.
+  func changeWeights() {
+    scheduler.forgetPrefixes()
+    ledger.changeWeights()
+    #expect(scheduler.evictablePages == 0)
+  }
 
   func step() throws {
     let step = scheduler.plan()
     ledger.apply(step.actions)
     if let plan = step.plan {
       plans.append(plan)
-      let samples = ledger.run(plan) { _ in Int.random(in: 0..<50, using: &random) }
-      // Messages may arrive while the batch runs.
-      if Int.random(in: 0..<8, using: &random) == 0 {
-        ledger.apply(scheduler.abort("r\(Int.random(in: 0...submitted, using: &random))"))
+      // Few different tokens, so that responses are alike too.
+      let samples = ledger.run(plan) { _ in chance(10) ? 0 : Int.random(in: 1...2, using: &random) }
+      disturb()
+      if chance(40) {
+        ledger.spoil(plan)
+        ledger.apply(scheduler.discard())
+      } else {
+        ledger.apply(scheduler.complete(samples))
       }
-      if Int.random(in: 0..<20, using: &random) == 0 {
-        ledger.apply(scheduler.pause(PauseMode.allCases.randomElement(using: &random)!))
-      }
-      ledger.apply(scheduler.complete(samples))
     }
     try scheduler.checkIntegrity()
   }
 
-  for _ in 0..<120 {
-    switch Int.random(in: 0..<10, using: &random) {
-    case 0..<4:
-      var sampling = SamplingParameters()
-      let half = min(limits.tokenCapacity, limits.contextLength) / 2
-      sampling.maxNewTokens = [nil, 0, 1, Int.random(in: 2...half, using: &random)].randomElement(using: &random)!
-      sampling.ignoreEOS = Bool.random(using: &random)
-      let prompt = (0..<Int.random(in: 1...half, using: &random)).map { _ in Int.random(in: 0..<50, using: &random) }
-      let request = GenerateRequest(id: "r\(submitted)", tokens: prompt, sampling: sampling)
-      try scheduler.submit(request)
-      ledger.add(request)
-      submitted += 1
-    case 4: ledger.apply(scheduler.abort("r\(Int.random(in: 0...submitted, using: &random))"))
-    case 5 where Int.random(in: 0..<4, using: &random) == 0:
-      ledger.apply(scheduler.pause(PauseMode.allCases.randomElement(using: &random)!))
-    case 6: scheduler.resume()
+  for _ in 0..<150 {
+    switch Int.random(in: 0..<12, using: &random) {
+    case 0..<3:
+      for request in randomGroup(limits, stems: stems, first: submitted, &random) {
+        try scheduler.submit(request)
+        ledger.add(request)
+        submitted += 1
+      }
+    case 3: disturb()
+    case 4: scheduler.resume()
+    case 5 where chance(4): changeWeights()
+    case 5 where scheduler.canFlush: scheduler.forgetPrefixes()
     default: try step()
     }
+    try scheduler.checkIntegrity()
   }
   var steps = 0
   while ledger.finished.count < submitted {
@@ -120,12 +125,17 @@ private func live(seed: UInt64) throws -> Life {
     }
   }
   #expect(scheduler.freePages == limits.totalPages && scheduler.canFlush && !scheduler.hasWork)
-  return Life(plans: plans, finished: ledger.finished, retractions: ledger.retractions)
+  #expect(scheduler.cachedTokens <= ledger.reused && scheduler.retractions == ledger.retractions)
+  #expect(!limits.disableRadixCache || scheduler.evictablePages == 0 && ledger.reused == 0)
+  return Life(
+    plans: plans, finished: ledger.finished, retractions: ledger.retractions, reused: ledger.reused,
+    evicted: scheduler.evictedTokens)
 }
 
 @Test(arguments: 0..<8) func randomLivesKeepTheInvariants(_ block: UInt64) throws {
   let lives = try (block * 50..<(block + 1) * 50).map(live)
   #expect(lives.contains { $0.retractions > 3 } && lives.contains { $0.plans.count > 50 }, "the lives are too quiet")
+  #expect(lives.contains { $0.reused > 40 } && lives.contains { $0.evicted > 40 }, "the caches are too quiet")
 }
 
 @Test func replaysAreEqual() throws {

@@ -42,14 +42,17 @@ import Testing
     try await withClient(engine) { client in
       let answer = try await client.generate([
         "text": ["ab", "cde"], "rid": "x", "sampling_params": [["max_new_tokens": 1], ["max_new_tokens": 3]],
-        "return_logprob": [true, false], "logprob_start_len": [1, -1], "token_ids_logprob": [[1], [2, 3]],
+        "return_logprob": [true, false], "logprob_start_len": [1, -1], "token_ids_logprob": [[1], [2, 3]], "priority": [4, -4],
+        "extra_key": "k", "cache_salt": ["s", "t"],
       ])
       let answers = answer.json.array!
       #expect(answers.map { $0["meta_info"]!["id"]! } == ["x_0", "x_1"])
       #expect(answers.map { $0["meta_info"]!["completion_tokens"]! } == [1, 3])
       #expect(answers[0]["meta_info"]?["input_token_logprobs"] == [[-1.0, 98, nil]])
       #expect(answers[1]["meta_info"]?["output_token_logprobs"] == nil)
-      #expect(engine.snapshot.requests["x_1"]?.tokenIDsLogProb == [2, 3])
+      let second = try #require(engine.snapshot.requests["x_1"])
+      #expect(second.tokenIDsLogProb == [2, 3] && second.priority == -4)
+      #expect(second.extraKey == "k" && second.cacheSalt == "t")
       let listed = try await client.generate(["input_ids": [[1], [2]], "rid": ["a", "b"], "sampling_params": ["n": 2]])
       #expect(listed.json.array?.map { $0["meta_info"]!["id"]! } == ["a_0", "a_1", "b_0", "b_1"])
       let samples = try await client.generate(["input_ids": [5], "sampling_params": ["n": 3, "sampling_seed": 7]])

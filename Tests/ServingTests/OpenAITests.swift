@@ -9,7 +9,10 @@ import Testing
     try await withClient(engine) { client in
       let answer = try await client.post(
         "/v1/completions",
-        ["model": "m", "prompt": ["ab", "cd"], "n": 2, "max_tokens": 2, "logprobs": 1, "echo": true, "seed": 3, "stop": "zz"])
+        [
+          "model": "m", "prompt": ["ab", "cd"], "n": 2, "max_tokens": 2, "logprobs": 1, "echo": true, "seed": 3, "stop": "zz",
+          "priority": 2, "cache_salt": "s",
+        ])
       let json = answer.json
       #expect(answer.status == 200 && json["object"] == "text_completion" && json["model"] == "m")
       let choices = json["choices"]!.array!
@@ -22,6 +25,7 @@ import Testing
       #expect(json["usage"]?["prompt_tokens"] == 4 && json["usage"]?["completion_tokens"] == 8)
       let request = engine.snapshot.requests.values.first!
       #expect(request.sampling.stop == ["zz"] && request.logProbStart == 0)
+      #expect(request.priority == 2 && request.cacheSalt == "s" && request.extraKey == nil)
       let plain = try await client.post("/v1/completions", ["prompt": [1, 2]])
       #expect(plain.json["usage"]?["completion_tokens"] == 16 && plain.json["choices"]?.array?[0]["logprobs"] == .null)
       #expect(plain.json["model"] == "models/m0")

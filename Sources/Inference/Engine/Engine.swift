@@ -84,7 +84,7 @@ public final class Engine: GenerationEngine {
 
   public func abort(_ id: String?) async { try? await perform { $0.abort(id) } }
 
-  public func flushCache() async -> Bool { (try? await perform { $0.scheduler.canFlush }) ?? false }
+  public func flushCache() async -> Bool { (try? await perform { $0.flushCache() }) ?? false }
 
   public func status() async throws -> EngineStatus { try await perform { $0.status } }
 

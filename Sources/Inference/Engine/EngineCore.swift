@@ -12,7 +12,8 @@ final class EngineCore {
   var model: CausalLM { ranks.runner.model }
   private(set) var scheduler: Scheduler
   var weightVersion: String
-  var weightUpdate: WeightUpdate?
+  /// The update that is open. KV of the weights before an update is of no use to requests after it.
+  var weightUpdate: WeightUpdate? { didSet { scheduler.forgetPrefixes() } }
   private let sampler = Sampler()
   private let tokenizer: Tokenizer?
   private let modelPath: String
@@ -37,7 +38,8 @@ final class EngineCore {
         vocabularySize: configuration.vocabularySize, endOfSequence: endOfSequence,
         maxRunningRequests: options.maxRunningRequests,
         maxBatchTokens: max(options.chunkedPrefillSize, options.maxRunningRequests),
-        conservativeness: options.scheduleConservativeness))
+        conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
+        disableRadixCache: options.disableRadixCache))
   }
 
   private static func pageCount(
@@ -102,6 +104,13 @@ final class EngineCore {
 
   func resume() { scheduler.resume() }
 
+  /// - Returns: false, with nothing forgotten, while requests run.
+  func flushCache() -> Bool {
+    guard scheduler.canFlush else { return false }
+    scheduler.forgetPrefixes()
+    return true
+  }
+
   /// Ends everything: the engine is going.
   func shutDown() {
     for request in live.values { request.mailbox.end(.failure(EngineError("The engine was shut down."))) }
@@ -122,7 +131,12 @@ final class EngineCore {
     status.pageSize = options.pageSize
     status.totalPages = scheduler.configuration.totalPages
     status.freePages = scheduler.freePages
+    status.evictablePages = scheduler.evictablePages
     status.generatedTokens = generatedTokens
+    status.promptTokensTotal = scheduler.promptTokens
+    status.cachedTokensTotal = scheduler.cachedTokens
+    status.evictedTokensTotal = scheduler.evictedTokens
+    status.retractedTotal = scheduler.retractions
     return status
   }
 
@@ -188,6 +202,7 @@ final class EngineCore {
     var row = 0
     for item in plan.items {
       let request = live[item.id]!
+      request.noteStart(item.start)
       if let experts = result.routedExperts, request.wantsRoutedExperts {
         request.note(experts.narrow(0, start: row, length: item.tokens.count), position: item.start)
       }
@@ -208,15 +223,19 @@ final class EngineCore {
   }
 
   private func fail(_ plan: BatchPlan, _ error: any Error) {
-    for item in plan.items { fail(item, error) }
-    apply(scheduler.complete(plan.items.filter(\.samples).map { _ in SampledToken(0) }))
+    for item in plan.items { end(item.id, error) }
+    apply(scheduler.discard())
   }
 
   /// Ends a request of the batch in flight with an error; the scheduler lets it go when the batch is complete.
   private func fail(_ item: BatchPlan.Item, _ error: any Error) {
-    live.removeValue(forKey: item.id)?.mailbox.end(
-      .failure(EngineError("The engine failed while it ran this request: \(error)")))
+    end(item.id, error)
     apply(scheduler.abort(item.id))
+  }
+
+  private func end(_ id: String, _ error: any Error) {
+    live.removeValue(forKey: id)?.mailbox.end(
+      .failure(EngineError("The engine failed while it ran this request: \(error)")))
   }
 }
 

@@ -28,6 +28,9 @@ public struct EngineOptions: Sendable {
   /// Most tokens of prompt and response together; nil: the model's.
   public var contextLength: Int?
   public var scheduleConservativeness: Double
+  public var schedulePolicy: SchedulePolicy
+  /// Whether every request computes its whole prompt.
+  public var disableRadixCache: Bool
   /// What requests without a seed of their own draw theirs from, in order of arrival.
   public var randomSeed: Int
   public var weightVersion: String
@@ -39,12 +42,14 @@ public struct EngineOptions: Sendable {
   public init(
     dtype: DType? = nil, device: Device = .cpu, pageSize: Int = 16, maxTotalTokens: Int? = nil, memoryFraction: Double? = nil,
     cacheBytes: Int = 1 << 30, maxRunningRequests: Int = 256, chunkedPrefillSize: Int = 2048, contextLength: Int? = nil,
-    scheduleConservativeness: Double = 1, randomSeed: Int = 0, weightVersion: String = "default"
+    scheduleConservativeness: Double = 1, schedulePolicy: SchedulePolicy = .fcfs, disableRadixCache: Bool = false,
+    randomSeed: Int = 0, weightVersion: String = "default"
   ) {
     (self.dtype, self.device, self.pageSize, self.maxTotalTokens) = (dtype, device, pageSize, maxTotalTokens)
     (self.memoryFraction, self.cacheBytes) = (memoryFraction, cacheBytes)
     (self.maxRunningRequests, self.chunkedPrefillSize) = (maxRunningRequests, chunkedPrefillSize)
     (self.contextLength, self.scheduleConservativeness) = (contextLength, scheduleConservativeness)
+    (self.schedulePolicy, self.disableRadixCache) = (schedulePolicy, disableRadixCache)
     (self.randomSeed, self.weightVersion) = (randomSeed, weightVersion)
   }
 }

@@ -16,6 +16,7 @@ final class LiveRequest {
   private var output: GenerateOutput
   private var routedExperts = Data()
   private var bytesPerRoutedToken: Int?
+  private var hasStarted = false
 
   init(
     _ request: GenerateRequest, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
@@ -94,6 +95,12 @@ final class LiveRequest {
     let wanted: [Int32] = experts.narrow(0, start: skipped, length: experts.size(0) - skipped).flatten().array()
     let start = (position + skipped - request.routedExpertsStart!) * bytesPerToken
     wanted.withUnsafeBytes { routedExperts.replaceSubrange(start..<routedExperts.count, with: $0) }
+  }
+
+  /// The position of the first token of the request in a batch: when it first runs, those before come from the cache.
+  func noteStart(_ position: Int) {
+    if !hasStarted { output.cachedTokens = position }
+    hasStarted = true
   }
 
   func noteRetraction() { output.retractions += 1 }

@@ -15,15 +15,22 @@ public struct GenerateRequest: Sendable, Equatable, Codable {
   public var tokenIDsLogProb: [Int]
   /// Position from which on to report the experts that tokens went to; nil: nowhere.
   public var routedExpertsStart: Int?
+  /// Higher is served first; nil counts as 0.
+  public var priority: Int?
+  /// Only requests with equal keys and salts share cached prefixes: who may, and under which adapter or image.
+  public var extraKey: String?
+  public var cacheSalt: String?
 
   public init(
     id: String, tokens: [Int], sampling: SamplingParameters = SamplingParameters(), returnLogProbs: Bool = false,
-    logProbStart: Int? = nil, topLogProbs: Int = 0, tokenIDsLogProb: [Int] = [], routedExpertsStart: Int? = nil
+    logProbStart: Int? = nil, topLogProbs: Int = 0, tokenIDsLogProb: [Int] = [], routedExpertsStart: Int? = nil,
+    priority: Int? = nil, extraKey: String? = nil, cacheSalt: String? = nil
   ) {
     (self.id, self.tokens, self.sampling) = (id, tokens, sampling)
     (self.returnLogProbs, self.logProbStart) = (returnLogProbs, logProbStart)
     (self.topLogProbs, self.tokenIDsLogProb) = (topLogProbs, tokenIDsLogProb)
-    self.routedExpertsStart = routedExpertsStart
+    (self.routedExpertsStart, self.priority) = (routedExpertsStart, priority)
+    (self.extraKey, self.cacheSalt) = (extraKey, cacheSalt)
   }
 }
 
@@ -59,6 +66,7 @@ public struct GenerateOutput: Sendable, Equatable, Codable {
   public var inputTokenIDsLogProbs: [[TokenLogProb]] = []
   public var finishReason: FinishReason?
   public var promptTokens = 0
+  /// Prompt tokens whose KV was taken from the cache when the request first ran.
   public var cachedTokens = 0
   /// How often its pages were taken back and computed again.
   public var retractions = 0

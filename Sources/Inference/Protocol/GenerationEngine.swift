@@ -62,9 +62,16 @@ public struct EngineStatus: Sendable, Equatable, Codable {
   public var waitingRequests = 0
   public var pageSize = 0
   public var totalPages = 0
-  /// Pages not held by any request.
+  /// Pages not held by any request, those of cached prefixes included.
   public var freePages = 0
+  /// How many of `freePages` hold a cached prefix.
+  public var evictablePages = 0
   public var generatedTokens = 0
+  /// Of all requests that ran: tokens of their prompts, and how many of them were taken from the cache.
+  public var promptTokensTotal = 0
+  public var cachedTokensTotal = 0
+  public var evictedTokensTotal = 0
+  public var retractedTotal = 0
 
   public init() {}
 }

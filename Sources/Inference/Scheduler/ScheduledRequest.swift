@@ -2,16 +2,18 @@
 ///
 ///     position  0 ............... computed ............. tokens.count
 ///               [ KV is in pages )[ still to be run      )
-///     page      0 ...................... pages.count
-///               [ owned by this request              )
+///     page      0 ..... shared ......... pages.count
+///               [ the   )[ owned by this request     )
+///               [ cache's
 ///
-/// The pages cover at least the computed positions and those of the batch in flight. With a prefix cache, the interval
-/// `[0, shared)` of the pages will be the cache's, locked while the request runs, and `[shared, pages.count)` stay the
-/// request's; all pages come back in `Scheduler.releasePages(at:)`, the one place that would then donate them.
+/// The pages cover at least the computed positions and those of the batch in flight. The shared ones belong to the radix
+/// tree, locked through `node` while the request runs, and are never written. `PrefixCache` alone moves the borders.
 struct ScheduledRequest: Sendable, Equatable {
   let id: String
-  /// Requests are served in this order.
+  /// Higher goes first, and those of equal priority in order of arrival.
+  let priority: Int
   let arrival: Int
+  let namespace: CacheNamespace
   let promptCount: Int
   let stop: StopCondition
   let ignoresEndOfSequence: Bool
@@ -20,17 +22,42 @@ struct ScheduledRequest: Sendable, Equatable {
   /// Positions whose KV is in `pages`.
   var computed = 0
   var pages: [Int] = []
+  /// Leading pages that are the radix tree's.
+  var shared = 0
+  /// The tree's node that ends with them; nil: not admitted, or there is no tree.
+  var node: Int?
+  /// The tree's generation when this request was admitted last; what it computes is of no use to a later one.
+  var generation = -1
+  /// Numbers of the whole pages of `tokens`, as far as they were looked at.
+  var prefixes: PagePrefixes
+  /// Pages that others wait for.
+  var announced = 0..<0
+  /// While waiting: the number of a prefix that a running request computes and this one is going to share.
+  var awaited: UInt64?
+  /// Whether its prompt was counted.
+  var hasStarted = false
   /// First prompt position whose log-probability is wanted and was not computed yet.
   var nextPromptLogProb: Int
+  /// First position whose experts are wanted; nil: none.
+  let routedExpertsStart: Int?
+  /// Positions whose experts were reported.
+  var reportedExperts = 0
   /// Set while a batch with this request is in flight: how it ends when the batch is complete.
   var abortMessage: String?
 
   init(_ request: GenerateRequest, arrival: Int, configuration: SchedulerConfiguration) {
     (id, self.arrival, tokens, promptCount) = (request.id, arrival, request.tokens, request.tokens.count)
+    (priority, routedExpertsStart) = (request.priority ?? 0, request.routedExpertsStart)
+    namespace = CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt)
+    prefixes = PagePrefixes(pageSize: configuration.pageSize, namespace: namespace)
+    if !configuration.disableRadixCache { prefixes.extend(over: request.tokens) }
     ignoresEndOfSequence = request.sampling.ignoreEOS
     stop = configuration.stopCondition(for: request)
     nextPromptLogProb = request.returnLogProbs ? max(1, request.logProbStart ?? promptCount) : promptCount
   }
+
+  /// Whether this request is to be served before another.
+  func precedes(_ other: ScheduledRequest) -> Bool { (other.priority, arrival) < (priority, other.arrival) }
 
   var outputCount: Int { tokens.count - promptCount }
   var remainingNewTokens: Int { stop.maxNewTokens - outputCount }

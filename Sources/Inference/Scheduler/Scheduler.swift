@@ -4,18 +4,24 @@
 /// `complete` takes what was sampled. It knows no clock, no tensor and no thread, so ranks that see the same messages decide
 /// alike, and a recorded run can be replayed.
 ///
-/// First come, first served. Decoding requests always run; what is left of a batch goes to prompts. A request is admitted
-/// when the pages not needed by the running ones, by `NewTokenRatio`'s estimate, hold it. When the estimate was too
-/// low and pages run out, the requests with the fewest output tokens are retracted: their pages are freed, their
-/// tokens kept, and they wait in their old place to be computed again (SGLang's policy).
+/// First come, first served, or as `SchedulePolicy` and priorities want. Decoding requests always run; what is left of a
+/// batch goes to prompts. A request is admitted when the pages not needed by the running ones, by `NewTokenRatio`'s
+/// estimate, hold it. When the estimate was too low and pages run out, the requests with the fewest output tokens are
+/// retracted: their pages are taken back, their tokens kept, and they wait in their old place to run again (SGLang's
+/// policy).
+///
+/// What was computed stays in a radix tree of prefixes while there is room, and requests that begin alike compute the
+/// common part once: one that would compute what a running one is computing right now waits for it, and lets others pass.
 public struct Scheduler: Sendable {
   /// `max_new_tokens` beyond this is not reserved for (SGLang's clip).
   private static let reservationClip = 4096
+  /// With more waiting requests, the longest prefix match is not looked for (SGLang's limit).
+  private static let longestMatchedQueue = 128
 
   public let configuration: SchedulerConfiguration
   public private(set) var mode = SchedulerMode.running
-  private var allocator: PageAllocator
-  /// In order of arrival.
+  private var cache: PrefixCache
+  /// In the order of `ScheduledRequest.precedes`.
   private var waiting: [ScheduledRequest] = []
   /// In order of admission.
   private var running: [ScheduledRequest] = []
@@ -23,25 +29,31 @@ public struct Scheduler: Sendable {
   private var arrivals = 0
   private var newTokenRatio: NewTokenRatio
   private var inFlight: BatchPlan?
+  /// Of all requests that ran: tokens of their prompts, and how many of them came from the cache.
+  public private(set) var promptTokens = 0
+  public private(set) var cachedTokens = 0
+  public private(set) var retractions = 0
 
   public init(_ configuration: SchedulerConfiguration) throws(InvalidSchedulerConfiguration) {
     try configuration.validate()
     self.configuration = configuration
-    allocator = PageAllocator(pageCount: configuration.totalPages)
+    cache = PrefixCache(configuration)
     newTokenRatio = NewTokenRatio(conservativeness: configuration.conservativeness)
   }
 
   public var runningCount: Int { running.count }
   public var waitingCount: Int { waiting.count }
-  public var freePages: Int { allocator.freeCount }
+  /// Pages that no request holds, those of cached prefixes included.
+  public var freePages: Int { cache.availablePages }
+  /// How many of `freePages` hold a cached prefix.
+  public var evictablePages: Int { cache.evictablePages }
+  public var evictedTokens: Int { cache.evictedPages * configuration.pageSize }
   public var hasWork: Bool { mode == .running && !(running.isEmpty && waiting.isEmpty) }
   /// Whether no request holds pages and none is about to: the cache may be forgotten and weights replaced.
   public var canFlush: Bool { running.isEmpty && (waiting.isEmpty || mode != .running) }
 
-  /// - Throws: `PageAccountingError` when a page leaked or has two owners.
-  public func checkIntegrity() throws(PageAccountingError) {
-    try allocator.checkConservation(held: running.lazy.flatMap(\.pages))
-  }
+  /// - Throws: `PageAccountingError` when a page leaked or has two owners, or a lock has no reader.
+  public func checkIntegrity() throws(PageAccountingError) { try cache.checkIntegrity(running) }
 }
 
 // MARK: - Messages
@@ -56,8 +68,18 @@ extension Scheduler {
     guard liveIDs.insert(request.id).inserted else {
       throw InvalidRequest("The request id \(request.id) is that of a request still being served; use another.")
     }
-    waiting.append(ScheduledRequest(request, arrival: arrivals, configuration: configuration))
+    enqueue(ScheduledRequest(request, arrival: arrivals, configuration: configuration))
     arrivals += 1
+  }
+
+  /// Puts a request in its place among the waiting.
+  private mutating func enqueue(_ request: ScheduledRequest) {
+    var (low, high) = (0, waiting.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if request.precedes(waiting[middle]) { high = middle } else { low = middle + 1 }
+    }
+    waiting.insert(request, at: low)
   }
 
   /// Ends the request with this id, or all when nil. Waiting requests end now; running ones now or, when a batch is in
@@ -88,13 +110,17 @@ extension Scheduler {
 
   public mutating func resume() { mode = .running }
 
+  /// No request that is admitted from now on gets KV that was computed before: the weights are about to change. Running
+  /// ones keep theirs.
+  public mutating func forgetPrefixes() { cache.forget(&running) }
+
   /// Carries out what had to wait for the batch in flight.
   private mutating func settle() -> [SchedulerAction] {
     guard inFlight == nil else { return [] }
     var actions: [SchedulerAction] = []
     for i in running.indices {
       if let message = running[i].abortMessage {
-        releasePages(at: i)
+        cache.release(&running[i])
         actions.append(finish(running[i], .abort(message)))
       }
     }
@@ -146,6 +172,8 @@ extension Scheduler {
     for item in plan.items {
       let i = index[item.id]!
       running[i].computed = item.end
+      running[i].reportedExperts = item.end
+      cache.share(&running[i])
       running[i].nextPromptLogProb = max(running[i].nextPromptLogProb, item.promptLogProbs.upperBound)
       if item.samples {
         let sample = samples.next()!
@@ -161,11 +189,20 @@ extension Scheduler {
     var actions: [SchedulerAction] = []
     for i in running.indices {
       guard let reason = reasons[i] else { continue }
-      releasePages(at: i)
+      cache.release(&running[i])
       actions.append(finish(running[i], reason))
     }
     running = running.indices.filter { reasons[$0] == nil }.map { running[$0] }
     return actions + settle()
+  }
+
+  /// The batch in flight failed: its requests end, and nothing that it wrote is kept.
+  public mutating func discard() -> [SchedulerAction] {
+    guard let plan = inFlight else { preconditionFailure("no batch is in flight") }
+    inFlight = nil
+    let failed = Set(plan.items.map(\.id))
+    for i in running.indices where failed.contains(running[i].id) { running[i].abortMessage = "Failed" }
+    return settle()
   }
 }
 
@@ -175,28 +212,53 @@ extension Scheduler {
   /// Adds as many of a running request's next tokens to the batch as budget and pages allow.
   private mutating func schedule(_ index: Int, _ budget: inout Int, _ items: inout [BatchPlan.Item]) {
     let request = running[index]
-    let room = (request.pages.count + allocator.freeCount) * configuration.pageSize - request.computed
+    let room = (request.pages.count + cache.availablePages) * configuration.pageSize - request.computed
     let count = min(request.pendingCount, budget, room)
     guard count > 0 else { return }
     let missing = configuration.pages(for: request.computed + count) - request.pages.count
-    if missing > 0 { running[index].pages += allocator.allocate(missing)! }
+    if missing > 0 { running[index].pages += cache.allocate(missing)! }
     budget -= count
+    if !request.hasStarted {
+      running[index].hasStarted = true
+      promptTokens += request.promptCount
+      cachedTokens += request.computed
+    }
     items.append(running[index].item(count: count))
   }
 
-  /// Admits waiting requests, in order, until one does not fit.
+  /// Admits waiting requests, in order, until one does not fit. One whose prefix is being computed lets others pass: as
+  /// long as it does, the one that computes it runs.
   private mutating func admit(_ budget: inout Int, _ items: inout [BatchPlan.Item]) {
-    var available = allocator.freeCount - running.reduce(0) { $0 + reservation(for: $1, share: newTokenRatio.value) }
-    var admitted = 0
-    while admitted < waiting.count, budget > 0, running.count < configuration.maxRunningRequests {
-      let needed = reservation(for: waiting[admitted], share: 1)
+    guard !waiting.isEmpty, budget > 0, running.count < configuration.maxRunningRequests else { return }
+    var available = cache.availablePages - running.reduce(0) { $0 + reservation(for: $1, share: newTokenRatio.value) }
+    let order = admissionOrder()
+    var admitted: Set<Int> = []
+    for rank in waiting.indices {
+      guard budget > 0, running.count < configuration.maxRunningRequests else { break }
+      let place = order?[rank] ?? rank
+      if let awaited = waiting[place].awaited, cache.isComputing(awaited) { continue }
+      let match = cache.match(waiting[place])
+      waiting[place].awaited = cache.awaitedPrefix(waiting[place], match)
+      if waiting[place].awaited != nil { continue }
+      let needed = reservation(for: waiting[place], share: 1) - match.pageCount + match.unlockedPages
       guard needed <= available else { break }
       available -= needed
-      running.append(waiting[admitted])
-      admitted += 1
+      admitted.insert(place)
+      running.append(waiting[place])
+      cache.admit(&running[running.count - 1], match)
       schedule(running.count - 1, &budget, &items)
     }
-    waiting.removeFirst(admitted)
+    guard let last = admitted.max() else { return }
+    waiting.replaceSubrange(...last, with: waiting[...last].indices.filter { !admitted.contains($0) }.map { waiting[$0] })
+  }
+
+  /// The waiting requests' places in the order in which to admit them; nil: as they wait.
+  private func admissionOrder() -> [Int]? {
+    guard configuration.policy == .longestPrefixMatch, waiting.count <= Self.longestMatchedQueue else { return nil }
+    let lengths = waiting.map { cache.match($0).pageCount }
+    return waiting.indices.sorted {
+      (waiting[$1].priority, lengths[$1], $0) < (waiting[$0].priority, lengths[$0], $1)
+    }
   }
 
   /// Pages that a request will still need when it uses `share` of its remaining new tokens.
@@ -209,7 +271,7 @@ extension Scheduler {
   /// Retracts requests until every decoding one left can run its token.
   private mutating func makeRoomForDecoding() -> [SchedulerAction] {
     var actions: [SchedulerAction] = []
-    while missingDecodePages > allocator.freeCount { actions.append(retract(at: weakest())) }
+    while missingDecodePages > cache.availablePages { actions.append(retract(at: weakest())) }
     if !actions.isEmpty { raiseNewTokenRatio() }
     return actions
   }
@@ -220,12 +282,13 @@ extension Scheduler {
     }
   }
 
-  /// The running request whose recomputation costs least: fewest output tokens, then longest prompt, then the latest.
+  /// The running request to retract first: of the lowest priority the one whose recomputation costs least (fewest output
+  /// tokens, then longest prompt), then the latest.
   private func weakest() -> Int {
-    running.indices.min {
-      (running[$0].outputCount, -running[$0].promptCount, -running[$0].arrival)
-        < (running[$1].outputCount, -running[$1].promptCount, -running[$1].arrival)
-    }!
+    func strength(_ request: ScheduledRequest) -> (Int, Int, Int, Int) {
+      (request.priority, request.outputCount, -request.promptCount, -request.arrival)
+    }
+    return running.indices.min { strength(running[$0]) < strength(running[$1]) }!
   }
 
   private mutating func raiseNewTokenRatio() {
@@ -236,17 +299,12 @@ extension Scheduler {
 
   /// Puts a running request back in its place among the waiting.
   private mutating func retract(at index: Int) -> SchedulerAction {
-    releasePages(at: index)
+    retractions += 1
     var request = running.remove(at: index)
-    request.computed = 0
-    let place = waiting.firstIndex { $0.arrival > request.arrival } ?? waiting.count
-    waiting.insert(request, at: place)
+    cache.release(&request)
+    if cache.isEnabled { request.prefixes.extend(over: request.tokens) }
+    enqueue(request)
     return .retract(id: request.id)
-  }
-
-  private mutating func releasePages(at index: Int) {
-    allocator.free(running[index].pages)
-    running[index].pages = []
   }
 
   /// Forgets a request that has left the queues and holds no pages.

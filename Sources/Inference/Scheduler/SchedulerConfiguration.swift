@@ -12,15 +12,23 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
   public var maxBatchTokens: Int
   /// Scales how much of their `max_new_tokens` running requests are expected to use (SGLang's schedule conservativeness).
   public var conservativeness: Double
+  public var policy: SchedulePolicy
+  /// Whether every request computes its whole prompt.
+  public var disableRadixCache: Bool
+  /// A request waits while a running one computes at least so many tokens, in whole pages, that it would compute too
+  /// (SGLang's in-batch prefix caching threshold).
+  public var deferralThreshold: Int
 
   public init(
     pageSize: Int = 16, totalPages: Int, contextLength: Int, vocabularySize: Int, endOfSequence: Set<Int> = [],
-    maxRunningRequests: Int = 256, maxBatchTokens: Int = 2048, conservativeness: Double = 1
+    maxRunningRequests: Int = 256, maxBatchTokens: Int = 2048, conservativeness: Double = 1, policy: SchedulePolicy = .fcfs,
+    disableRadixCache: Bool = false, deferralThreshold: Int = 32
   ) {
     (self.pageSize, self.totalPages) = (pageSize, totalPages)
     (self.contextLength, self.vocabularySize, self.endOfSequence) = (contextLength, vocabularySize, endOfSequence)
     (self.maxRunningRequests, self.maxBatchTokens) = (maxRunningRequests, maxBatchTokens)
-    self.conservativeness = conservativeness
+    (self.conservativeness, self.policy) = (conservativeness, policy)
+    (self.disableRadixCache, self.deferralThreshold) = (disableRadixCache, deferralThreshold)
   }
 
   /// Tokens that the KV cache holds in all.
@@ -41,6 +49,7 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
     let positive = [
       ("page size", pageSize), ("number of KV pages", totalPages), ("context length", contextLength),
       ("vocabulary size", vocabularySize), ("limit of running requests", maxRunningRequests),
+      ("threshold for waiting for a prefix", deferralThreshold),
     ]
     for (name, value) in positive where value < 1 {
       throw InvalidSchedulerConfiguration(description: "The \(name) must be at least 1, got \(value).")

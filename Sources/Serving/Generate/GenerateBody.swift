@@ -40,11 +40,10 @@ struct GenerateBody {
   var textInLogProbs: Bool
   var promptTokenIDs: Bool
 
-  /// Has a meaning only in SGLang: scheduling, logging and routing hints that do not change what is generated.
+  /// Has a meaning only in SGLang: logging and routing hints that do not change what is generated.
   private static let hints: Set<String> = [
-    "log_metrics", "no_logs", "background", "priority", "extra_key", "cache_salt", "custom_labels", "conversation_id",
-    "session_id", "routing_key", "routed_dp_rank", "data_parallel_rank", "bootstrap_host", "bootstrap_port",
-    "bootstrap_room",
+    "log_metrics", "no_logs", "background", "custom_labels", "conversation_id", "session_id", "routing_key",
+    "routed_dp_rank", "data_parallel_rank", "bootstrap_host", "bootstrap_port", "bootstrap_room",
   ]
   private static let unsupported: Set<String> = [
     "input_embeds", "image_data", "video_data", "audio_data", "lora_path", "custom_logit_processor", "session_params",
@@ -54,7 +53,7 @@ struct GenerateBody {
   private static let known: Set<String> = hints.union(unsupported).union([
     "text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
     "token_ids_logprob", "return_text_in_logprobs", "stream", "return_prompt_token_ids",
-    "return_routed_experts", "routed_experts_start_len",
+    "return_routed_experts", "routed_experts_start_len", "priority", "extra_key", "cache_salt",
   ])
 
   /// - Throws: `InvalidRequest`, or what the tokenizer throws.
@@ -89,6 +88,9 @@ struct GenerateBody {
     let returnsExperts = try Self.perPrompt(fields, "return_routed_experts", count, isBatch, "true or false", \.bool)
     let expertStarts = try Self.perPrompt(fields, "routed_experts_start_len", count, isBatch, "an integer", \.int)
     let tokenIDs = try Self.tokenIDsLogProb(fields, count)
+    let priorities = try Self.perPrompt(fields, "priority", count, isBatch, "an integer", \.int)
+    let extraKeys = try Self.perPrompt(fields, "extra_key", count, isBatch, "a string", \.string)
+    let cacheSalts = try Self.perPrompt(fields, "cache_salt", count, isBatch, "a string", \.string)
     let names = RequestNames(try Self.names(fields, count), prompts: count, samples: samples, isBatch: prompts.isBatch)
     groups = names.groups
 
@@ -101,7 +103,8 @@ struct GenerateBody {
           id: names.ids[prompt * samples + sample], tokens: prompts.tokens[prompt], sampling: sampling.ofSample(sample),
           returnLogProbs: returnLogProbs?[prompt] ?? false, logProbStart: starts?[prompt] == -1 ? nil : starts?[prompt],
           topLogProbs: tops?[prompt] ?? 0, tokenIDsLogProb: tokenIDs?[prompt] ?? [],
-          routedExpertsStart: returnsExperts?[prompt] == true ? expertStarts?[prompt] ?? 0 : nil)
+          routedExpertsStart: returnsExperts?[prompt] == true ? expertStarts?[prompt] ?? 0 : nil,
+          priority: priorities?[prompt], extraKey: extraKeys?[prompt], cacheSalt: cacheSalts?[prompt])
         try limits.check(request)
         requests.append(request)
       }

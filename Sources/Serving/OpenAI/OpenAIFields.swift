@@ -11,6 +11,9 @@ struct OpenAIOptions {
   var includeUsage: Bool
   var name: String?
   var returnTokenIDs: Bool
+  var priority: Int?
+  var extraKey: String?
+  var cacheSalt: String?
 
   /// OpenAI names of SGLang's sampling parameters; the others are called alike.
   private static let renamed = [
@@ -23,8 +26,8 @@ struct OpenAIOptions {
   ]
   /// Accounting and routing fields of clients, without effect on the response.
   private static let hints: Set<String> = [
-    "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "parallel_tool_calls", "priority",
-    "cache_salt", "extra_key", "separate_reasoning", "stream_reasoning", "return_meta_info",
+    "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "parallel_tool_calls",
+    "separate_reasoning", "stream_reasoning", "return_meta_info",
   ]
   private static let unsupported: Set<String> = [
     "lora_path", "json_schema", "regex", "ebnf", "suffix", "return_hidden_states", "return_routed_experts",
@@ -37,7 +40,7 @@ struct OpenAIOptions {
     try fields.expectOnly(
       Self.sameName.union(Self.renamed.keys).union(Self.hints).union(Self.unsupported).union(own).union([
         "model", "n", "best_of", "stream", "stream_options", "rid", "return_token_ids", "return_prompt_token_ids",
-        "response_format",
+        "response_format", "priority", "extra_key", "cache_salt",
       ]))
     if let format = try fields.object("response_format")?["type"], format != "text" {
       throw InvalidRequest("response_format \(format.text()) is not supported by this server; leave it out.")
@@ -51,6 +54,8 @@ struct OpenAIOptions {
     streams = try fields.bool("stream") ?? false
     includeUsage = try fields.object("stream_options")?["include_usage"]?.bool ?? false
     name = try fields.string("rid")
+    (priority, extraKey) = (try fields.int("priority"), try fields.string("extra_key"))
+    cacheSalt = try fields.string("cache_salt")
     let (tokenIDs, promptTokenIDs) = (try fields.bool("return_token_ids"), try fields.bool("return_prompt_token_ids"))
     returnTokenIDs = tokenIDs ?? false || promptTokenIDs ?? false
 
@@ -81,7 +86,8 @@ struct OpenAISubmission {
       for sample in 0..<options.samples {
         let request = GenerateRequest(
           id: names.ids[prompt * options.samples + sample], tokens: tokens, sampling: options.sampling.ofSample(sample),
-          returnLogProbs: logProbs, logProbStart: promptLogProbs ? 0 : nil, topLogProbs: topLogProbs)
+          returnLogProbs: logProbs, logProbStart: promptLogProbs ? 0 : nil, topLogProbs: topLogProbs,
+          priority: options.priority, extraKey: options.extraKey, cacheSalt: options.cacheSalt)
         try limits.check(request)
         requests.append(request)
       }

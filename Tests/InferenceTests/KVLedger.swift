@@ -1,0 +1,141 @@
+import Inference
+import Testing
+
+/// Follows every token of every request beside the scheduler, knowing nothing of how it decides, and keeps what a KV cache
+/// would hold: each slot the sequence up to its position and the weights that computed it.
+struct KVLedger {
+  /// What the KV of one position is a function of: the sequence up to it, by an interned number, and the weights.
+  private struct Content: Equatable {
+    var sequence: Int
+    var weights: Int
+  }
+
+  private struct Step: Hashable {
+    var before: Int
+    var token: Int
+  }
+
+  private struct Life {
+    var request: GenerateRequest
+    var tokens: [Int]
+    /// Of the positions that are computed.
+    var contents: [Content] = []
+    var isAdmitted = false
+    var nextLogProb: Int
+    /// What routed experts would be reported of, from the wanted position on.
+    var experts: [Content] = []
+  }
+
+  let limits: SchedulerConfiguration
+  private var lives: [String: Life] = [:]
+  private(set) var finished: [String: FinishReason] = [:]
+  private(set) var retractions = 0
+  /// Positions of prompts that were read from the cache.
+  private(set) var reused = 0
+  private var weights = 0
+  private var slots: [Content?]
+  private var sequences: [Step: Int] = [:]
+  private var namespaces: [[String?]: Int] = [:]
+
+  init(_ limits: SchedulerConfiguration) {
+    self.limits = limits
+    slots = Array(repeating: nil, count: limits.tokenCapacity)
+  }
+
+  mutating func add(_ request: GenerateRequest) {
+    let wantsLogProbs = request.returnLogProbs && request.logProbStart != nil
+    lives[request.id] = Life(
+      request: request, tokens: request.tokens,
+      nextLogProb: wantsLogProbs ? max(1, request.logProbStart!) : request.tokens.count)
+  }
+
+  mutating func changeWeights() { weights += 1 }
+
+  /// Numbers of the sequences that end at each position.
+  private mutating func sequenceNumbers(_ life: Life) -> [Int] {
+    let space = [life.request.extraKey, life.request.cacheSalt]
+    var number = namespaces[space] ?? -1 - namespaces.count
+    namespaces[space] = number
+    return life.tokens.map { token in
+      let step = Step(before: number, token: token)
+      number = sequences[step] ?? sequences.count
+      sequences[step] = number
+      return number
+    }
+  }
+
+  private func slot(_ item: BatchPlan.Item, _ position: Int) -> Int {
+    item.pages[position / limits.pageSize] * limits.pageSize + position % limits.pageSize
+  }
+
+  /// Checks a plan and applies it; `sample` gives the token of a position.
+  mutating func run(_ plan: BatchPlan, sample: (BatchPlan.Item) -> Int) -> [SampledToken] {
+    #expect(!plan.items.isEmpty && plan.tokenCount <= limits.maxBatchTokens)
+    #expect(plan.items.count <= limits.maxRunningRequests)
+    #expect(Set(plan.items.map(\.id)).count == plan.items.count)
+    let written = plan.items.flatMap { $0.slots(pageSize: limits.pageSize) }
+    #expect(Set(written).count == written.count, "a slot with two writers")
+    for item in plan.items {
+      var life = lives[item.id]!
+      #expect(finished[item.id] == nil && !item.tokens.isEmpty && item.end <= life.tokens.count)
+      #expect(item.tokens == Array(life.tokens[item.start..<item.end]) && item.samples == samples(item, life))
+      #expect(item.pages.count == (item.end + limits.pageSize - 1) / limits.pageSize)
+      let numbers = sequenceNumbers(life)
+      if !life.isAdmitted {
+        #expect(item.start % limits.pageSize == 0)
+        life.contents = numbers[..<item.start].map { Content(sequence: $0, weights: weights) }
+        reused += min(item.start, life.request.tokens.count)
+      }
+      #expect(item.start == life.contents.count, "every position once, in order")
+      life.isAdmitted = true
+      let new = numbers[item.start..<item.end].map { Content(sequence: $0, weights: weights) }
+      for (position, content) in zip(item.start..<item.end, new) { slots[slot(item, position)] = content }
+      life.contents += new
+      if !item.promptLogProbs.isEmpty {
+        #expect(item.promptLogProbs.lowerBound == life.nextLogProb && item.promptLogProbs.lowerBound > item.start)
+        #expect(item.promptLogProbs.upperBound <= min(item.end + 1, life.request.tokens.count))
+        life.nextLogProb = item.promptLogProbs.upperBound
+      }
+      if let start = life.request.routedExpertsStart, item.end > start {
+        #expect(item.start - start <= life.experts.count, "experts of some positions are missing")
+        life.experts.removeSubrange(max(0, item.start - start)...)
+        life.experts += life.contents[(start + life.experts.count)...]
+        #expect(life.experts == Array(life.contents[start...]), "the experts reported are not those of the KV")
+      }
+      lives[item.id] = life
+    }
+    for item in plan.items {
+      let found = (0..<item.end).map { slots[slot(item, $0)] }
+      #expect(found == lives[item.id]!.contents, "\(item.id) reads the KV of another sequence or of other weights")
+    }
+    return plan.items.filter(\.samples).map { item in
+      let token = sample(item)
+      lives[item.id]!.tokens.append(token)
+      return SampledToken(token)
+    }
+  }
+
+  private func samples(_ item: BatchPlan.Item, _ life: Life) -> Bool {
+    item.end == life.tokens.count && life.request.sampling.maxNewTokens != 0
+  }
+
+  /// The batch failed halfway: its slots hold nothing of use.
+  mutating func spoil(_ plan: BatchPlan) {
+    for slot in plan.items.flatMap({ $0.slots(pageSize: limits.pageSize) }) { slots[slot] = nil }
+  }
+
+  mutating func apply(_ actions: [SchedulerAction]) {
+    for action in actions {
+      switch action {
+      case .retract(let id):
+        (lives[id]!.contents, lives[id]!.isAdmitted) = ([], false)
+        retractions += 1
+      case .finish(let id, let reason):
+        #expect(finished[id] == nil, "\(id) finished twice")
+        finished[id] = reason
+        if case .abort = reason { continue }
+        #expect(lives[id]!.nextLogProb == lives[id]!.request.tokens.count, "\(id) lacks log-probs of its prompt")
+      }
+    }
+  }
+}
