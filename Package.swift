@@ -17,11 +17,12 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Torch", ["CTorch"]),
   ("Checkpoints", ["Torch", "JSON"]),
   ("Tokenization", ["JSON"]),
+  ("Grammars", ["JSON"]),
   ("RLAlgorithms", ["Torch"]),
   ("Parallelism", ["Torch"]),
   ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
-  ("Inference", ["Torch", "JSON", "Tokenization", "Checkpoints", "Parallelism", "Models"]),
+  ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("Serving", ["JSON", "Tokenization", "Inference", hummingbird]),
   ("WeightSync", ["Torch", "Inference"]),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
@@ -42,7 +43,7 @@ let testHelpers: [String: [Target.Dependency]] = [
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [
-  "JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
+  "JSON", "Torch", "Checkpoints", "Tokenization", "Grammars", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
   "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
 ]
 let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Grammars
 import Tokenization
 import Torch
 
@@ -11,13 +12,15 @@ public final class Engine: GenerationEngine {
   private static let maxQueuedRequests = 1 << 16
 
   private let queue = CommandQueue<Command>(capacity: maxQueuedRequests)
+  private let grammars: GrammarCompiler
 
   /// Loads the model; returns when the engine is ready, so it should not be called on Swift's cooperative threads.
-  /// - Parameter tokenizer: nil: outputs have no text, and stop strings are refused.
+  /// - Parameter tokenizer: nil: outputs have no text, and stop strings and grammars are refused.
   /// - Throws: `ModelError`, `CheckpointError` or `EngineError` about what is wrong with the folder or the options.
   public init(folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions = EngineOptions()) throws {
     let ready = DispatchSemaphore(value: 0)
     let failure = Handover<(any Error)?>(nil)
+    let vocabulary = Handover((size: 0, endOfSequence: Set<Int>()))
     let queue = queue
     let thread = Thread {
       withoutGradients {
@@ -29,6 +32,7 @@ public final class Engine: GenerationEngine {
           ready.signal()
           return
         }
+        vocabulary.value = (core.model.configuration.vocabularySize, core.scheduler.configuration.endOfSequence)
         ready.signal()
         Self.serve(core, queue)
       }
@@ -37,6 +41,8 @@ public final class Engine: GenerationEngine {
     thread.stackSize = 8 << 20
     thread.start()
     ready.wait()
+    grammars = GrammarCompiler(
+      tokenizer, vocabularySize: vocabulary.value.size, endOfSequence: vocabulary.value.endOfSequence)
     if let error = failure.value { throw error }
   }
 
@@ -72,17 +78,37 @@ public final class Engine: GenerationEngine {
   private func submit(_ request: GenerateRequest, wantsUpdates: Bool) -> StreamHandle {
     let mailbox = Mailbox(wantsUpdates: wantsUpdates)
     let arrival = ContinuousClock.now
-    switch queue.post({ $0.submit(request, arrival: arrival, to: mailbox) }) {
-    case .accepted: break
-    case .full:
-      mailbox.end(.failure(EngineError("The engine has \(Self.maxQueuedRequests) requests to look at; send fewer at a time.")))
-    case .closed: mailbox.end(.failure(Self.stopped))
+    let post: @Sendable (TokenGrammar?, _ isAborted: Bool) -> Void = { [queue] grammar, isAborted in
+      let outcome = queue.post { core in
+        core.submit(request, grammar: grammar, arrival: arrival, to: mailbox)
+        if isAborted { core.cancel(request.id, mailbox) }
+      }
+      switch outcome {
+      case .accepted: break
+      case .full:
+        mailbox.end(
+          .failure(EngineError("The engine has \(Self.maxQueuedRequests) requests to look at; send fewer at a time.")))
+      case .closed: mailbox.end(.failure(Self.stopped))
+      }
+    }
+    if let source = request.sampling.grammar {
+      grammars.prepare(source, for: request.id) { result, isAborted in
+        switch result {
+        case .success(let grammar): post(grammar, isAborted)
+        case .failure(let error): mailbox.end(.failure(error))
+        }
+      }
+    } else {
+      post(nil, false)
     }
     // The engine lives as long as its streams do.
     return StreamHandle(mailbox) { [self] in _ = queue.post(always: true) { $0.cancel(request.id, mailbox) } }
   }
 
-  public func abort(_ id: String?) async { try? await perform { $0.abort(id) } }
+  public func abort(_ id: String?) async {
+    grammars.abort(id)
+    try? await perform { $0.abort(id) }
+  }
 
   public func flushCache() async -> Bool { (try? await perform { $0.flushCache() }) ?? false }
 

@@ -1,4 +1,5 @@
 import Checkpoints
+import Grammars
 import Models
 import Parallelism
 import Tokenization
@@ -69,7 +70,10 @@ final class EngineCore {
   /// Whether there is something to run now. Nothing runs on weights that are being replaced.
   var hasWork: Bool { scheduler.hasWork && weightUpdate == nil }
 
-  func submit(_ request: GenerateRequest, arrival: ContinuousClock.Instant, to mailbox: Mailbox) {
+  /// - Parameter grammar: what the request's grammar was made into.
+  func submit(
+    _ request: GenerateRequest, grammar: TokenGrammar? = nil, arrival: ContinuousClock.Instant, to mailbox: Mailbox
+  ) {
     guard !mailbox.isOver else { return }
     do {
       if tokenizer == nil, !request.sampling.stop.isEmpty {
@@ -86,8 +90,14 @@ final class EngineCore {
     let seed = request.sampling.samplingSeed
       ?? Int(truncatingIfNeeded: SamplingNoise(seed: options.randomSeed, position: arrivals).key)
     arrivals += 1
+    let constraint = grammar.map {
+      GrammarConstraint(
+        $0, endTokens: scheduler.configuration.endOfSequence.union(request.sampling.stopTokenIDs),
+        ignoresEnd: request.sampling.ignoreEOS)
+    }
     live[request.id] = LiveRequest(
-      request, seed: seed, arrival: arrival, stop: stop, tokenizer: tokenizer, weightVersion: weightVersion, mailbox: mailbox)
+      request, seed: seed, arrival: arrival, stop: stop, tokenizer: tokenizer, constraint: constraint,
+      weightVersion: weightVersion, mailbox: mailbox)
   }
 
   func abort(_ id: String?, message: String = "Aborted") { apply(scheduler.abort(id, message: message)) }
@@ -210,12 +220,12 @@ final class EngineCore {
       for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
       guard item.samples, let sample = samples.next() else { continue }
       guard sample.isValid else {
-        fail(item, EngineError("The logits hold no finite number to sample; check the weights, the dtype and logit_bias."))
+        fail(item, EngineError(
+          "The logits hold no finite number to sample; check the weights, the dtype, logit_bias and the grammar."))
         sampled.append(SampledToken(0))
         continue
       }
-      let stopString = request.append(sample.token, sample.logProbs, weightVersion: weightVersion)
-      sampled.append(SampledToken(sample.token, stopString: stopString))
+      sampled.append(request.append(sample.token, sample.logProbs, weightVersion: weightVersion))
     }
     generatedTokens += sampled.count
     apply(scheduler.complete(sampled))

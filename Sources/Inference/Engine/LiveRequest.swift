@@ -11,6 +11,8 @@ final class LiveRequest {
   private let arrival: ContinuousClock.Instant
   private let stop: StopCondition
   private var sampling: SamplingState
+  /// nil: the response is free.
+  private var constraint: GrammarConstraint?
   /// nil: the engine has no tokenizer, and outputs no text.
   private var text: OutputBuilder<StreamDecoder>?
   private var output: GenerateOutput
@@ -20,8 +22,9 @@ final class LiveRequest {
 
   init(
     _ request: GenerateRequest, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
-    weightVersion: String, mailbox: Mailbox
+    constraint: GrammarConstraint?, weightVersion: String, mailbox: Mailbox
   ) {
+    self.constraint = constraint
     (self.request, self.arrival, self.stop, self.mailbox) = (request, arrival, stop, mailbox)
     sampling = SamplingState(request.sampling, seed: seed, prompt: request.tokens)
     text = tokenizer.map {
@@ -43,13 +46,14 @@ final class LiveRequest {
 
   /// What the sampler needs for the token at `position`.
   func samplerRow(position: Int) -> Sampler.Row {
-    Sampler.Row(
-      sampling, position: position, forbidden: stop.forbiddenTokens(outputCount: output.outputTokens.count),
-      logProbs: logProbRequest)
+    let allowed = constraint?.allowed
+    // The end may come before `min_new_tokens` where the grammar leaves nothing else.
+    let forbidden = allowed?.isEnd == true ? [] : stop.forbiddenTokens(outputCount: output.outputTokens.count)
+    return Sampler.Row(sampling, position: position, forbidden: forbidden, logProbs: logProbRequest, allowed: allowed)
   }
 
-  /// Adds a sampled token; returns the stop string that ends the response with it.
-  func append(_ token: Int, _ logProbs: TokenLogProbs?, weightVersion: String) -> String? {
+  /// Adds a sampled token; tells whether the response ends with it.
+  func append(_ token: Int, _ logProbs: TokenLogProbs?, weightVersion: String) -> SampledToken {
     if output.outputTokens.isEmpty { output.firstTokenLatency = arrival.secondsToNow }
     note(weightVersion)
     output.outputTokens.append(token)
@@ -59,7 +63,8 @@ final class LiveRequest {
       if request.topLogProbs > 0 { output.outputTopLogProbs.append(logProbs.top) }
       if !request.tokenIDsLogProb.isEmpty { output.outputTokenIDsLogProbs.append(logProbs.tokenIDs) }
     }
-    return text?.append(token)
+    let isLast = constraint?.append(token) ?? false
+    return SampledToken(token, stopString: text?.append(token), isLast: isLast)
   }
 
   /// Records which weights sampled the next token, as spans once there is more than one version.

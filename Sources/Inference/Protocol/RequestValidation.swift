@@ -28,6 +28,8 @@ extension SamplingParameters {
     for (token, bias) in logitBias.sorted(by: { $0.key < $1.key }) {
       try Self.expect(!bias.isNaN, "logit_bias of token \(token) is not a number.")
     }
+    try Self.expect(
+      [jsonSchema, regex, ebnf].count { $0 != nil } <= 1, "Only one of json_schema, regex and ebnf may be given.")
   }
 
   private static func expect(_ holds: Bool, _ message: @autoclosure () -> String) throws(InvalidRequest) {

@@ -1,3 +1,5 @@
+import Grammars
+
 /// How a response is sampled. Names, defaults and ranges are those of SGLang's `sampling_params`.
 public struct SamplingParameters: Sendable, Equatable, Codable {
   /// Most tokens to sample; nil is bounded by the context length alone.
@@ -24,6 +26,19 @@ public struct SamplingParameters: Sendable, Equatable, Codable {
   public var noStopTrim = false
   /// Makes the samples a function of the seed and the position alone, whatever else runs beside.
   public var samplingSeed: Int?
+  /// The text of a JSON schema that the response must satisfy. At most one of this, `regex` and `ebnf` may be given.
+  public var jsonSchema: String?
+  /// A regular expression that the whole response must match.
+  public var regex: String?
+  /// A grammar whose rule `root` the whole response must match.
+  public var ebnf: String?
 
   public init() {}
+}
+
+extension SamplingParameters {
+  /// What the response must match.
+  package var grammar: GrammarSource? {
+    jsonSchema.map(GrammarSource.jsonSchema) ?? regex.map(GrammarSource.regex) ?? ebnf.map(GrammarSource.ebnf)
+  }
 }

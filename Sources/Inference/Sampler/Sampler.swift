@@ -3,8 +3,9 @@ import Torch
 /// Chooses the next token of each row of a batch.
 ///
 /// What a row samples is a function of its logits, its seed and its position: rows never share noise or order, so batch
-/// composition does not matter. Log-probabilities are those of softmax(logits / temperature), penalties and bias
-/// included, before any truncation (SGLang's definition).
+/// composition does not matter. Log-probabilities are those of softmax(logits / temperature), penalties, bias and
+/// what a grammar allows included, before any truncation (SGLang's definition): of the distribution that is sampled, which
+/// under a grammar is the model's, restricted to the allowed tokens.
 package struct Sampler {
   /// One row: what its request wants, and where it stands.
   package struct Row {
@@ -15,9 +16,15 @@ package struct Sampler {
     package var forbidden: Set<Int>
     /// nil: no log-probabilities are wanted.
     package var logProbs: LogProbRequest?
+    /// nil: all that are not forbidden.
+    package var allowed: AllowedTokens?
 
-    package init(_ state: SamplingState, position: Int, forbidden: Set<Int> = [], logProbs: LogProbRequest? = nil) {
+    package init(
+      _ state: SamplingState, position: Int, forbidden: Set<Int> = [], logProbs: LogProbRequest? = nil,
+      allowed: AllowedTokens? = nil
+    ) {
       (self.state, self.position, self.forbidden, self.logProbs) = (state, position, forbidden, logProbs)
+      self.allowed = allowed
     }
   }
 
@@ -50,6 +57,9 @@ package struct Sampler {
   /// Adjusted logits over the temperature, fp32.
   private func scaledLogits(_ logits: Tensor, _ rows: [Row]) -> Tensor {
     var result = adjusted(logits.to(dtype: .float32), rows)
+    if let excluded = AllowedTokens.excluded(rows.map(\.allowed), columns: logits.size(1), device: logits.device) {
+      result = result.maskedFill(excluded, value: -Double.infinity)
+    }
     let temperatures = rows.map(\.state.temperature)
     if temperatures.contains(where: { $0 != 1 }) {
       result = result / Tensor(temperatures, shape: [rows.count, 1]).to(device: logits.device)

@@ -38,8 +38,12 @@ public struct SampledToken: Sendable, Equatable {
   public var token: Int
   /// The stop string that the text of the response contains with this token.
   public var stopString: String?
+  /// Whether the response must end with this token, since its grammar has no more.
+  public var isLast: Bool
 
-  public init(_ token: Int, stopString: String? = nil) { (self.token, self.stopString) = (token, stopString) }
+  public init(_ token: Int, stopString: String? = nil, isLast: Bool = false) {
+    (self.token, self.stopString, self.isLast) = (token, stopString, isLast)
+  }
 }
 
 /// What the scheduler decided about a request, for the shell to pass on.

@@ -181,7 +181,7 @@ extension Scheduler {
         if running[i].abortMessage != nil { continue }
         reasons[i] =
           running[i].stop.reason(outputCount: running[i].outputCount, token: sample.token)
-          ?? sample.stopString.map(FinishReason.stopString)
+          ?? sample.stopString.map(FinishReason.stopString) ?? (sample.isLast ? .stopToken(sample.token) : nil)
       } else if running[i].pendingCount == 0 {
         reasons[i] = .length(0)
       }

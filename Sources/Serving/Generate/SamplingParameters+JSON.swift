@@ -4,13 +4,14 @@ import JSON
 extension SamplingParameters {
   /// What SGLang has and this engine does not.
   private static let unsupported: Set<String> = [
-    "stop_regex", "json_schema", "regex", "ebnf", "structural_tag", "beam_width", "watermark", "custom_params", "choice",
+    "stop_regex", "structural_tag", "beam_width", "watermark", "custom_params", "choice",
   ]
 
   private static let known: Set<String> = [
     "max_new_tokens", "min_new_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty",
     "repetition_penalty", "logit_bias", "stop", "stop_token_ids", "ignore_eos", "skip_special_tokens",
     "spaces_between_special_tokens", "no_stop_trim", "sampling_seed", "n", "stream_interval",
+    "json_schema", "regex", "ebnf",
   ]
 
   /// A temperature below this is greedy (SGLang's threshold).
@@ -40,6 +41,11 @@ extension SamplingParameters {
     spacesBetweenSpecialTokens = try fields.bool("spaces_between_special_tokens") ?? spacesBetweenSpecialTokens
     noStopTrim = try fields.bool("no_stop_trim") ?? noStopTrim
     samplingSeed = try fields.int("sampling_seed")
+    jsonSchema = try fields.typed("json_schema", "a string with a JSON schema, or a JSON schema") { schema in
+      schema.string ?? schema.object.map { _ in schema.text() }
+    }
+    regex = try fields.string("regex")
+    ebnf = try fields.string("ebnf")
     for (token, bias) in try fields.object("logit_bias")?.pairs ?? [] {
       guard let id = Int(token), let bias = bias.double else {
         throw InvalidRequest("sampling_params.logit_bias must map token ids to numbers, got \"\(token)\": \(bias.kind).")

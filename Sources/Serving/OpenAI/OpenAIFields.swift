@@ -23,6 +23,7 @@ struct OpenAIOptions {
   private static let sameName: Set<String> = [
     "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias",
     "stop", "stop_token_ids", "ignore_eos", "skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
+    "json_schema", "regex", "ebnf",
   ]
   /// Accounting and routing fields of clients, without effect on the response.
   private static let hints: Set<String> = [
@@ -30,7 +31,7 @@ struct OpenAIOptions {
     "separate_reasoning", "stream_reasoning", "return_meta_info",
   ]
   private static let unsupported: Set<String> = [
-    "lora_path", "json_schema", "regex", "ebnf", "suffix", "return_hidden_states", "return_routed_experts",
+    "lora_path", "structural_tag", "suffix", "return_hidden_states", "return_routed_experts",
     "reasoning_effort", "modalities", "audio", "functions", "function_call",
   ]
 
@@ -42,9 +43,6 @@ struct OpenAIOptions {
         "model", "n", "best_of", "stream", "stream_options", "rid", "return_token_ids", "return_prompt_token_ids",
         "response_format", "priority", "extra_key", "cache_salt",
       ]))
-    if let format = try fields.object("response_format")?["type"], format != "text" {
-      throw InvalidRequest("response_format \(format.text()) is not supported by this server; leave it out.")
-    }
     model = try fields.string("model")
     samples = try fields.int("n") ?? 1
     guard samples >= 1 else { throw InvalidRequest("n must be at least 1, got \(samples).") }
@@ -66,6 +64,29 @@ struct OpenAIOptions {
     maxTokens = try Fields(.object(parameters)).int("max_new_tokens")
     if parameters["max_new_tokens"] == nil { parameters["max_new_tokens"] = defaultMaxTokens.map(JSONValue.int) ?? .null }
     sampling = try SamplingParameters(json: .object(parameters))
+    if let schema = try Self.responseSchema(fields) {
+      guard sampling.jsonSchema == nil, sampling.regex == nil, sampling.ebnf == nil else {
+        throw InvalidRequest("Only one of response_format, json_schema, regex and ebnf may be given.")
+      }
+      sampling.jsonSchema = schema
+    }
+  }
+
+  /// The JSON schema that `response_format` asks for, if any.
+  private static func responseSchema(_ fields: Fields) throws(InvalidRequest) -> String? {
+    guard let format = try fields.object("response_format") else { return nil }
+    switch format["type"] {
+    case "text": return nil
+    case "json_object": return #"{"type":"object"}"#
+    case "json_schema":
+      guard let schema = format["json_schema"]?["schema"], schema.object != nil || schema.bool != nil else {
+        throw InvalidRequest("response_format of type json_schema needs an object json_schema with a schema in it.")
+      }
+      return schema.text()
+    case let type:
+      throw InvalidRequest(
+        "response_format of type \((type ?? .null).text()) is not supported by this server; use text, json_object or json_schema.")
+    }
   }
 }
 

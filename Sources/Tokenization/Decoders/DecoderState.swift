@@ -117,7 +117,7 @@ struct DecoderState: Sendable {
   }
 
   /// The byte of a token like `<0x0A>`.
-  private static func byte(_ token: [UInt8]) -> UInt8? {
+  static func byte(_ token: [UInt8]) -> UInt8? {
     guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else { return nil }
     let digits = String(decoding: token[3...4], as: UTF8.self)
     return digits.first == "+" || digits.first == "-" ? nil : UInt8(digits, radix: 16)
