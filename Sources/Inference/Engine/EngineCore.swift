@@ -11,8 +11,12 @@ final class EngineCore {
   let dtype: DType
   private(set) var scheduler: Scheduler
   var weightVersion: String
-  var weightUpdate: WeightUpdate?
-  private let cache: KVCache
+  /// Memory that was given back and is not here again.
+  var released: Set<MemoryTag> = []
+  /// Weights whose values were given up, and that no update has brought since.
+  var missingWeights: Set<String> = []
+  var stashedWeights: [Tensor] = []
+  let cache: KVCache
   private let sampler = Sampler()
   private let tokenizer: Tokenizer?
   private let modelPath: String
@@ -72,8 +76,8 @@ final class EngineCore {
 
   // MARK: Requests
 
-  /// Whether there is something to run now. Nothing runs on weights that are being replaced.
-  var hasWork: Bool { scheduler.hasWork && weightUpdate == nil }
+  /// Whether there is something to run now. Nothing runs without memory or weights.
+  var hasWork: Bool { scheduler.hasWork && released.isEmpty && missingWeights.isEmpty }
 
   func submit(_ request: GenerateRequest, arrival: ContinuousClock.Instant, to mailbox: Mailbox) {
     guard !mailbox.isOver else { return }

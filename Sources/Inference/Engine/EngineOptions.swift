@@ -24,6 +24,11 @@ public struct EngineOptions: Sendable {
   /// What requests without a seed of their own draw theirs from, in order of arrival.
   public var randomSeed: Int
   public var weightVersion: String
+  /// How long the sender of a weight update may be silent before it is forgotten.
+  public var weightUpdatePatience: Duration = .seconds(300)
+  /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
+  /// lie there already, and keep their place.
+  public var stashesWeights = true
   /// Runs in the step that executes a plan, before the model does; an error fails that step.
   package var onPlan: (@Sendable (BatchPlan) throws -> Void)?
 
