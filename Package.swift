@@ -23,8 +23,8 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
-  ("Serving", ["JSON", "Tokenization", "Inference", hummingbird]),
-  ("WeightSync", ["Torch", "Inference"]),
+  ("WeightSync", ["JSON", "Torch", "Checkpoints", "Inference"]),
+  ("Serving", ["JSON", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird]),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   (

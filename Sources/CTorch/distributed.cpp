@@ -39,7 +39,8 @@ ct_store ct_tcp_store(const char* host, uint16_t port, bool is_server, int32_t w
     options.port = port;
     options.isServer = is_server;
     options.numWorkers = workers;
-    options.waitWorkers = false;
+    // A client counts itself, and goes on at once: PyTorch's servers wait for the count.
+    options.waitWorkers = !is_server;
     options.timeout = milliseconds(timeout_ms);
     return give_store(c10::make_intrusive<c10d::TCPStore>(host, options));
   });

@@ -1,4 +1,5 @@
 import JSON
+import Torch
 
 /// Where and how a `Server` listens.
 public struct ServerConfiguration: Sendable {
@@ -11,6 +12,12 @@ public struct ServerConfiguration: Sendable {
   public var servedModelName: String?
   /// A larger request body is answered with 413.
   public var maxBodyBytes = 256 << 20
+  /// The same for requests that carry weights.
+  public var maxWeightBytes = 4 << 30
+  /// How long the ranks of a group for weights may be waited for, and each of their broadcasts.
+  public var weightGroupTimeout: Duration = .seconds(120)
+  /// Where the engine's weights lie: groups over NCCL receive there.
+  public var device = Device.cpu
   /// How long `/health_generate` waits for a token.
   public var healthTimeout: Duration = .seconds(20)
   /// Further entries of `/server_info`, such as the flags of the command.

@@ -12,6 +12,12 @@ struct ServerState: Sendable {
   let live = LiveRequests()
   let connections = Connections()
   let startTime = Date()
+  let weights: WeightControl
+
+  init(engine: any GenerationEngine, encoder: (any PromptEncoder)?, configuration: ServerConfiguration) {
+    (self.engine, self.encoder, self.configuration) = (engine, encoder, configuration)
+    weights = WeightControl(timeout: configuration.weightGroupTimeout)
+  }
 
   /// The name of the model in answers.
   func modelName(_ status: EngineStatus) -> String { configuration.servedModelName ?? status.modelPath }
@@ -22,15 +28,16 @@ struct ServerState: Sendable {
     try JSONValue(parsing: String(buffer: try await body(request)))
   }
 
-  func body(_ request: Request) async throws -> ByteBuffer {
+  func body(_ request: Request, limit: Int? = nil) async throws -> ByteBuffer {
+    let limit = limit ?? configuration.maxBodyBytes
     let tooLarge = StatusError(
       status: .contentTooLarge,
-      message: "The request body is larger than \(configuration.maxBodyBytes) bytes; send fewer prompts at a time.")
+      message: "The request body is larger than \(limit) bytes; send fewer prompts at a time.")
     // One that says so is refused before it is sent.
-    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > configuration.maxBodyBytes { throw tooLarge }
+    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
     var request = request
     do {
-      return try await request.collectBody(upTo: configuration.maxBodyBytes)
+      return try await request.collectBody(upTo: limit)
     } catch is NIOTooManyBytesError {
       throw tooLarge
     } catch let error as HTTPError {
@@ -48,6 +55,7 @@ struct ServerState: Sendable {
     addHealthRoutes(to: router)
     addInfoRoutes(to: router)
     addControlRoutes(to: router)
+    addWeightRoutes(to: router)
     addOpenAIRoutes(to: router)
     return router
   }

@@ -20,11 +20,11 @@ enum Run {
       randomSeed: configuration.randomSeed, modelProvider: configuration.modelProvider,
       tokenizerPath: configuration.tokenizerPath)
     let tokenizer = try Tokenizer(folder: URL(fileURLWithPath: configuration.tokenizerPath ?? configuration.modelPath))
-    let server = Server(
-      engine: engine, tokenizer: try ModelPromptEncoder(tokenizer),
-      configuration: ServerConfiguration(
-        host: configuration.host, port: configuration.port, apiKey: configuration.apiKey,
-        servedModelName: configuration.servedModelName))
+    var serving = ServerConfiguration(
+      host: configuration.host, port: configuration.port, apiKey: configuration.apiKey,
+      servedModelName: configuration.servedModelName)
+    serving.device = configuration.device == .cuda ? .cuda(0) : .cpu
+    let server = Server(engine: engine, tokenizer: try ModelPromptEncoder(tokenizer), configuration: serving)
     try await server.run { port in print("serving \(configuration.modelPath) at http://\(configuration.host):\(port)") }
   }
 

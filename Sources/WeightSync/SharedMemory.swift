@@ -55,6 +55,34 @@ final class SharedMemory: @unchecked Sendable {
   }
 }
 
+extension SharedMemory {
+  /// Runs `body` with memory that another process shares by a name (`shm_open`), such as torch does.
+  static func withPOSIXMemory<R>(
+    _ name: String, byteCount: Int, _ body: (UnsafeRawBufferPointer) throws -> R
+  ) throws -> R {
+    guard name.hasPrefix("/"), !name.dropFirst().contains("/"), !name.contains("\0"), name.utf8.count < 250 else {
+      throw WeightSyncError("'\(name)' is not a name of shared memory")
+    }
+    let descriptor = shm_open(name, O_RDONLY, 0)
+    guard descriptor >= 0 else {
+      throw WeightSyncError(
+        "the shared memory '\(name)' cannot be opened (\(lastSystemError())); its sender must be on this machine and keep it")
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, Int(status.st_size) >= byteCount else {
+      throw WeightSyncError("the shared memory '\(name)' has \(status.st_size) bytes, not \(byteCount)")
+    }
+    guard byteCount > 0 else { return try body(UnsafeRawBufferPointer(start: nil, count: 0)) }
+    let address = mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor, 0)
+    guard let address, address != MAP_FAILED else {
+      throw WeightSyncError("\(byteCount) bytes of shared memory cannot be mapped: \(lastSystemError())")
+    }
+    defer { munmap(address, byteCount) }
+    return try body(UnsafeRawBufferPointer(start: address, count: byteCount))
+  }
+}
+
 /// `memfd_create`, which the C library's module for Swift leaves out.
 private func anonymousFile(_ name: String) -> Int32 {
   guard let symbol = dlsym(nil, "memfd_create") else {

@@ -40,6 +40,11 @@ public struct KVCache {
       * (configuration.headDimension + configuration.valueHeadDimension) * dtype.size
   }
 
+  /// Gives the memory back; `refill` must come before the next use.
+  func empty() { for tensor in keys + values { tensor.emptyStorage() } }
+
+  func refill() { for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) } }
+
   /// Writes the keys and values of new tokens. `slots`: `[T]`, int64.
   func write(key: Tensor, value: Tensor, slots: Tensor, layer: Int) {
     _ = keys[layer].indexCopy_(0, index: slots, source: key)

@@ -8,11 +8,12 @@ import Torch
 ///
 /// All tensors live on one thread of the engine's own, which sleeps when there is nothing to do. Everyone else talks to it
 /// through a bounded queue, so no method here blocks the caller's thread but `init`.
-public final class Engine: GenerationEngine {
+public final class Engine: UpdatableEngine {
   private static let maxQueuedRequests = 1 << 16
 
   private let queue = CommandQueue<Command>(capacity: maxQueuedRequests)
   private let grammars: GrammarCompiler
+  let stage: WeightStage
 
   /// Loads the model; returns when the engine is ready, so it should not be called on Swift's cooperative threads.
   /// - Parameter tokenizer: nil: outputs have no text, and stop strings and grammars are refused.
@@ -21,12 +22,14 @@ public final class Engine: GenerationEngine {
     let ready = DispatchSemaphore(value: 0)
     let failure = Handover<(any Error)?>(nil)
     let vocabulary = Handover((size: 0, endOfSequence: Set<Int>()))
+    let places = Handover<ModelWeights?>(nil)
     let queue = queue
     let thread = Thread {
       withoutGradients {
         let core: EngineCore
         do {
           core = try EngineCore(folder, tokenizer: tokenizer, options: options)
+          places.value = try ModelWeights(core.model.configuration, dtype: core.ranks.runner.dtype)
         } catch {
           failure.value = error
           ready.signal()
@@ -44,6 +47,7 @@ public final class Engine: GenerationEngine {
     grammars = GrammarCompiler(
       tokenizer, vocabularySize: vocabulary.value.size, endOfSequence: vocabulary.value.endOfSequence)
     if let error = failure.value { throw error }
+    stage = WeightStage(places.value!, patience: options.weightUpdatePatience)
   }
 
   deinit { shutDown() }
@@ -121,49 +125,16 @@ public final class Engine: GenerationEngine {
   /// - Throws: `PageAccountingError` when a KV page leaked or has two owners.
   public func checkIntegrity() async throws { try await perform { try $0.scheduler.checkIntegrity() } }
 
-  // MARK: Weights
-
-  /// Opens a weight update: nothing runs until `endWeightUpdate`. Running requests keep their KV and go on with the new
-  /// weights, unless the caller paused them. An update that is open already is begun anew.
-  public func beginWeightUpdate() async throws { try await perform { $0.weightUpdate = WeightUpdate($0.model) } }
-
-  /// Copies tensors into the model; they may have any dtype and lie on any device. Nothing of a bucket with an unknown
-  /// name or a wrong shape is copied.
-  public func updateWeights(_ bucket: sending [NamedTensor]) async throws {
-    let bucket = Handover(bucket)
-    try await perform { try $0.openWeightUpdate().apply { bucket.value } }
-  }
-
-  public func updateWeights(_ bucket: [NamedBytes]) async throws {
-    try await perform { try $0.openWeightUpdate().apply { try bucket.map { try $0.named() } } }
-  }
-
-  /// Closes the update; tokens sampled from now on carry `version`.
-  /// - Throws: `EngineError` when part of the update failed; the engine then waits for another, whole one.
-  public func endWeightUpdate(version: String) async throws {
-    try await perform { core in
-      try core.openWeightUpdate().finish()
-      (core.weightUpdate, core.weightVersion) = (nil, version)
-    }
-  }
-
   // MARK: The thread
 
   private static let stopped = EngineError("The engine was shut down.")
 
   /// Runs `body` on the engine's thread, between two steps.
-  private func perform<Value: Sendable>(_ body: @escaping @Sendable (EngineCore) throws -> Value) async throws -> Value {
+  func perform<Value: Sendable>(_ body: @escaping @Sendable (EngineCore) throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
       let outcome = queue.post(always: true) { core in continuation.resume(with: Result { try body(core) }) }
       if outcome == .closed { continuation.resume(throwing: Self.stopped) }
     }
-  }
-}
-
-extension EngineCore {
-  func openWeightUpdate() throws -> WeightUpdate {
-    guard let weightUpdate else { throw EngineError("No weight update is open; begin one first.") }
-    return weightUpdate
   }
 }
 

@@ -13,8 +13,10 @@ final class EngineCore {
   var model: CausalLM { ranks.runner.model }
   private(set) var scheduler: Scheduler
   var weightVersion: String
-  /// The update that is open. KV of the weights before an update is of no use to requests after it.
-  var weightUpdate: WeightUpdate? { didSet { scheduler.forgetPrefixes() } }
+  /// Memory that was given back and is not here again.
+  var released: Set<MemoryTag> = []
+  /// Weights whose values were given up, and that no update has brought since.
+  var missingWeights: Set<String> = []
   private let sampler = Sampler()
   private let tokenizer: Tokenizer?
   private let modelPath: String
@@ -67,8 +69,8 @@ final class EngineCore {
 
   // MARK: Requests
 
-  /// Whether there is something to run now. Nothing runs on weights that are being replaced.
-  var hasWork: Bool { scheduler.hasWork && weightUpdate == nil }
+  /// Whether there is something to run now. Nothing runs without memory or weights.
+  var hasWork: Bool { scheduler.hasWork && released.isEmpty && missingWeights.isEmpty }
 
   /// - Parameter grammar: what the request's grammar was made into.
   func submit(
@@ -120,6 +122,8 @@ final class EngineCore {
     scheduler.forgetPrefixes()
     return true
   }
+
+  func forgetPrefixes() { scheduler.forgetPrefixes() }
 
   /// Ends everything: the engine is going.
   func shutDown() {

@@ -36,6 +36,11 @@ public struct EngineOptions: Sendable {
   public var weightVersion: String
   /// What builds the model (`--custom-model-provider-path`); nil: its family.
   public var modelProvider: String?
+  /// How long the sender of a weight update may be silent before it is forgotten.
+  public var weightUpdatePatience: Duration = .seconds(300)
+  /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
+  /// lie there already, and keep their place.
+  public var stashesWeights = true
   /// Runs in the step that executes a plan, before the model does; an error fails that step.
   package var onPlan: (@Sendable (BatchPlan) throws -> Void)?
 

@@ -66,8 +66,43 @@ public final class ProcessGroup {
     }
   }
 
+  /// A group whose other ranks PyTorch makes (`_new_process_group_helper` over a `PrefixStore` of the group's name, as
+  /// SGLang's `init_custom_process_group` does): the ranks look for each other under the same keys.
+  /// - Parameters:
+  ///   - device: a GPU for a group over NCCL, the CPU for one over Gloo.
+  ///   - host: the address of the interface that this rank listens on.
+  public static func likePyTorch(
+    _ name: String, store: Store, rank: Int, size: Int, device: Device, host: String, timeout: Duration
+  ) throws -> ProcessGroup {
+    let own = try store.prefixed(name).prefixed("\(name)/").prefixed(device.kind == .cuda ? "cuda/" : "cpu/")
+    if device.kind == .cuda {
+      let cuda = try CUDALibrary.opened()
+      return try join(name, in: own, rank: rank, size: size, timeout: timeout, .nccl) {
+        cuda.nccl_group($0, Int32(rank), Int32(size), Int32(device.index), name, timeout.milliseconds)
+      }
+    }
+    return try join(name, in: own, rank: rank, size: size, timeout: timeout, .gloo) {
+      ct_gloo_group($0, Int32(rank), Int32(size), host, timeout.milliseconds)
+    }
+  }
+
   private static func join(
     _ name: String, store: Store, rank: Int, size: Int, timeout: Duration, _ transport: Transport,
+    _ body: (ct_store) -> ct_group?
+  ) throws -> ProcessGroup {
+    let group = try join(
+      name, in: size > 1 ? store.prefixed(name) : store, rank: rank, size: size, timeout: timeout, transport, body)
+    // A rank of Gloo is done when it is connected itself; were it to leave at once, the others could not connect.
+    if group.transport == .gloo {
+      do { try catchingTorchErrors(group.barrier) } catch {
+        throw TorchError("rank \(rank) of \(size) could not join group '\(name)' within \(timeout): \(error)")
+      }
+    }
+    return group
+  }
+
+  private static func join(
+    _ name: String, in store: Store, rank: Int, size: Int, timeout: Duration, _ transport: Transport,
     _ body: (ct_store) -> ct_group?
   ) throws -> ProcessGroup {
     guard (0..<size).contains(rank) else {
@@ -75,17 +110,12 @@ public final class ProcessGroup {
     }
     guard size > 1 else { return .single(name) }
     ct_turn_flight_recorder_off()
-    let own = try store.prefixed(name)
-    let failure = "rank \(rank) of \(size) could not join group '\(name)' within \(timeout)"
-    let handle = try withExtendedLifetime(own) {
-      try requireHandle(orThrow: { "\(failure): \($0)" }) { body(own.handle) }
+    let handle = try withExtendedLifetime(store) {
+      try requireHandle(orThrow: { "rank \(rank) of \(size) could not join group '\(name)' within \(timeout): \($0)" }) {
+        body(store.handle)
+      }
     }
-    let group = ProcessGroup(name: name, rank: rank, size: size, timeout: timeout, transport, handle: handle)
-    // A rank of Gloo is done when it is connected itself; were it to leave at once, the others could not connect.
-    if transport == .gloo {
-      do { try catchingTorchErrors(group.barrier) } catch { throw TorchError("\(failure): \(error)") }
-    }
-    return group
+    return ProcessGroup(name: name, rank: rank, size: size, timeout: timeout, transport, handle: handle)
   }
 
   // MARK: Collectives on contiguous tensors. Each `start…` returns at once, and its result is there after the work's

@@ -90,6 +90,12 @@ extension PickleGlobal {
     PickleGlobal("torch", "ComplexDoubleStorage"): "complex128",
   ]
 
+  /// The element type of a storage class; nil where it has none.
+  package static func elementType(ofStorage storage: PickleGlobal) -> String? { storages[storage] }
+
+  /// The storage class of an element type; nil for the types that have none of their own.
+  package static func storageClass(ofElement type: String) -> PickleGlobal? { storages.first { $0.value == type }?.key }
+
   /// The element types of PyTorch by name, with or without tensors of them here.
   static let dtypeNames: Set<String> = [
     "float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e5m2fnuz", "float8_e4m3fnuz",

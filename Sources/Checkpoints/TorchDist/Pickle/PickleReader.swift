@@ -29,10 +29,21 @@ package struct PickleReader {
 
   /// What the bytes hold. Throws `PickleError`.
   package static func value(of bytes: UnsafeRawBufferPointer, allowing allowed: PickleAllowList) throws -> PickleValue {
+    let (value, rest) = try first(of: bytes, allowing: allowed)
+    guard rest.isEmpty else {
+      throw PickleError("the pickle is corrupt at byte \(bytes.count - rest.count): \(rest.count) bytes follow its end")
+    }
+    return value
+  }
+
+  /// The first of several pickles, and what follows it.
+  package static func first(
+    of bytes: UnsafeRawBufferPointer, allowing allowed: PickleAllowList
+  ) throws -> (value: PickleValue, rest: UnsafeRawBufferPointer) {
     var reader = PickleReader(bytes, allowed)
     let root = try reader.run()
-    var freezer = PickleFreezer(nodes: reader.nodes, byteCount: bytes.count)
-    return try freezer.value(of: root)
+    var freezer = PickleFreezer(nodes: reader.nodes, byteCount: reader.input.position)
+    return (try freezer.value(of: root), UnsafeRawBufferPointer(rebasing: bytes[reader.input.position...]))
   }
 
   private var input: PickleInput
@@ -58,7 +69,6 @@ package struct PickleReader {
       try execute(opcode)
     }
     guard stack.count == 1, marks.isEmpty else { throw malformed("it ends with \(stack.count) values instead of one") }
-    guard input.isAtEnd else { throw malformed("\(input.remaining) bytes follow its end") }
     return stack[0]
   }
 

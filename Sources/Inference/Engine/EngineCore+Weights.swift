@@ -1,0 +1,59 @@
+import Foundation
+import Torch
+
+extension EngineCore {
+  /// Copies weights into the model, between two steps. KV of the weights before is of no use to requests after it.
+  /// - Returns: how many requests were running.
+  func install(_ weights: HandedOver<[StagedWeight]>, _ installation: WeightInstallation) throws -> Int {
+    try requireWeights("be updated")
+    if installation.abortsRequests { abort(nil) }
+    let running = scheduler.runningCount
+    try ranks.onEvery { $0.install(weights.value) }
+    forgetPrefixes()
+    for weight in weights.value { missingWeights.remove(weight.name) }
+    if let version = installation.version { weightVersion = version }
+    if installation.keepsPaused { pause(.inPlace) }
+    return running
+  }
+
+  private func requireWeights(_ purpose: String) throws {
+    guard !released.contains(.weights) else {
+      throw InvalidRequest("The weights were let go of and cannot \(purpose); ask for /resume_memory_occupation first.")
+    }
+  }
+
+  /// A tensor of the checkpoint, put together from the ranks' parts.
+  func weight(_ name: String, shape: [Int], dtype: DType) throws -> NamedBytes {
+    try requireWeights("be read")
+    let whole = HandedOver(Tensor.empty(shape, dtype: dtype))
+    try ranks.onEvery { $0.export(name, into: whole.value) }
+    return NamedBytes(name, dtype: dtype, shape: shape, bytes: whole.value.withBytes { Data($0) })
+  }
+
+  func resetWeights() throws {
+    try requireWeights("be reset")
+    try ranks.onEvery { $0.resetWeights() }
+  }
+
+  // MARK: Memory
+
+  func release(_ tags: Set<MemoryTag>, weightNames: Set<String>) throws {
+    let new = tags.subtracting(released)
+    if let message = busy, !new.isEmpty { throw InvalidRequest(message) }
+    if new.contains(.keyValueCache) { forgetPrefixes() }
+    try ranks.onEvery { [keeps = options.stashesWeights] in try $0.release(new, keepsWeights: keeps) }
+    if new.contains(.weights), !options.stashesWeights { missingWeights = weightNames }
+    released.formUnion(new)
+  }
+
+  private var busy: String? {
+    scheduler.canFlush
+      ? nil : "Memory cannot be released while \(scheduler.runningCount + scheduler.waitingCount) requests are served; pause first, with mode abort or retract."
+  }
+
+  func resume(_ tags: Set<MemoryTag>) throws {
+    let back = tags.intersection(released)
+    try ranks.onEvery { $0.resume(back) }
+    released.subtract(back)
+  }
+}

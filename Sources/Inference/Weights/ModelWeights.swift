@@ -1,0 +1,97 @@
+import Checkpoints
+import Models
+import Torch
+
+/// A tensor of a checkpoint as a model keeps it, all ranks together.
+struct WeightDescription: Sendable {
+  let name: String
+  let shape: [Int]
+  let dtype: DType
+}
+
+/// A weight that waits to be copied into the model: whole, as the checkpoint has it.
+struct StagedWeight {
+  let name: String
+  let tensor: Tensor
+}
+
+/// The checkpoint tensors that a model is made of.
+///
+/// It is made of a copy of the model without memory, so that weights can be checked while the engine's ranks run the model
+/// itself.
+struct ModelWeights {
+  private let model: CausalLM
+  private let dtype: DType
+  /// In the model's order.
+  let names: [String]
+  private let descriptions: [String: WeightDescription]
+
+  init(_ configuration: ModelConfiguration, dtype: DType) throws {
+    model = try configuration.model(parallel: .single(), dtype: dtype)
+    self.dtype = dtype
+    let all = model.table.parameters.flatMap { parameter in
+      parameter.pieces.map {
+        WeightDescription(
+          name: $0.checkpointName, shape: $0.shape, dtype: parameter.isLearned ? dtype : parameter.dtype)
+      }
+    }
+    names = all.map(\.name)
+    descriptions = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
+  }
+
+  func description(of name: String) -> WeightDescription? {
+    descriptions[name] ?? (isTiedHead(name) ? descriptions["model.embed_tokens.weight"] : nil)
+  }
+
+  /// A tied head may be sent all the same: it says nothing new.
+  private func isTiedHead(_ name: String) -> Bool { model.configuration.tiesEmbeddings && name == "lm_head.weight" }
+
+  /// Copies of a bucket's tensors as the model keeps them, on the CPU.
+  /// - Throws: `EngineError` about the first name or shape that is not the model's; nothing was copied then.
+  func staged(_ bucket: [NamedTensor]) throws -> [StagedWeight] {
+    let bucket = bucket.filter { !isTiedHead($0.name) }
+    let found = try bucket.map { new in
+      guard let description = descriptions[new.name] else {
+        throw EngineError("The weight update holds the tensor '\(new.name)', which the model does not have.")
+      }
+      guard new.tensor.shape == description.shape else {
+        throw EngineError(
+          "The weight update holds the tensor '\(new.name)' with shape \(new.tensor.shape), but the model's is \(description.shape).")
+      }
+      return description
+    }
+    return try catchingTorchErrors {
+      withoutGradients {
+        zip(bucket, found).map { new, description in
+          StagedWeight(
+            name: new.name, tensor: new.tensor.to(dtype: description.dtype, device: .cpu, copy: true).contiguous())
+        }
+      }
+    }
+  }
+
+  /// Copies of all weights of a model folder.
+  /// - Throws: `CheckpointError` or `ModelError` where the folder is that of another model.
+  func staged(_ folder: HuggingFaceFolder) throws -> [StagedWeight] {
+    try ModelRegistry.configuration(of: folder, provider: model.configuration.provider?.name)
+      .requireSameWeights(as: model.configuration, folder.url.path)
+    let loader = try WeightLoader(folder, for: model)
+    return try catchingTorchErrors {
+      try model.table.parameters.flatMap { parameter in
+        let whole = try loader.tensor(parameter)
+          .to(dtype: parameter.isLearned ? dtype : parameter.dtype, copy: true).contiguous()
+        return checkpointTensors(parameter, whole).map { StagedWeight(name: $0.name, tensor: $0.tensor) }
+      }
+    }
+  }
+}
+
+extension ModelConfiguration {
+  /// A folder whose tensors have the same shapes may still be of another model.
+  fileprivate func requireSameWeights(as serving: ModelConfiguration, _ path: String) throws {
+    guard modelType == serving.modelType, layerCount == serving.layerCount, headCount == serving.headCount else {
+      throw EngineError(
+        "\(path) is a model of type \(modelType) with \(layerCount) layers and \(headCount) heads, but the engine serves one of type \(serving.modelType) with \(serving.layerCount) layers and \(serving.headCount) heads.")
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import Checkpoints
+import Foundation
+import Torch
+
+/// Gathers new weights in host memory while the engine serves the old ones.
+///
+/// Nothing of an update reaches the model before all of it is here and sound, and one whose sender falls silent is
+/// forgotten. Everything happens on a queue of its own, beside the engine's thread.
+final class WeightStage: @unchecked Sendable {
+  private let queue = DispatchQueue(label: "engine.weights")
+  private let places: ModelWeights
+  /// How long the sender of an update may be silent.
+  private let patience: Duration
+  private var open: Update?
+  private var updates = 0
+  private var lapsed = false
+
+  /// An update that was begun.
+  private struct Update {
+    let number: Int
+    var weights: [String: StagedWeight] = [:]
+    var failure: (any Error)?
+    /// Buckets so far: whether anything came since a moment.
+    var arrivals = 0
+  }
+
+  init(_ places: ModelWeights, patience: Duration) { (self.places, self.patience) = (places, patience) }
+
+  /// Every checkpoint tensor that the model is made of, in its order.
+  var names: [String] { places.names }
+  func description(of name: String) -> WeightDescription? { places.description(of: name) }
+
+  // MARK: Updates in several requests
+
+  /// Opens an update; one that is open already is forgotten.
+  func begin() async {
+    await perform { stage in
+      stage.updates += 1
+      (stage.open, stage.lapsed) = (Update(number: stage.updates), false)
+      stage.watch()
+    }
+  }
+
+  func add(_ bucket: sending [NamedTensor]) async throws {
+    let bucket = HandedOver(bucket)
+    try await perform { try $0.add { bucket.value } }
+  }
+
+  func add(_ bucket: [NamedBytes]) async throws {
+    try await perform { try $0.add { try bucket.map { try $0.named() } } }
+  }
+
+  private func add(_ bucket: () throws -> [NamedTensor]) throws {
+    guard open != nil else { throw noUpdate }
+    do {
+      for weight in try places.staged(bucket()) { open!.weights[weight.name] = weight }
+      open!.arrivals += 1
+      watch()
+    } catch {
+      open!.failure = open!.failure ?? error
+      throw error
+    }
+  }
+
+  /// What the update holds; it is closed then, whatever comes of it.
+  func take() async throws -> HandedOver<[StagedWeight]> {
+    try await perform { stage in
+      guard let update = stage.open else { throw stage.noUpdate }
+      stage.open = nil
+      if let failure = update.failure {
+        throw EngineError(
+          "Nothing of the weight update was applied, because a part of it failed (\(failure)); begin again and send every tensor.")
+      }
+      return HandedOver(Array(update.weights.values))
+    }
+  }
+
+  /// Forgets the open update.
+  func abandon() async { await perform { $0.open = nil } }
+
+  var isOpen: Bool { get async { await perform { $0.open != nil } } }
+
+  private var noUpdate: EngineError {
+    EngineError(
+      lapsed
+        ? "The weight update was forgotten, as its sender was silent for \(patience); begin again and send every tensor."
+        : "No weight update is open; begin one first.")
+  }
+
+  /// Forgets the update unless something arrives in time.
+  private func watch() {
+    guard let (number, arrivals) = open.map({ ($0.number, $0.arrivals) }) else { return }
+    queue.asyncAfter(deadline: .now() + .milliseconds(Int(patience / .milliseconds(1)))) { [weak self] in
+      guard let self, let update = self.open, update.number == number, update.arrivals == arrivals else { return }
+      (self.open, self.lapsed) = (nil, true)
+    }
+  }
+
+  // MARK: Updates in one piece
+
+  func staged(_ bucket: sending [NamedTensor]) async throws -> HandedOver<[StagedWeight]> {
+    let bucket = HandedOver(bucket)
+    return try await perform { HandedOver(try $0.places.staged(bucket.value)) }
+  }
+
+  func staged(_ bucket: [NamedBytes]) async throws -> HandedOver<[StagedWeight]> {
+    try await perform { HandedOver(try $0.places.staged(bucket.map { try $0.named() })) }
+  }
+
+  func staged(_ folder: URL) async throws -> HandedOver<[StagedWeight]> {
+    try await perform { HandedOver(try $0.places.staged(HuggingFaceFolder(folder))) }
+  }
+
+  private func perform<Value: Sendable>(_ body: @escaping @Sendable (WeightStage) throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+      queue.async { continuation.resume(with: Result { try withoutGradients { try body(self) } }) }
+    }
+  }
+
+  private func perform<Value: Sendable>(_ body: @escaping @Sendable (WeightStage) -> Value) async -> Value {
+    await withCheckedContinuation { continuation in queue.async { continuation.resume(returning: body(self)) } }
+  }
+}
+
+/// A value that one thread leaves for another and does not touch again.
+struct HandedOver<Value>: @unchecked Sendable {
+  let value: Value
+  init(_ value: Value) { self.value = value }
+}
