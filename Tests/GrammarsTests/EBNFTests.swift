@@ -32,7 +32,10 @@ import Testing
   @Test(arguments: [
     (#"root ::= "a" | "b"+ "c"{2} ."#, ["a", "bccé", "bbbcc\n"], ["b", "bcc", "", "ab"]),
     (#"root ::= [a-c^\]]{1,2} ([^a-z\n] | "\x41\u00e9\"")? "#, ["a", "]^", "abA", "cAé\""], ["", "abc", "a\n", "d"]),
-    ("root ::= expr\nexpr ::= term ((\"+\" | \"-\") term)*\nterm ::= [0-9]+ | \"(\" expr \")\"", ["1+2", "(1-(2+33))"], ["1+", "()"]),
+    (
+      "root ::= expr\nexpr ::= term ((\"+\" | \"-\") term)*\nterm ::= [0-9]+ | \"(\" expr \")\"",
+      ["1+2", "(1-(2+33))"], ["1+", "()"]
+    ),
     ("root ::= a-b.c_1 \"\" # end\na-b.c_1 ::= \"x\"{2,}", ["xx", "xxxx"], ["x", ""]),
   ])
   func syntax(_ grammar: String, _ matching: [String], _ other: [String]) throws {
@@ -44,7 +47,8 @@ import Testing
   @Test(arguments: [
     ("a ::= \"b\"", "no rule root"), ("root ::= b", "rule b is not defined"), ("root ::= root \"a\" | \"a\"", "left recursion"),
     ("root ::= x\nx ::= \"a\"? y\ny ::= x \"b\" | \"c\"", "left recursion"), ("root ::= \"a", "closing quote"),
-    ("root ::= (\"a\"", "'(' without"), ("root ::= \"a\"\nroot ::= \"b\"", "twice"), ("root = \"a\"", "'::='"), ("", "no rule root"),
+    ("root ::= (\"a\"", "'(' without"), ("root ::= \"a\"\nroot ::= \"b\"", "twice"), ("root = \"a\"", "'::='"),
+    ("", "no rule root"),
     ("root ::= \"a\" root", "matches no text"), ("root ::= (=\"a\") \"b\"", "lookahead"), ("root ::= [a", "without ']'"),
     ("root ::= \"a\"{x}", "repetition"), ("root ::= TagDispatch((\"a\", b))", "TagDispatch"), ("root ::= \"a\")", "rule name"),
   ])

@@ -80,16 +80,25 @@ import Testing
 
   static let refused: [(String, String)] = [
     ("{", "invalid JSON"), ("5", "must be an object or a boolean"), (#"{"type":"text"}"#, "type \"text\" is not known"),
-    (#"{"not":{}}"#, "keyword not "), (#"{"uniqueItems":true}"#, "keyword uniqueItems"), (#"{"multipleOf":2}"#, "keyword multipleOf"),
+    (#"{"not":{}}"#, "keyword not "), (#"{"uniqueItems":true}"#, "keyword uniqueItems"),
+    (#"{"multipleOf":2}"#, "keyword multipleOf"),
     (#"{"patternProperties":{}}"#, "keyword patternProperties"), (#"{"minProperties":1}"#, "keyword minProperties"),
     (#"{"if":{}}"#, "keyword if"), (#"{"typ":"string"}"#, "keyword typ "), (#"{"format":"regex"}"#, "format \"regex\""),
     (#"{"pattern":"a","minLength":1}"#, "beside a length"), (#"{"pattern":"(?=a)"}"#, "lookahead"),
     (#"{"$ref":"http://x"}"#, "$ref"), (##"{"$ref":"#/nowhere"}"##, "points at nothing"), (#"{"enum":[]}"#, "matches no text"),
     (##"{"$ref":"#"}"##, "matches no text"), (##"{"allOf":[{"$ref":"#"}]}"##, "without an end"), ("false", "matches no text"),
-    (#"{"type":"integer","minimum":3,"maximum":2}"#, "matches no text"), (#"{"type":"string","minLength":3,"maxLength":2}"#, "no text"),
+    (#"{"type":"integer","minimum":3,"maximum":2}"#, "matches no text"),
+    (#"{"type":"string","minLength":3,"maxLength":2}"#, "no text"),
     (#"{"oneOf":[{"type":"integer"},{"type":"number"}]}"#, "oneOf"), (#"{"minLength":-1}"#, "minLength"),
     (##"{"properties":{"a":{"$ref":"#"}},"required":["a"]}"##, "matches no text"), (#"{"anyOf":[]}"#, "anyOf"),
-    (#"{"type":"array","minItems":3,"maxItems":2}"#, "matches no text"), (#"{"required":["a"],"properties":{"a":false}}"#, "no text"),
+    (#"{"type":"array","minItems":3,"maxItems":2}"#, "matches no text"),
+    (#"{"required":["a"],"properties":{"a":false}}"#, "no text"),
+    (
+      ##"{"$ref":"#/$defs/d0","$defs":{"d25":true"##
+        + (1...25).map { ##","d\##($0 - 1)":{"allOf":[{"$ref":"#/$defs/d\##($0)"},{"$ref":"#/$defs/d\##($0)"}]}"## }.joined()
+        + "}}",
+      "more than 100000 schemas"
+    ),
     (String(repeating: #"{"items":"#, count: 200) + "{}" + String(repeating: "}", count: 200), "nested deeper"),
   ]
 

@@ -128,7 +128,9 @@ import Torch
       var parameters = SamplingParameters()
       if i % 3 == 0 { parameters.temperature = 0 }
       if i % 4 == 0 { parameters.topP = 0.5 }
-      var row = Sampler.Row(SamplingState(parameters, seed: i, prompt: []), position: i, logProbs: LogProbRequest(tokenIDs: Array(0..<vocabulary)))
+      var row = Sampler.Row(
+        SamplingState(parameters, seed: i, prompt: []), position: i,
+        logProbs: LogProbRequest(tokenIDs: Array(0..<vocabulary)))
       allowed.append(Set(0..<vocabulary))
       if i % 5 > 0 {
         let ids = Set((0..<vocabulary).filter { _ in Int.random(in: 0..<10, using: &random) == 0 })
@@ -188,20 +190,58 @@ import Torch
 
   @Test func refusesWhatIsNoGrammar() async throws {
     try await Self.withEngine { engine, _, folder in
-      func message(_ change: (inout SamplingParameters) -> Void, _ engine: Engine) async -> String {
-        var request = GenerateRequest(id: "a", tokens: [9])
-        change(&request.sampling)
-        let error = await #expect(throws: InvalidRequest.self) { try await engine.generate(request) }
-        return error?.description ?? ""
-      }
-      #expect(await message({ $0.regex = "(" }, engine).contains("'(' without ')'"))
-      #expect(await message({ $0.jsonSchema = "{" }, engine).hasPrefix("json_schema cannot be used: the JSON schema is invalid JSON"))
-      #expect(await message({ $0.ebnf = "x ::= \"a\"" }, engine).contains("no rule root"))
-      #expect(await message({ ($0.ebnf, $0.regex) = ("root ::= \"a\"", "a") }, engine).contains("Only one of"))
-      #expect(await message({ $0.regex = "[^\\s\\S]" }, engine).contains("matches no text"))
       let silent = try Engine(folder: folder, tokenizer: nil)
-      #expect(await message({ $0.regex = "a" }, silent).contains("needs a tokenizer"))
+      let refused: [(engine: Engine, json: String?, regex: String?, ebnf: String?, words: String)] = [
+        (engine, nil, "(", nil, "regex cannot be used: the regex \"(\" has a '(' without ')'"),
+        (engine, "{", nil, nil, "json_schema cannot be used: the JSON schema is invalid JSON"),
+        (engine, nil, nil, "x ::= \"a\"", "ebnf cannot be used: the EBNF grammar has no rule root"),
+        (engine, nil, "a", "root ::= \"a\"", "Only one of"), (engine, nil, "[^\\s\\S]", nil, "matches no text"),
+        (silent, nil, "a", nil, "regex needs a tokenizer"),
+      ]
+      for (engine, json, regex, ebnf, words) in refused {
+        var request = GenerateRequest(id: "a", tokens: [9])
+        (request.sampling.jsonSchema, request.sampling.regex, request.sampling.ebnf) = (json, regex, ebnf)
+        let sent = request
+        let error = await #expect(throws: InvalidRequest.self) { try await engine.generate(sent) }
+        let message = error?.description ?? ""
+        #expect(message.contains(words), "\(words)")
+      }
       try await expectIdle(engine)
+    }
+  }
+
+  /// Random walks over the tokens of vocabularies of all kinds: what they decode to is of the grammar.
+  @Test(arguments: ["byte", "glm4", "gpt2", "llama2", "mistral", "no-fallback", "qwen3"])
+  func walksDecodeToTextsOfTheGrammar(_ name: String) throws {
+    let tokenizer = try Tokenizer(folder: fixture("Tokenization/tokenizers/\(name)"))
+    let ids = 0..<tokenizer.vocabularySize
+    let texts = TokenTexts(
+      middle: ids.map { tokenizer.bytes(of: $0) }, first: ids.map { tokenizer.bytes(of: $0, isFirst: true) })
+    var random = SeededGenerator(state: 23)
+    for source in [
+      GrammarSource.regex("( ?[a-z]{1,9}){2,8}"), .jsonSchema(Self.schema), .regex("[ a-zé中😀]{5,30}"),
+      .ebnf("root ::= \" \"? word (\" \" word)* \".\"\nword ::= [a-z]+ | \"(\" root \")\""),
+    ] {
+      let grammar = try TokenGrammar(Grammar(source), texts)
+      var automaton = try Automaton(Grammar(source))
+      for _ in 0..<20 {
+        var (state, walked) = (grammar.start, [Int]())
+        while true {
+          let mask = grammar.mask(state, isFirst: walked.isEmpty)
+          let allowed = ids.filter { mask.contains($0) }
+          if grammar.isAccepting(state), allowed.isEmpty || Int.random(in: 0..<3, using: &random) == 0 { break }
+          // Without a token for every byte, a character that has none can never be written.
+          guard let token = allowed.randomElement(using: &random), walked.count < 3000 else { break }
+          #expect(!tokenizer.isSpecial(token))
+          state = try #require(grammar.advance(state, token, isFirst: walked.isEmpty))
+          walked.append(token)
+        }
+        guard grammar.isAccepting(state) else { continue }
+        let text = tokenizer.decode(walked)
+        let matches = automaton.matches(text.utf8)
+        #expect(matches, "\(name): \(text)")
+        if case .jsonSchema = source { #expect((0...120).contains(try JSONValue(parsing: text)["age"]?.int ?? -1)) }
+      }
     }
   }
 

@@ -85,7 +85,8 @@ public struct Automaton: Sendable {
     let byte = classes.representatives[Int(byteClass)]
     var work: [Place] = []
     for place in states[Int(state)].places {
-      if case .bytes(let set) = grammar.nodes[Int(place.node)], set.contains(byte) { work.append(Place(node: -1, stack: place.stack)) }
+      guard case .bytes(let set) = grammar.nodes[Int(place.node)], set.contains(byte) else { continue }
+      work.append(Place(node: -1, stack: place.stack))
     }
     let next = work.isEmpty ? Self.dead : close(work)
     transitions[Int(state) * classes.count + Int(byteClass)] = next

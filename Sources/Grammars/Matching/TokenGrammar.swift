@@ -1,6 +1,7 @@
 import Synchronization
 
-/// What the tokens of a vocabulary write: in the middle of a text and, where a tokenizer strips a space there, at its beginning.
+/// What the tokens of a vocabulary write: in the middle of a text and, where a tokenizer strips a space there, at its
+/// beginning.
 public struct TokenTexts: Sendable {
   public let middle: [[UInt8]?]
   public let first: [[UInt8]?]

@@ -17,8 +17,8 @@ indirect enum RegexNode: Equatable {
   }
 }
 
-/// Parses the syntax that Python and JavaScript have in common. `\d`, `\w` and `\s` are ASCII's, as in JSON Schema's dialect and
-/// in xgrammar; what a grammar cannot express (lookaround, backreferences, word boundaries) is refused by name.
+/// Parses the syntax that Python and JavaScript have in common. `\d`, `\w` and `\s` are ASCII's, as in xgrammar; what a
+/// grammar cannot express (lookaround, backreferences, word boundaries) is refused by name.
 struct RegexParser {
   private static let maximumDepth = 100
   private static let maximumCount = 100_000
@@ -206,7 +206,9 @@ struct RegexParser {
     }
   }
 
-  private mutating func hexadecimal(_ count: Int) throws(GrammarError) -> Unicode.Scalar { try valid(try surrogateOrScalar(count)) }
+  private mutating func hexadecimal(_ count: Int) throws(GrammarError) -> Unicode.Scalar {
+    try valid(try surrogateOrScalar(count))
+  }
 
   private mutating func surrogateOrScalar(_ count: Int) throws(GrammarError) -> UInt32 {
     let digits = String(String.UnicodeScalarView(scalars[index...].prefix(count)))

@@ -11,7 +11,7 @@ struct JSONText {
     return try builder.sequence([builder.optional(builder.literal("\n")), builder.repetition(blank, 0, 40)])
   }
 
-  /// Zero or more elements that are `first`, or follow a comma like `next`, between brackets. Both bring the space after them.
+  /// Content between brackets; what is in it brings the space after it along.
   func enclosed(_ open: String, _ content: Int, _ close: String) throws(GrammarError) -> Int {
     try builder.sequence([builder.literal(open), space(), content, builder.literal(close)])
   }
@@ -43,7 +43,8 @@ struct JSONText {
     case .object(let object):
       var parts: [Int] = []
       for (i, pair) in object.pairs.enumerated() {
-        parts += try (i > 0 ? [comma()] : []) + [self.pair(builder.literal(JSONValue.string(pair.key).text()), constant(pair.value))]
+        let key = try builder.literal(JSONValue.string(pair.key).text())
+        parts += try (i > 0 ? [comma()] : []) + [self.pair(key, constant(pair.value))]
       }
       return try enclosed("{", builder.sequence(parts), "}")
     default: return try builder.literal(value.text())
@@ -62,9 +63,10 @@ struct JSONText {
     let plain = ScalarRanges([0...0x1F, 0x22...0x22, 0x5C...0x5C]).inverted
     let regex = RegexCompiler(builder)
     let hex = "[0-9a-fA-F]"
+    // Surrogates come in pairs, and a pair is one character.
+    let surrogates = "[dD](?:[0-7]\(hex){2}|[89abAB]\(hex){2}\\\\u[dD][c-fC-F]\(hex){2})"
     let escapes = try regex.wholeMatch(
-      RegexParser.parse(
-        "\\\\(?:[\"\\\\/bfnrt]|u(?:[0-9a-cefA-CEF]\(hex){3}|[dD](?:[0-7]\(hex){2}|[89abAB]\(hex){2}\\\\u[dD][c-fC-F]\(hex){2})))"))
+      RegexParser.parse("\\\\(?:[\"\\\\/bfnrt]|u(?:[0-9a-cefA-CEF]\(hex){3}|\(surrogates)))"))
     return try quoted(builder.repetition(builder.choice([builder.scalar(plain), escapes]), minimum, maximum))
   }
 

@@ -2,11 +2,16 @@ import Foundation
 import JSON
 
 /// Rewrites schemas without references and combinations: to a list of plain ones, of which a value must satisfy any.
-struct SchemaAlternatives {
+final class SchemaAlternatives {
   private static let maximumDepth = 64
   private static let maximumCount = 512
+  /// Most schemas looked at: references can ask for the same one again and again.
+  private static let maximumVisits = 100_000
 
   let document: JSONValue
+  private var visits = 0
+
+  init(document: JSONValue) { self.document = document }
 
   /// Say nothing about which values are valid.
   private static let annotations: Set<String> = [
@@ -23,6 +28,10 @@ struct SchemaAlternatives {
   /// `depth`: how many references were followed.
   func plain(_ schema: JSONValue, depth: Int = 0) throws(GrammarError) -> [JSONObject] {
     guard depth < Self.maximumDepth else { throw GrammarError("the JSON schema refers to itself without an end.") }
+    visits += 1
+    guard visits <= Self.maximumVisits else {
+      throw GrammarError("the JSON schema combines more than \(Self.maximumVisits) schemas.")
+    }
     switch schema {
     case .bool(true): return [[:]]
     case .bool(false): return []

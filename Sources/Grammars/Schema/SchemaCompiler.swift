@@ -126,7 +126,9 @@ final class SchemaCompiler {
       return bound
     }
     /// The stricter of two bounds.
-    func stricter(_ key: String, _ strictKey: String, _ isStricter: (Double, Double) -> Bool) throws(GrammarError) -> DecimalBound? {
+    func stricter(
+      _ key: String, _ strictKey: String, _ isStricter: (Double, Double) -> Bool
+    ) throws(GrammarError) -> DecimalBound? {
       let (plain, strict) = (try bound(key, isStrict: false), try bound(strictKey, isStrict: true))
       guard let first = schema[key]?.double, let second = schema[strictKey]?.double else { return plain ?? strict }
       return isStricter(first, second) ? plain : strict

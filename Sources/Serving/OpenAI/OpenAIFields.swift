@@ -85,7 +85,8 @@ struct OpenAIOptions {
       return schema.text()
     case let type:
       throw InvalidRequest(
-        "response_format of type \((type ?? .null).text()) is not supported by this server; use text, json_object or json_schema.")
+        "response_format of type \((type ?? .null).text()) is not supported by this server; "
+          + "use text, json_object or json_schema.")
     }
   }
 }

@@ -72,7 +72,8 @@ import Tokenization
   @Test func malformedGrammarsGetASentence() async throws {
     try await withServer { client in
       for (parameters, words) in [
-        (["json_schema": "{"], "invalid JSON"), (["json_schema": #"{"not":{}}"#], "keyword not"), (["regex": "("], "'(' without"),
+        (["json_schema": "{"], "invalid JSON"), (["json_schema": #"{"not":{}}"#], "keyword not"),
+        (["regex": "("], "'(' without"),
         (["ebnf": "root ::= x"], "x is not defined"),
       ] as [(JSONValue, String)] {
         let answer = try await client.generate(["text": "a", "sampling_params": parameters])
