@@ -10,7 +10,7 @@ import Testing
     // Products of other sizes round differently, by some units in the last place of the logits.
     func close(_ a: [TokenLogProb], _ b: [TokenLogProb]) -> Bool {
       a.count == b.count && zip(a, b).allSatisfy {
-        abs(($0.logProb ?? 0) - ($1.logProb ?? 0)) < 1e-5 + 1e-6 * abs($1.logProb ?? 0)
+        $0.logProb == $1.logProb || abs(($0.logProb ?? 0) - ($1.logProb ?? 0)) < 1e-5 + 1e-6 * abs($1.logProb ?? 0)
       }
     }
     #expect(close(found.outputLogProbs, wanted.outputLogProbs), "\(note), \(found.id)")

@@ -32,6 +32,7 @@ struct KVLedger {
   private(set) var retractions = 0
   /// Positions of prompts that were read from the cache.
   private(set) var reused = 0
+  private(set) var correctDrafts = 0
   private var weights = 0
   private var slots: [Content?]
   private var sequences: [Step: Int] = [:]
@@ -68,8 +69,8 @@ struct KVLedger {
     item.pages[position / limits.pageSize] * limits.pageSize + position % limits.pageSize
   }
 
-  /// Checks a plan and applies it; `sample` gives the token of a position.
-  mutating func run(_ plan: BatchPlan, sample: (BatchPlan.Item) -> Int) -> [SampledToken] {
+  /// Checks a plan and applies it; `sample` gives the token of a position. Drafts are kept while they are what is sampled.
+  mutating func run(_ plan: BatchPlan, sample: (BatchPlan.Item) -> Int) -> [[SampledToken]] {
     #expect(!plan.items.isEmpty && plan.tokenCount <= limits.maxBatchTokens)
     #expect(plan.items.count <= limits.maxRunningRequests)
     #expect(Set(plan.items.map(\.id)).count == plan.items.count)
@@ -77,8 +78,13 @@ struct KVLedger {
     #expect(Set(written).count == written.count, "a slot with two writers")
     for item in plan.items {
       var life = lives[item.id]!
-      #expect(finished[item.id] == nil && !item.tokens.isEmpty && item.end <= life.tokens.count)
-      #expect(item.tokens == Array(life.tokens[item.start..<item.end]) && item.samples == samples(item, life))
+      let end = item.end - item.draftCount
+      #expect(finished[item.id] == nil && end > item.start && end <= life.tokens.count)
+      #expect(item.tokens == Array(life.tokens[item.start..<end]) + item.drafts && item.samples == samples(item, life))
+      #expect(item.draftCount == 0 || item.samples && item.tokens.count == 1 + item.draftCount)
+      // Known when the batch is complete.
+      defer { lives[item.id]!.tokens.removeLast(item.draftCount) }
+      life.tokens += item.drafts
       #expect(item.pages.count == (item.end + limits.pageSize - 1) / limits.pageSize)
       let numbers = sequenceNumbers(life)
       if !life.isAdmitted {
@@ -99,8 +105,8 @@ struct KVLedger {
       if let start = life.request.routedExpertsStart, item.end > start {
         #expect(item.start - start <= life.experts.count, "experts of some positions are missing")
         life.experts.removeSubrange(max(0, item.start - start)...)
-        life.experts += life.contents[(start + life.experts.count)...]
-        #expect(life.experts == Array(life.contents[start...]), "the experts reported are not those of the KV")
+        life.experts += life.contents[(start + life.experts.count)..<end]
+        #expect(life.experts == Array(life.contents[start..<end]), "the experts reported are not those of the KV")
       }
       lives[item.id] = life
     }
@@ -108,15 +114,28 @@ struct KVLedger {
       let found = (0..<item.end).map { slots[slot(item, $0)] }
       #expect(found == lives[item.id]!.contents, "\(item.id) reads the KV of another sequence or of other weights")
     }
-    return plan.items.filter(\.samples).map { item in
+    for item in plan.items { lives[item.id]!.contents.removeLast(item.draftCount) }
+    return plan.items.filter(\.samples).map { verify($0, sample) }
+  }
+
+  private mutating func verify(_ item: BatchPlan.Item, _ sample: (BatchPlan.Item) -> Int) -> [SampledToken] {
+    var life = lives[item.id]!
+    defer { lives[item.id] = life }
+    var sampled: [SampledToken] = []
+    for draft in item.drafts.map(Optional.some) + [nil] {
       let token = sample(item)
-      lives[item.id]!.tokens.append(token)
-      return SampledToken(token)
+      life.tokens.append(token)
+      sampled.append(SampledToken(token))
+      guard draft == token else { break }
+      correctDrafts += 1
+      life.contents.append(slots[slot(item, life.contents.count)]!)
+      if let start = life.request.routedExpertsStart, life.contents.count > start { life.experts.append(life.contents.last!) }
     }
+    return sampled
   }
 
   private func samples(_ item: BatchPlan.Item, _ life: Life) -> Bool {
-    item.end == life.tokens.count && life.request.sampling.maxNewTokens != 0
+    item.end - item.draftCount == life.tokens.count && life.request.sampling.maxNewTokens != 0
   }
 
   /// The batch failed halfway: its slots hold nothing of use.

@@ -8,6 +8,7 @@ private struct Life: Equatable {
   var retractions = 0
   var reused = 0
   var evicted = 0
+  var correctDrafts = 0
 }
 
 private func randomLimits(_ random: inout SeededGenerator) -> SchedulerConfiguration {
@@ -65,6 +66,8 @@ private func live(seed: UInt64) throws -> Life {
   var plans: [BatchPlan] = []
   var submitted = 0
 
+  let draftsAtMost = Int.random(in: 0...5, using: &random)
+
   func chance(_ one: Int) -> Bool { Int.random(in: 0..<one, using: &random) == 0 }
 
   /// What may happen at any time, also while a batch runs.
@@ -80,8 +83,29 @@ private func live(seed: UInt64) throws -> Life {
     #expect(scheduler.evictablePages == 0)
   }
 
+  /// Plans with drafts of tokens that are likely to be sampled; nothing else of the plan may be due to them.
+  func plan() -> SchedulerStep {
+    var drafts: [String: [Int]] = [:]
+    for (id, _, _) in scheduler.decoding where !chance(4) {
+      drafts[id] = (0..<draftsAtMost).map { _ in Int.random(in: 1...2, using: &random) }
+    }
+    var plain = scheduler
+    let (wanted, step) = (plain.plan(), scheduler.plan(drafts: drafts))
+    var found = step
+    for i in (found.plan?.items ?? []).indices {
+      let item = found.plan!.items[i]
+      #expect(drafts[item.id, default: []].starts(with: item.drafts))
+      found.plan!.items[i].tokens.removeLast(item.draftCount)
+      found.plan!.items[i].draftCount = 0
+      let pages = (item.end - item.draftCount + limits.pageSize - 1) / limits.pageSize
+      found.plan!.items[i].pages.removeLast(item.pages.count - pages)
+    }
+    #expect(found == wanted)
+    return step
+  }
+
   func step() throws {
-    let step = scheduler.plan()
+    let step = plan()
     ledger.apply(step.actions)
     if let plan = step.plan {
       plans.append(plan)
@@ -129,13 +153,14 @@ private func live(seed: UInt64) throws -> Life {
   #expect(!limits.disableRadixCache || scheduler.evictablePages == 0 && ledger.reused == 0)
   return Life(
     plans: plans, finished: ledger.finished, retractions: ledger.retractions, reused: ledger.reused,
-    evicted: scheduler.evictedTokens)
+    evicted: scheduler.evictedTokens, correctDrafts: ledger.correctDrafts)
 }
 
 @Test(arguments: 0..<8) func randomLivesKeepTheInvariants(_ block: UInt64) throws {
   let lives = try (block * 50..<(block + 1) * 50).map(live)
   #expect(lives.contains { $0.retractions > 3 } && lives.contains { $0.plans.count > 50 }, "the lives are too quiet")
   #expect(lives.contains { $0.reused > 40 } && lives.contains { $0.evicted > 40 }, "the caches are too quiet")
+  #expect(lives.contains { $0.correctDrafts > 60 }, "too few drafts are right")
 }
 
 @Test func replaysAreEqual() throws {

@@ -16,6 +16,9 @@ func request(_ id: String, prompt: Int = 3, new: Int? = 4) -> GenerateRequest {
 }
 
 extension Scheduler {
+  /// Takes one token of each item that samples.
+  mutating func complete(_ sampled: [SampledToken]) -> [SchedulerAction] { complete(sampled.map { [$0] }) }
+
   /// Plans a step, checks its limits, and samples `token` everywhere.
   mutating func step(_ token: Int = 500) -> (plan: BatchPlan?, actions: [SchedulerAction]) {
     let step = plan()

@@ -18,6 +18,8 @@ final class EngineCore {
   /// Weights whose values were given up, and that no update has brought since.
   var missingWeights: Set<String> = []
   private let sampler = Sampler()
+  /// nil: nothing is drafted.
+  let speculator: Speculator?
   private let tokenizer: Tokenizer?
   private let modelPath: String
   private let architectures: [String]
@@ -43,6 +45,7 @@ final class EngineCore {
         maxBatchTokens: max(options.chunkedPrefillSize, options.maxRunningRequests),
         conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
         disableRadixCache: options.disableRadixCache))
+    speculator = try Speculator(options, scheduler.configuration, device: ranks.runner.parallel.device)
   }
 
   private static func pageCount(
@@ -151,13 +154,15 @@ final class EngineCore {
     status.cachedTokensTotal = scheduler.cachedTokens
     status.evictedTokensTotal = scheduler.evictedTokens
     status.retractedTotal = scheduler.retractions
+    status.speculation = speculator?.counts
     return status
   }
 
   private func apply(_ actions: [SchedulerAction]) {
     for action in actions {
       switch action {
-      case .finish(let id, let reason): live.removeValue(forKey: id)?.finish(reason)
+      case .finish(let id, let reason):
+        if let request = live.removeValue(forKey: id) { leave(request) { $0.finish(reason) } }
       case .retract(let id): live[id]?.noteRetraction()
       }
     }
@@ -167,10 +172,12 @@ final class EngineCore {
 
   /// Plans one batch and runs it. An error ends the requests of the batch and nothing else.
   func step() {
-    let step = scheduler.plan()
+    let drafts = Result { try catchingTorchErrors { try speculator?.drafts(for: scheduler.decoding) { live[$0]! } ?? [:] } }
+    let step = scheduler.plan(drafts: (try? drafts.get()) ?? [:])
     apply(step.actions)
     guard let plan = step.plan else { return }
     do {
+      _ = try drafts.get()
       complete(plan, try catchingTorchErrors { try run(plan) })
     } catch {
       fail(plan, error)
@@ -179,7 +186,7 @@ final class EngineCore {
 
   /// What one forward pass gives.
   private struct StepResult {
-    /// One an item that samples.
+    /// Of each item that samples, the next token and those that would follow its drafts.
     var samples: [Sampler.Sample]
     /// One a wanted prompt position, in the order of the plan.
     var promptLogProbs: [TokenLogProbs]
@@ -199,7 +206,7 @@ final class EngineCore {
       var promptLogProbs: [TokenLogProbs] = []
       try runner.run(plan, routing: routing, sampled: { logits in
         samples = try sampler.sample(
-          logits, plan.items.filter(\.samples).map { live[$0.id]!.samplerRow(position: $0.end) })
+          logits, plan.items.filter(\.samples).flatMap { live[$0.id]!.samplerRows(drafts: $0.drafts) })
       }, prompt: { block, logits in
         promptLogProbs += try wanted.compute(block, logits)
       })
@@ -211,29 +218,51 @@ final class EngineCore {
 
   private func complete(_ plan: BatchPlan, _ result: StepResult) {
     var prompts = result.promptLogProbs.makeIterator()
-    var samples = result.samples.makeIterator()
-    var sampled: [SampledToken] = []
+    var samples = result.samples[...]
+    var sampled: [[SampledToken]] = []
     var row = 0
     for item in plan.items {
       let request = live[item.id]!
       request.noteStart(item.start)
+      for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
+      let accepted = item.samples ? accept(item, samples.prefix(item.sampleCount), request) : []
+      samples = samples.dropFirst(item.sampleCount)
       if let experts = result.routedExperts, request.wantsRoutedExperts {
-        request.note(experts.narrow(0, start: row, length: item.tokens.count), position: item.start)
+        let count = item.tokens.count - item.draftCount + max(0, accepted.count - 1)
+        request.note(experts.narrow(0, start: row, length: count), position: item.start)
       }
       row += item.tokens.count
-      for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
-      guard item.samples, let sample = samples.next() else { continue }
+      if item.samples { sampled.append(accepted) }
+    }
+    generatedTokens += sampled.reduce(0) { $0 + $1.count }
+    apply(scheduler.complete(sampled))
+    for item in plan.items where item.samples { live[item.id]?.report() }
+  }
+
+  /// Gives a request the token that was sampled, and while that is what was drafted and the response goes on, the one
+  /// sampled after it: what comes out is what running one token a step would have.
+  private func accept(
+    _ item: BatchPlan.Item, _ samples: ArraySlice<Sampler.Sample>, _ request: LiveRequest
+  ) -> [SampledToken] {
+    var accepted: [SampledToken] = []
+    for (place, sample) in samples.enumerated() {
       guard sample.isValid else {
         fail(item, EngineError(
           "The logits hold no finite number to sample; check the weights, the dtype, logit_bias and the grammar."))
-        sampled.append(SampledToken(0))
-        continue
+        accepted.append(SampledToken(0))
+        break
       }
-      sampled.append(request.append(sample.token, sample.logProbs, weightVersion: weightVersion))
+      let token = request.append(sample.token, sample.logProbs, weightVersion: weightVersion)
+      accepted.append(token)
+      if request.ends(with: token) || place == item.draftCount || item.drafts[item.drafts.startIndex + place] != sample.token {
+        break
+      }
     }
-    generatedTokens += sampled.count
-    apply(scheduler.complete(sampled))
-    for item in plan.items where item.samples { live[item.id]?.report() }
+    if item.draftCount > 0 {
+      request.noteDrafts(proposed: item.draftCount, correct: accepted.count - 1)
+      speculator?.note(proposed: item.draftCount, correct: accepted.count - 1)
+    }
+    return accepted
   }
 
   private func fail(_ plan: BatchPlan, _ error: any Error) {
@@ -248,8 +277,15 @@ final class EngineCore {
   }
 
   private func end(_ id: String, _ error: any Error) {
-    live.removeValue(forKey: id)?.mailbox.end(
-      .failure(EngineError("The engine failed while it ran this request: \(error)")))
+    guard let request = live.removeValue(forKey: id) else { return }
+    leave(request) {
+      $0.mailbox.end(.failure(EngineError("The engine failed while it ran this request: \(error)")))
+    }
+  }
+
+  private func leave(_ request: LiveRequest, _ tell: (LiveRequest) -> Void) {
+    tell(request)
+    speculator?.end(request)
   }
 }
 

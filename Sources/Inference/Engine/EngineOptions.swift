@@ -41,6 +41,10 @@ public struct EngineOptions: Sendable {
   /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
   /// lie there already, and keep their place.
   public var stashesWeights = true
+  /// How tokens are drafted; nil: not at all.
+  public var speculative: SpeculativeOptions?
+  /// What drafts instead of that which `speculative` names.
+  package var makeDrafter: (@Sendable () -> any Drafter)?
   /// Runs in the step that executes a plan, before the model does; an error fails that step.
   package var onPlan: (@Sendable (BatchPlan) throws -> Void)?
 

@@ -9,10 +9,8 @@ final class LiveRequest {
   let request: GenerateRequest
   let mailbox: Mailbox
   private let arrival: ContinuousClock.Instant
-  private let stop: StopCondition
-  private var sampling: SamplingState
-  /// nil: the response is free.
-  private var constraint: GrammarConstraint?
+  /// What the next token is sampled by.
+  private(set) var response: ResponseState
   /// nil: the engine has no tokenizer, and outputs no text.
   private var text: OutputBuilder<StreamDecoder>?
   private var output: GenerateOutput
@@ -24,9 +22,8 @@ final class LiveRequest {
     _ request: GenerateRequest, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
     constraint: GrammarConstraint?, weightVersion: String, mailbox: Mailbox
   ) {
-    self.constraint = constraint
-    (self.request, self.arrival, self.stop, self.mailbox) = (request, arrival, stop, mailbox)
-    sampling = SamplingState(request.sampling, seed: seed, prompt: request.tokens)
+    (self.request, self.arrival, self.mailbox) = (request, arrival, mailbox)
+    response = ResponseState(request, seed: seed, stop: stop, constraint: constraint)
     text = tokenizer.map {
       OutputBuilder(
         request.sampling, stop: stop,
@@ -40,30 +37,36 @@ final class LiveRequest {
     }
   }
 
+  /// Prompt and response.
+  var tokens: [Int] { request.tokens + output.outputTokens }
+  var namespace: CacheNamespace { CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt) }
+
   var logProbRequest: LogProbRequest? {
     request.returnLogProbs ? LogProbRequest(top: request.topLogProbs, tokenIDs: request.tokenIDsLogProb) : nil
   }
 
-  /// What the sampler needs for the token at `position`.
-  func samplerRow(position: Int) -> Sampler.Row {
-    let allowed = constraint?.allowed
-    // The end may come before `min_new_tokens` where the grammar leaves nothing else.
-    let forbidden = allowed?.isEnd == true ? [] : stop.forbiddenTokens(outputCount: output.outputTokens.count)
-    return Sampler.Row(sampling, position: position, forbidden: forbidden, logProbs: logProbRequest, allowed: allowed)
+  /// What the sampler needs for the next token, and for those that would follow each draft.
+  func samplerRows(drafts: ArraySlice<Int>) -> [Sampler.Row] {
+    var state = response
+    var rows = [state.row(logProbs: logProbRequest)]
+    for draft in drafts {
+      _ = state.append(draft)
+      rows.append(state.row(logProbs: logProbRequest))
+    }
+    return rows
   }
 
-  /// Adds a sampled token; tells whether the response ends with it.
+  /// Adds a sampled token.
   func append(_ token: Int, _ logProbs: TokenLogProbs?, weightVersion: String) -> SampledToken {
     if output.outputTokens.isEmpty { output.firstTokenLatency = arrival.secondsToNow }
     note(weightVersion)
     output.outputTokens.append(token)
-    sampling.append(token)
     if let logProbs {
       output.outputLogProbs.append(logProbs.chosen)
       if request.topLogProbs > 0 { output.outputTopLogProbs.append(logProbs.top) }
       if !request.tokenIDsLogProb.isEmpty { output.outputTokenIDsLogProbs.append(logProbs.tokenIDs) }
     }
-    let isLast = constraint?.append(token) ?? false
+    let isLast = response.append(token)
     return SampledToken(token, stopString: text?.append(token), isLast: isLast)
   }
 
@@ -86,6 +89,16 @@ final class LiveRequest {
     output.inputLogProbs.append(logProbs.chosen)
     if request.topLogProbs > 0 { output.inputTopLogProbs.append(logProbs.top) }
     if !request.tokenIDsLogProb.isEmpty { output.inputTokenIDsLogProbs.append(logProbs.tokenIDs) }
+  }
+
+  /// Whether the response ends with this token, which was added last.
+  func ends(with sampled: SampledToken) -> Bool {
+    response.stop.reason(outputCount: response.outputCount, sampled: sampled) != nil
+  }
+
+  /// Counts a step that ran drafts.
+  func noteDrafts(proposed: Int, correct: Int) {
+    output.speculation = (output.speculation ?? SpeculationCounts()).adding(proposed: proposed, correct: correct)
   }
 
   var wantsRoutedExperts: Bool { request.routedExpertsStart != nil }

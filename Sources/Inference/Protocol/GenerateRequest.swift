@@ -78,6 +78,8 @@ public struct GenerateOutput: Sendable, Equatable, Codable {
   /// little-endian int32, `[tokens − 1 − start, layers, expertsPerToken]`, zeros for dense layers; nil before the end, and
   /// where they were not asked for.
   public var routedExperts: Data?
+  /// What became of the tokens that were drafted for the response; nil: none were.
+  public var speculation: SpeculationCounts?
   /// Seconds from arrival to the first token and to the end.
   public var firstTokenLatency = 0.0
   public var endToEndLatency = 0.0

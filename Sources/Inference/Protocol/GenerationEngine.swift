@@ -72,6 +72,8 @@ public struct EngineStatus: Sendable, Equatable, Codable {
   public var cachedTokensTotal = 0
   public var evictedTokensTotal = 0
   public var retractedTotal = 0
+  /// What became of all drafts; nil: the engine makes none.
+  public var speculation: SpeculationCounts?
 
   public init() {}
 }

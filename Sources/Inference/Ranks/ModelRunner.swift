@@ -49,7 +49,7 @@ final class ModelRunner {
   /// Runs a plan.
   /// - Parameters:
   ///   - routing: notes the experts that tokens go to; nil: nobody asks.
-  ///   - sampled: is given the logits of the items that sample, whole. `[items, vocabulary]`
+  ///   - sampled: is given the logits that are sampled from, whole, in the plan's order. `[rows, vocabulary]`
   ///   - prompt: is given those of wanted prompt positions, block by block in the plan's order. `[block, vocabulary]`, fp32
   func run(
     _ plan: BatchPlan, routing: RoutingRecord?, sampled: (Tensor) throws -> Void,
@@ -88,7 +88,7 @@ final class ModelRunner {
 
 /// Which tokens of a batch need logits.
 private struct LogitRows {
-  /// The last token of each item that samples.
+  /// Of each item that samples, the last token that is no draft, and the drafts.
   var sampled: [Int] = []
   /// The token before each prompt position whose log-probability is wanted.
   var prompt: [Int] = []
@@ -96,7 +96,7 @@ private struct LogitRows {
   init(_ plan: BatchPlan) {
     var start = 0
     for item in plan.items {
-      if item.samples { sampled.append(start + item.tokens.count - 1) }
+      sampled += (start..<start + item.tokens.count).suffix(item.sampleCount)
       prompt += item.promptLogProbs.map { start + $0 - 1 - item.start }
       start += item.tokens.count
     }

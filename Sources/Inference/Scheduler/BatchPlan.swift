@@ -4,21 +4,30 @@ public struct BatchPlan: Sendable, Equatable {
     public var id: String
     /// Position of the first of `tokens` in its request.
     public var start: Int
+    /// The request's next tokens, then the drafted ones.
     public var tokens: [Int]
+    /// How many of `tokens`, at their end, are drafts: what may come next, run to see whether it does.
+    public var draftCount: Int
     /// The page table of the request: position `p` lives in `pages[p / pageSize]`. Covers all positions up to `end`.
     public var pages: [Int]
-    /// Whether to sample the next token from the logits of the last of `tokens`.
+    /// Whether to sample the next token, from the logits of the last one that is no draft, and those that would follow
+    /// the drafts, from theirs.
     public var samples: Bool
     /// Prompt positions whose log-probabilities to report: that of position `p` comes from the logits of position `p - 1`,
     /// which this item runs. Each wanted position but 0, which nothing precedes, appears once in a request's life.
     public var promptLogProbs: Range<Int>
 
-    package init(id: String, start: Int, tokens: [Int], pages: [Int], samples: Bool, promptLogProbs: Range<Int>) {
-      (self.id, self.start, self.tokens, self.pages) = (id, start, tokens, pages)
+    package init(
+      id: String, start: Int, tokens: [Int], draftCount: Int = 0, pages: [Int], samples: Bool, promptLogProbs: Range<Int>
+    ) {
+      (self.id, self.start, self.tokens, self.draftCount, self.pages) = (id, start, tokens, draftCount, pages)
       (self.samples, self.promptLogProbs) = (samples, promptLogProbs)
     }
 
     public var end: Int { start + tokens.count }
+    public var drafts: ArraySlice<Int> { tokens.suffix(draftCount) }
+    /// Rows of logits that are sampled from.
+    public var sampleCount: Int { samples ? 1 + draftCount : 0 }
 
     /// Where in the KV cache each of `tokens` is written: `page * pageSize + offset`.
     public func slots(pageSize: Int) -> [Int] {
@@ -33,7 +42,7 @@ public struct BatchPlan: Sendable, Equatable {
   public var tokenCount: Int { items.reduce(0) { $0 + $1.tokens.count } }
 }
 
-/// What was sampled for one item of a plan that `samples`.
+/// One token that was sampled for an item of a plan that `samples`.
 public struct SampledToken: Sendable, Equatable {
   public var token: Int
   /// The stop string that the text of the response contains with this token.

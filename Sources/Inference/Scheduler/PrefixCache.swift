@@ -91,6 +91,14 @@ struct PrefixCache: Sendable {
     request.announced = end..<request.announced.upperBound
   }
 
+  /// Takes back the pages beyond the computed positions: those of drafts that were wrong.
+  mutating func trim(_ request: inout ScheduledRequest) {
+    let needed = (request.computed + pageSize - 1) / pageSize
+    guard needed < request.pages.count else { return }
+    allocator.free(request.pages[needed...])
+    request.pages.removeSubrange(needed...)
+  }
+
   /// Takes all pages back: the tree gets the computed ones.
   mutating func release(_ request: inout ScheduledRequest) {
     if request.node != nil {

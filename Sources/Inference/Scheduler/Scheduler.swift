@@ -12,6 +12,9 @@
 ///
 /// What was computed stays in a radix tree of prefixes while there is room, and requests that begin alike compute the
 /// common part once: one that would compute what a running one is computing right now waits for it, and lets others pass.
+///
+/// With drafts (speculative decoding) a decoding request runs several tokens at once and keeps as many as prove right.
+/// Drafts take what budget and pages nothing else needs.
 public struct Scheduler: Sendable {
   /// `max_new_tokens` beyond this is not reserved for (SGLang's clip).
   private static let reservationClip = 4096
@@ -135,8 +138,15 @@ extension Scheduler {
 // MARK: - Steps
 
 extension Scheduler {
+  /// The running requests of which one token is to be run, in order of admission: what they are, and how many drafts could
+  /// be of use to them.
+  package var decoding: [(id: String, tokens: [Int], usefulDrafts: Int)] {
+    running.filter(\.isDecoding).map { ($0.id, $0.tokens, max(0, $0.remainingNewTokens - 1)) }
+  }
+
   /// The next batch. It must be completed before another is planned.
-  public mutating func plan() -> SchedulerStep {
+  /// - Parameter drafts: what the responses of decoding requests, by id, may go on with.
+  public mutating func plan(drafts: [String: [Int]] = [:]) -> SchedulerStep {
     precondition(inFlight == nil, "a batch is still in flight")
     guard hasWork else { return SchedulerStep() }
     if running.isEmpty { newTokenRatio.reset() }
@@ -154,16 +164,18 @@ extension Scheduler {
       raiseNewTokenRatio()
       for i in running.indices { schedule(i, &budget, &items) }
     }
+    if !drafts.isEmpty { add(drafts, budget, &items) }
     inFlight = BatchPlan(items: items)
     step.plan = inFlight
     return step
   }
 
-  /// Takes what was sampled for the items of the plan that sample, in their order.
-  public mutating func complete(_ sampled: [SampledToken]) -> [SchedulerAction] {
+  /// Takes what was sampled for the items of the plan that sample, in their order: of each the next token, preceded by
+  /// those of its drafts that were right. What follows the end of a response is dropped.
+  public mutating func complete(_ sampled: [[SampledToken]]) -> [SchedulerAction] {
     guard let plan = inFlight else { preconditionFailure("no batch is in flight") }
     let expected = plan.items.count(where: \.samples)
-    precondition(sampled.count == expected, "\(sampled.count) tokens for \(expected) requests")
+    precondition(sampled.count == expected, "tokens of \(sampled.count) requests for \(expected)")
     inFlight = nil
 
     let index = Dictionary(uniqueKeysWithValues: running.indices.map { (running[$0].id, $0) })
@@ -171,17 +183,24 @@ extension Scheduler {
     var reasons: [Int: FinishReason] = [:]
     for item in plan.items {
       let i = index[item.id]!
-      running[i].computed = item.end
-      running[i].reportedExperts = item.end
+      let new = item.samples ? samples.next()! : []
+      let areDraftsRight = zip(new.dropLast(), item.drafts).allSatisfy { $0.token == $1 }
+      precondition(
+        new.isEmpty != item.samples && new.count <= item.sampleCount && areDraftsRight,
+        "the tokens of \(item.id) are not its right drafts and one more")
+      running[i].computed = item.end - item.draftCount
+      for sample in new {
+        if reasons[i] != nil { break }
+        running[i].tokens.append(sample.token)
+        reasons[i] = running[i].stop.reason(outputCount: running[i].outputCount, sampled: sample)
+      }
+      if item.samples { running[i].computed = running[i].tokens.count - 1 }
+      running[i].reportedExperts = running[i].computed
+      if item.draftCount > 0 { cache.trim(&running[i]) }
       cache.share(&running[i])
       running[i].nextPromptLogProb = max(running[i].nextPromptLogProb, item.promptLogProbs.upperBound)
-      if item.samples {
-        let sample = samples.next()!
-        running[i].tokens.append(sample.token)
-        if running[i].abortMessage != nil { continue }
-        reasons[i] =
-          running[i].stop.reason(outputCount: running[i].outputCount, token: sample.token)
-          ?? sample.stopString.map(FinishReason.stopString) ?? (sample.isLast ? .stopToken(sample.token) : nil)
+      if running[i].abortMessage != nil {
+        reasons[i] = nil
       } else if running[i].pendingCount == 0 {
         reasons[i] = .length(0)
       }
@@ -224,6 +243,24 @@ extension Scheduler {
       cachedTokens += request.computed
     }
     items.append(running[index].item(count: count))
+  }
+
+  /// Gives decoding requests their drafts, as far as budget and pages go.
+  private mutating func add(_ drafts: [String: [Int]], _ budget: Int, _ items: inout [BatchPlan.Item]) {
+    var budget = budget
+    let index = Dictionary(uniqueKeysWithValues: running.indices.map { (running[$0].id, $0) })
+    for place in items.indices {
+      let i = index[items[place].id]!
+      guard running[i].isDecoding, let draft = drafts[items[place].id] else { continue }
+      let room = (running[i].pages.count + cache.availablePages) * configuration.pageSize - items[place].end
+      let added = draft.prefix(min(running[i].remainingNewTokens - 1, budget, room))
+      let missing = configuration.pages(for: items[place].end + added.count) - running[i].pages.count
+      if missing > 0 { running[i].pages += cache.allocate(missing)! }
+      budget -= added.count
+      items[place].tokens += added
+      items[place].draftCount = added.count
+      items[place].pages = running[i].pages
+    }
   }
 
   /// Admits waiting requests, in order, until one does not fit. One whose prefix is being computed lets others pass: as

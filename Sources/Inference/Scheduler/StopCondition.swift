@@ -23,6 +23,12 @@ public struct StopCondition: Sendable, Equatable {
     return !ignoresStopTokens && stopTokens.contains(token) ? .stopToken(token) : nil
   }
 
+  /// The same, with what the text and the grammar say.
+  func reason(outputCount: Int, sampled: SampledToken) -> FinishReason? {
+    reason(outputCount: outputCount, token: sampled.token) ?? sampled.stopString.map(FinishReason.stopString)
+      ?? (sampled.isLast ? .stopToken(sampled.token) : nil)
+  }
+
   /// Tokens that must not be sampled after `outputCount` tokens (`min_new_tokens`).
   public func forbiddenTokens(outputCount: Int) -> Set<Int> { outputCount < minNewTokens ? stopTokens : [] }
 }

@@ -56,6 +56,7 @@ struct GenerateEncoder: Sendable {
       json.raw(",\"routed_experts\":")
       json.value(.string(experts.base64EncodedString()))
     }
+    if let counts = output.speculation, output.finishReason != nil { write(counts, &json) }
     json.raw(",\"cached_tokens_details\":")
     json.value(output.cachedTokens == 0 ? nil : ["device": .int(output.cachedTokens), "host": 0])
     json.raw(",\"dp_rank\":null")
@@ -74,6 +75,19 @@ struct GenerateEncoder: Sendable {
     }
     json.raw("}")
     return json.bytes
+  }
+
+  private func write(_ counts: SpeculationCounts, _ json: inout ByteWriter) {
+    json.raw(",\"spec_accept_rate\":")
+    json.value(.double(counts.acceptRate))
+    json.raw(",\"spec_accept_length\":")
+    json.value(.double(counts.acceptLength))
+    json.raw(",\"spec_verify_ct\":")
+    json.int(counts.verifications)
+    json.raw(",\"spec_num_correct_drafts\":")
+    json.int(counts.correctDrafts)
+    json.raw(",\"spec_num_proposed_drafts\":")
+    json.int(counts.proposedDrafts)
   }
 
   private mutating func writeLogProbs(_ output: GenerateOutput, _ json: inout ByteWriter) {
