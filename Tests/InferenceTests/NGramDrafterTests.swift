@@ -12,7 +12,9 @@ import Testing
     return try Engine(folder: modelFolder(model), tokenizer: nil, options: engine)
   }
 
-  @Test(arguments: [("qwen3-tied", 1), ("qwen3-moe", 1), ("deepseek-v3", 1), ("qwen3-tied", 2), ("qwen2-moe", 2)] as [(String, Int)])
+  @Test(arguments: [
+    ("qwen3-tied", 1), ("qwen3-moe", 1), ("deepseek-v3", 1), ("qwen3-tied", 2), ("qwen2-moe", 2),
+  ] as [(String, Int)])
   func responsesAreThoseOfPlainDecoding(model: String, ranks: Int) async throws {
     let plain = try Self.engine(model, nil)
     let vocabulary = try await plain.status().vocabularySize
@@ -23,7 +25,9 @@ import Testing
       let outputs = try await generateAll(engine, requests)
       for (found, wanted) in zip(outputs, wanted) {
         #expect(found.outputTokens == wanted.outputTokens && found.finishReason == wanted.finishReason)
-        for (one, other) in zip(found.outputLogProbs, wanted.outputLogProbs) { #expect(abs(one.logProb! - other.logProb!) < 1e-4) }
+        for (one, other) in zip(found.outputLogProbs, wanted.outputLogProbs) {
+          #expect(abs(one.logProb! - other.logProb!) < 1e-4)
+        }
       }
       try await expectIdle(engine)
     }

@@ -17,7 +17,8 @@ import Testing
         for place in stride(from: sequences[text].count, through: shortest, by: -1) {
           let before = sequences[text][..<place]
           var matched = 0
-          while matched < min(longest, before.count, sequence.count), before.reversed()[matched] == sequence.reversed()[matched] {
+          for (one, other) in zip(before.reversed(), sequence.reversed().prefix(longest)) {
+            if one != other { break }
             matched += 1
           }
           if text == sequences.count - 1, place == sequences[text].count { continue }

@@ -47,7 +47,6 @@ final class ScriptedDrafter: Drafter {
     #expect(wanted[id]!.outputTokens.starts(with: tokens[promptCount...]))
   }
 
-  func forget() {}
 }
 
 /// How often how many drafts of a step were right.

@@ -107,7 +107,8 @@ import Torch
   }
 
   /// Stop strings, grammars and text.
-  @Test(arguments: ScriptedDrafter.Manner.allCases) func textsEndWhereTheyShould(_ manner: ScriptedDrafter.Manner) async throws {
+  @Test(arguments: ScriptedDrafter.Manner.allCases)
+  func textsEndWhereTheyShould(_ manner: ScriptedDrafter.Manner) async throws {
     try await GrammarTests.withEngine { plain, tokenizer, folder in
       var requests = Self.requests(60, seed: 13, vocabulary: 400, new: 40)
       for i in requests.indices { requests[i].sampling.skipSpecialTokens = i % 2 == 0 }
@@ -273,5 +274,4 @@ private final class FixedDrafter: Drafter {
   }
 
   func end(_ id: String, tokens: [Int], promptCount: Int, in namespace: CacheNamespace) {}
-  func forget() {}
 }

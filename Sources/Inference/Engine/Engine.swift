@@ -123,7 +123,7 @@ public final class Engine: UpdatableEngine {
   public func resume() async throws { try await perform { $0.resume() } }
 
   /// - Throws: `PageAccountingError` when a KV page leaked or has two owners.
-  public func checkIntegrity() async throws { try await perform { try $0.scheduler.checkIntegrity() } }
+  public func checkIntegrity() async throws { try await perform { try $0.checkIntegrity() } }
 
   // MARK: The thread
 

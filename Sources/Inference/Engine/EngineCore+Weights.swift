@@ -42,6 +42,7 @@ extension EngineCore {
     if let message = busy, !new.isEmpty { throw InvalidRequest(message) }
     if new.contains(.keyValueCache) { forgetPrefixes() }
     try ranks.onEvery { [keeps = options.stashesWeights] in try $0.release(new, keepsWeights: keeps) }
+    try speculator?.drafter.release(new)
     if new.contains(.weights), !options.stashesWeights { missingWeights = weightNames }
     released.formUnion(new)
   }
@@ -54,6 +55,7 @@ extension EngineCore {
   func resume(_ tags: Set<MemoryTag>) throws {
     let back = tags.intersection(released)
     try ranks.onEvery { $0.resume(back) }
+    speculator?.drafter.resume(back)
     released.subtract(back)
   }
 }

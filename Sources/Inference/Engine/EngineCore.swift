@@ -35,7 +35,10 @@ final class EngineCore {
     let endOfSequence = Set(folder.endOfSequenceTokenIDs + (tokenizer?.eosTokenID.map { [$0] } ?? []))
     ranks = try EngineRanks(folder, configuration, options)
     let contextLength = options.contextLength ?? configuration.contextLength
-    let pageCount = try Self.pageCount(configuration, options, ranks, contextLength: contextLength)
+    speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
+    let pageCount = try Self.pageCount(
+      configuration, options, ranks, contextLength: contextLength,
+      draftBytes: speculator?.drafter.cacheBytesPerToken ?? 0)
     try ranks.onEvery { [pageSize = options.pageSize] in try $0.makeCache(pageCount: pageCount, pageSize: pageSize) }
     scheduler = try Scheduler(
       SchedulerConfiguration(
@@ -45,11 +48,12 @@ final class EngineCore {
         maxBatchTokens: max(options.chunkedPrefillSize, options.maxRunningRequests),
         conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
         disableRadixCache: options.disableRadixCache))
-    speculator = try Speculator(options, scheduler.configuration, device: ranks.runner.parallel.device)
+    try speculator?.drafter.prepare(scheduler.configuration)
   }
 
   private static func pageCount(
-    _ configuration: ModelConfiguration, _ options: EngineOptions, _ ranks: EngineRanks, contextLength: Int
+    _ configuration: ModelConfiguration, _ options: EngineOptions, _ ranks: EngineRanks, contextLength: Int,
+    draftBytes: Int
   ) throws -> Int {
     guard options.pageSize > 0 else { throw EngineError("The page size must be at least 1, got \(options.pageSize).") }
     let longestPages = (contextLength + options.pageSize - 1) / options.pageSize
@@ -60,6 +64,7 @@ final class EngineCore {
       let bytes = try ranks.smallest { try $0.cacheBytes(options) }
       let perToken = KVCache.bytesPerToken(
         configuration, dtype: ranks.runner.dtype, tensorParallelSize: options.tensorParallelSize)
+        + draftBytes
       tokens = min(
         bytes / perToken, options.maxRunningRequests * longestPages * options.pageSize)
     }
@@ -126,7 +131,16 @@ final class EngineCore {
     return true
   }
 
-  func forgetPrefixes() { scheduler.forgetPrefixes() }
+  func forgetPrefixes() {
+    scheduler.forgetPrefixes()
+    speculator?.drafter.forget()
+  }
+
+  /// - Throws: `PageAccountingError` when a KV page leaked or has two owners.
+  func checkIntegrity() throws {
+    try scheduler.checkIntegrity()
+    try speculator?.drafter.checkIntegrity()
+  }
 
   /// Ends everything: the engine is going.
   func shutDown() {

@@ -3,6 +3,12 @@
 ///
 /// Lives on the engine's thread, beside the first rank; the plan carries the drafts to the others.
 package protocol Drafter: AnyObject {
+  /// What a token takes of the first rank's memory, beside the engine's own KV cache.
+  var cacheBytesPerToken: Int { get }
+
+  /// The engine is about to start, with a cache and limits of this size.
+  func prepare(_ configuration: SchedulerConfiguration) throws
+
   /// Drafts for responses that are being decoded: of each the tokens that may come next, at most its `limit`.
   /// - Throws: what fails the step.
   func draft(_ requests: [DraftRequest]) throws -> [[Int]]
@@ -10,8 +16,25 @@ package protocol Drafter: AnyObject {
   /// A response is over, with these tokens of prompt and response.
   func end(_ id: String, tokens: [Int], promptCount: Int, in namespace: CacheNamespace)
 
-  /// What it computed may be forgotten: memory is wanted, or weights have changed.
+  /// What it computed is forgotten: memory is wanted, or the engine's weights have changed.
   func forget()
+
+  /// Lets memory go, which is asked for when nothing runs, and takes it back.
+  func release(_ tags: Set<MemoryTag>) throws
+  func resume(_ tags: Set<MemoryTag>)
+
+  /// - Throws: what is wrong with what it holds.
+  func checkIntegrity() throws
+}
+
+/// Of a drafter that computes nothing with tensors.
+extension Drafter {
+  package var cacheBytesPerToken: Int { 0 }
+  package func prepare(_ configuration: SchedulerConfiguration) {}
+  package func forget() {}
+  package func release(_ tags: Set<MemoryTag>) {}
+  package func resume(_ tags: Set<MemoryTag>) {}
+  package func checkIntegrity() {}
 }
 
 /// A response that is being decoded.

@@ -37,9 +37,6 @@ package final class NGramDrafter: Drafter {
     let total = shared.values.reduce(0) { $0 + $1.count }
     if total > 2 * options.sharedCapacity { shared = shared.filter { $0.key == kept } }
   }
-
-  /// What is indexed is text, and stays true whatever the weights are.
-  package func forget() {}
 }
 
 /// The latest texts, at most so many tokens: two halves, of which the older goes when the newer is full.

@@ -43,7 +43,8 @@ package struct NGramIndex {
   /// does the continuation.
   /// - Parameter isOwn: whether the text ends with `sequence`.
   package func continuation(of sequence: [Int], isOwn: Bool, count: Int) -> (matched: Int, tokens: [Int])? {
-    guard sequence.count >= shortest, let key = key(sequence.suffix(shortest).map { Int32(truncatingIfNeeded: $0) }) else { return nil }
+    let end = sequence.suffix(shortest).map { Int32(truncatingIfNeeded: $0) }
+    guard let key = key(end) else { return nil }
     var best: (matched: Int, place: Int)?
     var place = Int(latest[key] ?? 0)
     for _ in 0..<candidates {

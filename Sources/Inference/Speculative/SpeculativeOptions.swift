@@ -5,6 +5,8 @@ public struct SpeculativeOptions: Sendable {
   public enum Algorithm: Sendable {
     /// `NGRAM`: what followed the last tokens where they stood before.
     case ngram(NGramOptions)
+    /// `STANDALONE`: what a smaller model with the same vocabulary samples (`--speculative-draft-model-path`).
+    case standalone(HuggingFaceFolder)
   }
 
   public var algorithm: Algorithm

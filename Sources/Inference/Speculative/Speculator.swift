@@ -1,14 +1,12 @@
-import Torch
-
 /// An engine's drafter, and what is asked of it.
 final class Speculator {
-  private let drafter: any Drafter
+  let drafter: any Drafter
   private let draftCount: Int
   private(set) var counts = SpeculationCounts()
 
-  /// - Parameter device: where a draft model runs.
+  /// Loads a draft model.
   /// - Returns: nil when nothing is to be drafted.
-  init?(_ options: EngineOptions, _ configuration: SchedulerConfiguration, device: Device) throws {
+  init?(_ options: EngineOptions, vocabularySize: Int) throws {
     guard let speculative = options.speculative else { return nil }
     try speculative.validate()
     draftCount = speculative.draftCount
@@ -17,7 +15,8 @@ final class Speculator {
       return
     }
     switch speculative.algorithm {
-    case .ngram(let options): drafter = NGramDrafter(options)
+    case .ngram(let ngram): drafter = NGramDrafter(ngram)
+    case .standalone(let folder): drafter = try ModelDrafter(folder, options, vocabularySize: vocabularySize)
     }
   }
 
@@ -47,6 +46,4 @@ final class Speculator {
     drafter.end(
       request.request.id, tokens: request.tokens, promptCount: request.request.tokens.count, in: request.namespace)
   }
-
-  func forget() { drafter.forget() }
 }
