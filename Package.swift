@@ -7,6 +7,7 @@ let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let nio = ["NIOCore", "NIOPosix", "NIOHTTP1"].map { Target.Dependency.product(name: $0, package: "swift-nio") }
 
 // c10d's Gloo header needs a few declarations that the torch wheel does not carry.
 let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
@@ -22,7 +23,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Checkpoints", "Parallelism", "Models"]),
-  ("Serving", ["JSON", "Tokenization", "Inference", hummingbird]),
+  ("Serving", ["JSON", "Tokenization", "Inference", hummingbird] + nio),
   ("WeightSync", ["Torch", "Inference"]),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
@@ -57,6 +58,7 @@ let package = Package(
   products: [.executable(name: "slime", targets: ["SlimeCLI"])],
   dependencies: [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-nio.git", from: "2.81.0"),
   ],
   targets: [
     .target(
