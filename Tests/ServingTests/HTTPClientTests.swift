@@ -159,11 +159,11 @@ final class ScriptedServer: @unchecked Sendable {
         await #expect(throws: (any Error).self) { try await work.value }
         try await eventually("it is aborted") { engine.snapshot.running.isEmpty }
       }
-      // One that is dropped unread, and one that is cancelled before it begins.
+      // One that is dropped unread.
       let long: JSONValue = ["input_ids": [1], "stream": true, "sampling_params": ["max_new_tokens": 2000]]
       do { _ = try await client.send(.json("POST", "http://127.0.0.1:\(server.port)/generate", long.bytes())) }
-      try await eventually("it is aborted") { engine.snapshot.running.isEmpty }
-      #expect(engine.snapshot.finished.count == 3 && client.idleConnections == 0)
+      try await eventually("all three end") { engine.snapshot.finished.count == 3 }
+      #expect(client.idleConnections == 0)
     }
   }
 
