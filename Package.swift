@@ -7,6 +7,7 @@ let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let nio = ["NIOCore", "NIOPosix", "NIOHTTP1"].map { Target.Dependency.product(name: $0, package: "swift-nio") }
 
 // c10d's Gloo header needs a few declarations that the torch wheel does not carry.
 let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
@@ -24,7 +25,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("WeightSync", ["JSON", "Torch", "Checkpoints", "Inference"]),
-  ("Serving", ["JSON", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird]),
+  ("Serving", ["JSON", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   (
@@ -62,6 +63,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-nio.git", from: "2.81.0"),
   ],
   targets: [
     .target(

@@ -28,6 +28,12 @@ enum Run {
     try await server.run { port in print("serving \(configuration.modelPath) at http://\(configuration.host):\(port)") }
   }
 
+  static func router(_ configuration: RouterConfiguration) async throws {
+    try await RouterServer(configuration: configuration).run(
+      report: { FileHandle.standardError.write(Data("\($0)\n".utf8)) },
+      onReady: { print("routing at http://\(configuration.host):\($0)") })
+  }
+
   static func generate(_ configuration: GenerateConfiguration) async throws {
     let engine = try await engine(
       configuration.hfCheckpoint, EngineConfiguration(), dtype: configuration.resolvedDType, device: configuration.device,
