@@ -1,3 +1,4 @@
+import Checkpoints
 import Foundation
 import Inference
 import JSON
@@ -48,6 +49,31 @@ private actor WeightsOfASeed: WeightSource {
         }
         #expect(try await running.json["output_ids"]?.array?.count == 300)
       }
+    }
+  }
+
+  @Test func throughAFolder() async throws {
+    let place = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: place) }
+    try await WeightRoutesTests.withEngine { client, engine in
+      let folder = try HuggingFaceFolder(fixture("models/qwen3-tied"))
+      let update = try UpdateWeightFromDisk(engines: ["http://127.0.0.1:\(client.port)"], folder: place) { url in
+        #expect(url.lastPathComponent == "weight_v000031")
+        try HuggingFaceFolder.save(
+          to: url, config: folder.config, tensors: WeightRoutesTests.weights(31).map { TensorSource($0.name, $0.tensor) },
+          copyingFrom: folder)
+      }
+      try await update.update(version: 31)
+      #expect(try await WeightRoutesTests.holds(engine, WeightRoutesTests.weights(31)))
+      #expect(try await WeightRoutesTests.version(client) == "31")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: place.path).isEmpty)
+      // A version that is not written whole is refused, and the engine goes on.
+      let broken = try UpdateWeightFromDisk(engines: ["http://127.0.0.1:\(client.port)"], folder: place) { url in
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+      }
+      await #expect(throws: WeightSyncError.self) { try await broken.update(version: 32) }
+      #expect(try await WeightRoutesTests.version(client) == "31")
+      #expect(try await client.generate(["input_ids": [5], "sampling_params": ["max_new_tokens": 2]]).status == 200)
     }
   }
 
