@@ -107,6 +107,8 @@ enum Run {
           with: Result {
             if device == .cuda { try Runtime.openCUDA() }
             let url = URL(fileURLWithPath: path)
+            var limits = limits
+            if device == .cuda { limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction }
             var options = limits.options(
               dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed)
             options.modelProvider = modelProvider
