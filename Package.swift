@@ -40,6 +40,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 /// What the tests of a room need besides the room and what it is built on.
 let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
+  "Inference": ["Benchmarks"],
   "Serving": ["Checkpoints"],
   "WeightSync": ["Checkpoints"],
 ]
@@ -98,7 +99,8 @@ let package = Package(
       name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
     // What is timed, and its other side in C++.
     .target(
-      name: "Benchmarks", dependencies: ["JSON", "Tokenization", "Torch", "COperators"], path: "Benchmarks",
+      name: "Benchmarks",
+      dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Inference", "COperators"], path: "Benchmarks",
       exclude: ["COperators", "tokenizers_benchmark.py"]),
     .target(
       name: "COperators", path: "Benchmarks/COperators",

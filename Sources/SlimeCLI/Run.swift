@@ -80,6 +80,9 @@ enum Run {
     case .memory:
       let rows = try await MemoryBenchmark.run()
       print(configuration.json ? try json(rows) : MemoryBenchmark.table(rows))
+    case .soak:
+      let report = try await SoakBenchmark.run(requests: configuration.requests)
+      print(configuration.json ? try json(report) : SoakBenchmark.lines(report))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))
