@@ -7,6 +7,7 @@ let torch = Context.packageDirectory + "/.deps/torch"
 let cuda = Context.packageDirectory + "/.deps/nvidia/cu13"
 
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let nio = ["NIOCore", "NIOPosix", "NIOHTTP1"].map { Target.Dependency.product(name: $0, package: "swift-nio") }
 
 // c10d's Gloo header needs a few declarations that the torch wheel does not carry.
 let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
@@ -24,7 +25,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("WeightSync", ["JSON", "Torch", "Checkpoints", "Inference"]),
-  ("Serving", ["JSON", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird]),
+  ("Serving", ["JSON", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   (
@@ -39,6 +40,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 /// What the tests of a room need besides the room and what it is built on.
 let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
+  "Inference": ["Benchmarks"],
   "Serving": ["Checkpoints"],
   "WeightSync": ["Checkpoints"],
 ]
@@ -62,6 +64,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-nio.git", from: "2.81.0"),
   ],
   targets: [
     .target(
@@ -96,7 +99,8 @@ let package = Package(
       name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
     // What is timed, and its other side in C++.
     .target(
-      name: "Benchmarks", dependencies: ["JSON", "Tokenization", "Torch", "COperators"], path: "Benchmarks",
+      name: "Benchmarks",
+      dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Inference", "COperators"], path: "Benchmarks",
       exclude: ["COperators", "tokenizers_benchmark.py"]),
     .target(
       name: "COperators", path: "Benchmarks/COperators",

@@ -6,8 +6,10 @@ public struct ServerConfiguration: Sendable {
   public var host: String
   /// 0 takes any free port.
   public var port: Int
-  /// When set, every route but the health checks wants `Authorization: Bearer <key>`.
+  /// When set, every route but the health checks and the metrics wants `Authorization: Bearer <key>`.
   public var apiKey: String?
+  /// When set, the routes that control the server want this key instead.
+  public var adminAPIKey: String?
   /// The name `/v1/models` shows; nil: the model's path.
   public var servedModelName: String?
   /// A larger request body is answered with 413.
@@ -20,6 +22,8 @@ public struct ServerConfiguration: Sendable {
   public var device = Device.cpu
   /// How long `/health_generate` waits for a token.
   public var healthTimeout: Duration = .seconds(20)
+  /// How long running requests may go on once the server is told to stop; then they are aborted.
+  public var drainTimeout: Duration = .seconds(5)
   /// Further entries of `/server_info`, such as the flags of the command.
   public var arguments: JSONObject = [:]
 

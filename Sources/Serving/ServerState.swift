@@ -11,6 +11,7 @@ struct ServerState: Sendable {
   let configuration: ServerConfiguration
   let live = LiveRequests()
   let connections = Connections()
+  let metrics = ServerMetrics()
   let startTime = Date()
   let weights: WeightControl
 
@@ -29,31 +30,19 @@ struct ServerState: Sendable {
   }
 
   func body(_ request: Request, limit: Int? = nil) async throws -> ByteBuffer {
-    let limit = limit ?? configuration.maxBodyBytes
-    let tooLarge = StatusError(
-      status: .contentTooLarge,
-      message: "The request body is larger than \(limit) bytes; send fewer prompts at a time.")
-    // One that says so is refused before it is sent.
-    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > limit { throw tooLarge }
-    var request = request
-    do {
-      return try await request.collectBody(upTo: limit)
-    } catch is NIOTooManyBytesError {
-      throw tooLarge
-    } catch let error as HTTPError {
-      throw error
-    } catch {
-      throw InvalidRequest("The request body ends early: \(error).")
-    }
+    try await collectBody(request, upTo: limit ?? configuration.maxBodyBytes)
   }
 
   func router() -> Router<ServingContext> {
     let router = Router(context: ServingContext.self)
+    router.add(middleware: HTTPMetricsMiddleware(metrics: metrics.http))
     router.add(middleware: ErrorMiddleware())
-    if let apiKey = configuration.apiKey { router.add(middleware: AuthenticationMiddleware(apiKey: apiKey)) }
+    router.add(middleware: AuthenticationMiddleware(apiKey: configuration.apiKey, adminKey: configuration.adminAPIKey))
     addGenerateRoutes(to: router)
     addHealthRoutes(to: router)
     addInfoRoutes(to: router)
+    addLoadRoutes(to: router)
+    addMetricsRoutes(to: router)
     addControlRoutes(to: router)
     addWeightRoutes(to: router)
     addOpenAIRoutes(to: router)

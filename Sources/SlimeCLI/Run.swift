@@ -28,6 +28,12 @@ enum Run {
     try await server.run { port in print("serving \(configuration.modelPath) at http://\(configuration.host):\(port)") }
   }
 
+  static func router(_ configuration: RouterConfiguration) async throws {
+    try await RouterServer(configuration: configuration).run(
+      report: { FileHandle.standardError.write(Data("\($0)\n".utf8)) },
+      onReady: { print("routing at http://\(configuration.host):\($0)") })
+  }
+
   static func generate(_ configuration: GenerateConfiguration) async throws {
     let engine = try await engine(
       configuration.hfCheckpoint, EngineConfiguration(), dtype: configuration.resolvedDType, device: configuration.device,
@@ -74,6 +80,9 @@ enum Run {
     case .memory:
       let rows = try await MemoryBenchmark.run()
       print(configuration.json ? try json(rows) : MemoryBenchmark.table(rows))
+    case .soak:
+      let report = try await SoakBenchmark.run(requests: configuration.requests)
+      print(configuration.json ? try json(report) : SoakBenchmark.lines(report))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))
@@ -101,6 +110,8 @@ enum Run {
           with: Result {
             if device == .cuda { try Runtime.openCUDA() }
             let url = URL(fileURLWithPath: path)
+            var limits = limits
+            if device == .cuda { limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction }
             var options = limits.options(
               dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed)
             options.modelProvider = modelProvider

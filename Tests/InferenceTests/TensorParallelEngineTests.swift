@@ -92,3 +92,40 @@ import Torch
     #expect(try message("llama3-gqa", tensor: 2, expert: 2).contains("has no experts"))
   }
 }
+
+/// Weights of an engine of several ranks.
+@Suite struct TensorParallelWeightTests {
+  /// An update reaches every rank's part, is read back whole, and memory that was let go of comes back.
+  @Test(arguments: [("llama3-gqa", 2), ("llama3-gqa", 4), ("qwen3-moe", 2), ("deepseek-v3", 2)])
+  func updatesReachEveryRank(_ name: String, ranks: Int) async throws {
+    let folder = try modelFolder(name)
+    var options = EngineOptions(pageSize: 4, maxTotalTokens: 512)
+    (options.tensorParallelSize, options.collectiveTimeout) = (ranks, .seconds(30))
+    let engine = try Engine(folder: folder, tokenizer: nil, options: options)
+    options.tensorParallelSize = 1
+    let whole = try Engine(folder: folder, tokenizer: nil, options: options)
+    let generator = Generator(seed: 8)
+    var new: [NamedBytes] = []
+    for name in try await whole.weightNames() {
+      let old = try #require(try await whole.weight(named: name))
+      let found = try #require(try await engine.weight(named: name))
+      #expect(found.shape == old.shape && found.dtype == old.dtype && found.bytes == old.bytes, "\(name)")
+      let tensor = Tensor.randn(old.shape, generator: generator).mul_(0.2)
+      new.append(NamedBytes(name, dtype: .float32, shape: old.shape, bytes: tensor.withBytes { Data($0) }))
+    }
+    try await engine.releaseMemory(Set(MemoryTag.allCases))
+    try await engine.resumeMemory(Set(MemoryTag.allCases))
+    for target in [engine, whole] {
+      try await target.beginWeightUpdate()
+      try await target.updateWeights(new)
+      try await target.endWeightUpdate(version: "2")
+    }
+    for weight in new { #expect(try await engine.weight(named: weight.name)?.bytes == weight.bytes, "\(weight.name)") }
+    var requests = randomRequests(4, seed: 1, vocabulary: try await whole.status().vocabularySize)
+    for i in requests.indices { requests[i].sampling.temperature = 0 }
+    let expected = try await generateAll(whole, requests)
+    for (found, wanted) in zip(try await generateAll(engine, requests), expected) {
+      #expect(found.outputTokens == wanted.outputTokens && found.weightVersion == "2")
+    }
+  }
+}

@@ -23,7 +23,7 @@ struct Answer {
 
 /// A client that opens a connection for each request.
 struct Client: Sendable {
-  enum Method: String { case get = "GET", post = "POST", put = "PUT" }
+  enum Method: String { case get = "GET", post = "POST", put = "PUT", delete = "DELETE" }
 
   let port: Int
 
@@ -40,6 +40,7 @@ struct Client: Sendable {
   func post(_ path: String, _ body: JSONValue) async throws -> Answer { try await send(.post, path, body.text()) }
   func generate(_ body: JSONValue) async throws -> Answer { try await post("/generate", body) }
   func get(_ path: String) async throws -> Answer { try await send(.get, path) }
+  func delete(_ path: String) async throws -> Answer { try await send(.delete, path) }
 }
 
 /// Runs `body` with a client of a server over `engine`.

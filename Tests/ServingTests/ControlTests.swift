@@ -56,12 +56,22 @@ func eventually(_ what: String, within limit: Duration = .seconds(5), _ holds: (
     #expect(hanging.snapshot.aborted.count == 1)
   }
 
-  @Test func aKeyOpensAllButHealth() async throws {
-    try await withClient(FakeEngine(), ServerConfiguration(apiKey: "secret")) { (client) async throws -> Void in
-      #expect(try await client.get("/health").status == 200)
-      #expect(try await client.get("/model_info").status == 401)
-      #expect(try await client.send(.get, "/model_info", key: "wrong").status == 401)
-      #expect(try await client.send(.get, "/model_info", key: "secret").status == 200)
+  /// Which of no key, a wrong one, the key and the admin key open a route that generates and one that controls.
+  @Test(arguments: [
+    (api: "secret", admin: String?.none, plain: "..x.", control: "..x."), ("secret", "root", "..xx", "...x"),
+    (nil, "root", "xxxx", "...x"), (nil, nil, "xxxx", "xxxx"),
+  ] as [(api: String?, admin: String?, plain: String, control: String)])
+  func keys(api: String?, admin: String?, plain: String, control: String) async throws {
+    var configuration = ServerConfiguration(apiKey: api)
+    configuration.adminAPIKey = admin
+    try await withClient(FakeEngine(), configuration) { (client) async throws -> Void in
+      for path in ["/health", "/ready", "/metrics"] { #expect(try await client.get(path).status == 200) }
+      for (path, opened) in [("/model_info", plain), ("/v1/models", plain), ("/flush_cache", control), ("/nowhere", control)] {
+        for (key, isOpen) in zip([nil, "secre", "secret", "root"], opened) {
+          let status = try await client.send(.get, path, key: key).status
+          #expect(isOpen == "x" ? status == 200 || status == 404 : status == 401, "\(path) with \(key ?? "no key"): \(status)")
+        }
+      }
     }
   }
 

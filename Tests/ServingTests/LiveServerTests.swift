@@ -89,7 +89,9 @@ extension SocketClient {
   @Test func stoppingEndsLongResponsesWithWhatTheyHave() async throws {
     let engine = FakeEngine(tokenDelay: .milliseconds(5))
     let started = ContinuousClock.now
-    let answer = try await Server(engine: engine, tokenizer: nil, configuration: Self.anyPort).whileRunning { port in
+    var hasty = Self.anyPort
+    hasty.drainTimeout = .zero
+    let answer = try await Server(engine: engine, tokenizer: nil, configuration: hasty).whileRunning { port in
       let client = try SocketClient(port: port)
       client.generate("long", tokens: 2000, stream: false)
       let answer = Task { try await client.waitForAnswer().text }
@@ -99,6 +101,18 @@ extension SocketClient {
     let body = try await answer.value
     #expect(body.contains(#""type":"abort""#) && body.contains("tok0"))
     #expect(ContinuousClock.now - started < .seconds(5))
+  }
+
+  @Test func stoppingWaitsForWhatEndsInTime() async throws {
+    let engine = FakeEngine(tokenDelay: .milliseconds(5))
+    let answer = try await Server(engine: engine, tokenizer: nil, configuration: Self.anyPort).whileRunning { port in
+      let client = try SocketClient(port: port)
+      client.generate("short", tokens: 40, stream: true)
+      let answer = Task { try await client.waitForAnswer().text }
+      try await eventually("it runs") { engine.snapshot.generated > 2 }
+      return answer
+    }
+    #expect(try await answer.value.contains(#""type":"length","length":40"#))
   }
 
   @Test func anAddressInUseIsAnError() async throws {

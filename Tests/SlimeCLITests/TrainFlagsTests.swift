@@ -82,7 +82,7 @@ private func complaint(_ line: String) -> String {
 
   @Test(arguments: [
     "--cp-comm-type p2p", "--attention-dropout 0.0",
-    "--hidden-dropout 0 --accumulate-allreduce-grads-in-fp32", "--attention-backend flash", "--sglang-dp-size 1",
+    "--hidden-dropout 0 --accumulate-allreduce-grads-in-fp32", "--attention-backend flash", "--sglang-pp-size 1",
     "--train-env-vars {} --update-weight-mode full", "--num-layers 2 --swiglu --rotary-base 1e4",
   ]) func whatAsksForWhatHappensAnywayIsAccepted(_ line: String) throws {
     _ = try parse(line)
@@ -145,11 +145,11 @@ private func complaint(_ line: String) -> String {
   @Test func serveHasTheNamesOfSGLang() throws {
     var configuration = ServeConfiguration()
     try ServeConfiguration.flags.parse(
-      ["--model-path", "m", "--port", "0", "--page-size", "4", "--tp-size", "1", "--mem-fraction-static", "0.5"],
+      ["--model-path", "m", "--port", "0", "--page-size", "4", "--tp", "2", "--mem-fraction-static", "0.5"],
       into: &configuration)
-    #expect(configuration.engine.pageSize == 4)
+    #expect(configuration.engine.pageSize == 4 && configuration.engine.tensorParallelSize == 2)
     #expect(configuration.port == 0)
-    #expect(throws: ConfigurationError.self) { try ServeConfiguration.flags.parse(["--tp", "2"], into: &configuration) }
+    #expect(throws: ConfigurationError.self) { try ServeConfiguration.flags.parse(["--dp", "2"], into: &configuration) }
   }
 
   @Test func promptsMayBeginWithDashes() throws {

@@ -6,6 +6,8 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   /// nil: the trainer's devices when colocated, otherwise one engine's.
   public var rolloutGPUs: Int?
   public var rolloutGPUsPerEngine = 1
+  /// nil: as many as the devices are enough for.
+  public var engines: Int?
   /// Trainer and engines share their devices.
   public var colocate = false
   /// nil: NCCL on CUDA, Gloo on CPU.
@@ -16,7 +18,7 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   public init() {}
 
   public var trainerRanks: Int { actorNodes * actorGPUsPerNode }
-  public var engineGPUs: Int { rolloutGPUs ?? (colocate ? trainerRanks : rolloutGPUsPerEngine) }
+  public var engineGPUs: Int { rolloutGPUs ?? engines.map { $0 * rolloutGPUsPerEngine } ?? (colocate ? trainerRanks : rolloutGPUsPerEngine) }
   public var engineCount: Int { engineGPUs / rolloutGPUsPerEngine }
 }
 

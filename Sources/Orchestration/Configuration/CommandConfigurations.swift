@@ -96,6 +96,8 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var texts: [String] = []
   /// An interpreter that has the package to compare with.
   public var python: String?
+  /// Of a soak.
+  public var requests = 20_000
 
   public init() {}
 }
@@ -105,6 +107,8 @@ public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   case ops
   /// The most memory of a training step under several layouts, beside what `slime plan` says.
   case memory
+  /// Whether an engine survives many requests and all that can happen to them.
+  case soak
   /// How fast texts become tokens, beside the Python package `tokenizers`.
   case tokenizer
 }

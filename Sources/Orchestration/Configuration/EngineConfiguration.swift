@@ -1,3 +1,5 @@
+import Inference
+
 /// The limits of a rollout engine. A nil leaves the choice to the engine. Names are those of SGLang.
 public struct EngineConfiguration: Sendable, Equatable, Codable {
   /// Most tokens of prompt and response together; nil: config.json's.
@@ -11,6 +13,17 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
   public var chunkedPrefillSize: Int?
   /// Tokens a page of the KV cache holds.
   public var pageSize: Int?
+  /// Ranks that split each layer.
+  public var tensorParallelSize = 1
+  /// Parts of them that experts are divided over.
+  public var expertParallelSize = 1
+  public var schedulePolicy = SchedulePolicy.fcfs
+  public var scheduleConservativeness = 1.0
+  /// Forgets what it computed when a request ends.
+  public var disableRadixCache = false
 
   public init() {}
+
+  /// `memFractionStatic` of an engine that has its devices for itself.
+  public static let memoryFraction = 0.85
 }

@@ -12,11 +12,15 @@ extension ClusterConfiguration {
     }
     try require(actorNodes == 1, "--actor-num-nodes \(actorNodes) is not supported yet: a run has one machine; use 1")
     try require(
-      rolloutGPUsPerEngine == 1,
-      "--rollout-num-gpus-per-engine \(rolloutGPUsPerEngine) is not supported yet: an engine has one device; use 1")
-    try require(
       engineGPUs >= 1 && engineGPUs % rolloutGPUsPerEngine == 0,
       "--rollout-num-gpus \(engineGPUs) must be a positive multiple of --rollout-num-gpus-per-engine \(rolloutGPUsPerEngine)")
+    if let engines {
+      try require(engines >= 1, "--sglang-dp-size must be at least 1, not \(engines)")
+      try require(
+        engineCount == engines,
+        "--sglang-dp-size \(engines) contradicts --rollout-num-gpus \(engineGPUs) with --rollout-num-gpus-per-engine "
+          + "\(rolloutGPUsPerEngine), which is \(engineCount) engines; leave one of them out")
+    }
     try require(
       !colocate || engineGPUs <= trainerRanks,
       "--rollout-num-gpus \(engineGPUs) is more than the \(trainerRanks) devices that --colocate shares with the trainer")
@@ -165,7 +169,8 @@ extension EngineConfiguration {
   public func validate(prefix: String = "") throws(ConfigurationError) {
     for (flag, value) in [
       ("context-length", contextLength), ("max-running-requests", maxRunningRequests), ("max-total-tokens", maxTotalTokens),
-      ("chunked-prefill-size", chunkedPrefillSize), ("page-size", pageSize),
+      ("chunked-prefill-size", chunkedPrefillSize), ("page-size", pageSize), ("tp-size", tensorParallelSize),
+      ("ep-size", expertParallelSize),
     ] {
       try require(value ?? 1 >= 1, "--\(prefix)\(flag) must be at least 1, not \(value ?? 0)")
     }

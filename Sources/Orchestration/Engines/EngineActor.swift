@@ -65,7 +65,12 @@ extension EngineConfiguration {
     var options = EngineOptions(dtype: dtype, device: device, contextLength: contextLength, randomSeed: randomSeed)
     options.maxTotalTokens = maxTotalTokens
     if let pageSize { options.pageSize = pageSize }
-    if let memFractionStatic { options.memoryFraction = memFractionStatic }
+    options.memoryFraction = memFractionStatic
+    options.tensorParallelSize = tensorParallelSize
+    options.expertParallelSize = expertParallelSize
+    options.schedulePolicy = schedulePolicy
+    options.scheduleConservativeness = scheduleConservativeness
+    options.disableRadixCache = disableRadixCache
     if let maxRunningRequests { options.maxRunningRequests = maxRunningRequests }
     if let chunkedPrefillSize { options.chunkedPrefillSize = chunkedPrefillSize }
     return options

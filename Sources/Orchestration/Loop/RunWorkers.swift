@@ -17,6 +17,7 @@ struct RunWorkers {
     let critic = configuration.trains && configuration.usesCritic ? try inputs.criticSetup(resume) : nil
     let (trainerCount, criticCount) = (actor?.layout.worldSize ?? 0, critic?.layout.worldSize ?? 0)
     let engineCount = configuration.usesEngine ? configuration.cluster.engineCount : 0
+    let ranksPerEngine = configuration.cluster.rolloutGPUsPerEngine
     let supervisor = Supervisor(controlPlane: ControlPlane())
     supervisor.endOnTerminationSignals()
     let cores = ProcessInfo.processInfo.activeProcessorCount
@@ -27,14 +28,14 @@ struct RunWorkers {
       try await supervisor.start(
         counts.flatMap { role, count in
           (0..<count).map {
-            WorkerSpecification(ProcessName(role, $0), environment: ["OMP_NUM_THREADS": "\(threads(count))"])
+            WorkerSpecification(ProcessName(role, $0), environment: ["OMP_NUM_THREADS": "\(threads(role == WorkerRole.engine ? count * ranksPerEngine : count))"])
           }
         })
       async let trainers = startTrainers(.actor, actor, inputs, supervisor, threads: threads(trainerCount))
       async let critics = startTrainers(.critic, critic, inputs, supervisor, threads: threads(criticCount))
       async let engines = engineCount == 0
         ? nil
-        : startEngines(inputs, supervisor, count: engineCount, threads(engineCount), firstDevice: trainerCount)
+        : startEngines(inputs, supervisor, threads: threads(engineCount * ranksPerEngine), firstDevice: trainerCount)
       return RunWorkers(
         supervisor: supervisor, trainers: try await trainers, critics: try await critics, engines: try await engines)
     } catch {
@@ -60,16 +61,23 @@ struct RunWorkers {
   }
 
   private static func startEngines(
-    _ inputs: RunInputs, _ supervisor: Supervisor, count: Int, _ threads: Int, firstDevice: Int
+    _ inputs: RunInputs, _ supervisor: Supervisor, threads: Int, firstDevice: Int
   ) async throws -> EnginePool {
     let configuration = inputs.configuration
     let actors = try supervisor.resolveAll(EngineActor.self, role: WorkerRole.engine)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (index, engine) in actors.enumerated() {
+        var limits = configuration.engine
+        limits.tensorParallelSize = configuration.cluster.rolloutGPUsPerEngine
+        // Where a trainer shares the device, what the cache may take has to be said.
+        if !configuration.cluster.colocate {
+          limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction
+        }
+        let first = index * limits.tensorParallelSize
         let setup = EngineSetup(
           folder: inputs.folder.url.path, dtype: configuration.backend.resolvedDType.tensorType,
-          device: configuration.device(configuration.cluster.colocate ? index : firstDevice + index),
-          limits: configuration.engine, randomSeed: configuration.data.rolloutSeed + index, threadCount: threads,
+          device: configuration.device(configuration.cluster.colocate ? first : firstDevice + first),
+          limits: limits, randomSeed: configuration.data.rolloutSeed + index, threadCount: threads,
           modelProvider: configuration.checkpoint.modelProvider)
         group.addTask { try await withDeadline(nil) { try await engine.start(setup) } }
       }

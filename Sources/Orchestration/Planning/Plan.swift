@@ -111,11 +111,12 @@ public struct Plan: Sendable {
   ) throws -> (weights: Int, cache: Int) {
     let (train, plain) = (configuration.train, EngineOptions())
     let dtype = train.backend.resolvedDType.tensorType
-    let weights = try parameterCount(model) * dtype.size
+    let size = train.cluster.rolloutGPUsPerEngine
+    let weights = try parameterCount(model) * dtype.size / size
     if train.engine.maxTotalTokens == nil, let fraction = train.engine.memFractionStatic {
       return (weights, max(Int(configuration.gpu.accelerator.memory * fraction) - weights, 0))
     }
-    let perToken = KVCache.bytesPerToken(model, dtype: dtype)
+    let perToken = KVCache.bytesPerToken(model, dtype: dtype, tensorParallelSize: size)
     let context = train.engine.contextLength ?? model.contextLength
     let most = min(plain.cacheBytes / perToken, (train.engine.maxRunningRequests ?? plain.maxRunningRequests) * context)
     return (weights, (train.engine.maxTotalTokens ?? most) * perToken)

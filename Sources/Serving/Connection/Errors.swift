@@ -72,23 +72,6 @@ struct ErrorMiddleware: RouterMiddleware {
   }
 }
 
-/// Wants the API key, where there is one, from all but the health checks.
-struct AuthenticationMiddleware: RouterMiddleware {
-  typealias Context = ServingContext
-  private static let open: Set<String> = ["/health", "/health_generate", "/ready", "/ping"]
-
-  let apiKey: String
-
-  func handle(
-    _ request: Request, context: ServingContext, next: (Request, ServingContext) async throws -> Response
-  ) async throws -> Response {
-    guard Self.open.contains(request.uri.path) || request.headers[.authorization] == "Bearer \(apiKey)" else {
-      throw StatusError(status: .unauthorized, message: "This server wants the header Authorization: Bearer <api key>.")
-    }
-    return try await next(request, context)
-  }
-}
-
 extension Response {
   init(json: JSONValue, status: HTTPResponse.Status = .ok) { self.init(jsonBytes: json.bytes(), status: status) }
 

@@ -17,7 +17,16 @@ extension ServerState {
     try await abortingOnShutdown(requests, scope) {
       try await withThrowingTaskGroup(of: (Int, GenerateOutput)?.self) { group in
         for (i, request) in requests.enumerated() {
-          group.addTask { (i, try await engine.generate(request)) }
+          group.addTask {
+            do {
+              let output = try await engine.generate(request)
+              metrics.finished(output, timesTokens: true)
+              return (i, output)
+            } catch {
+              metrics.failed()
+              throw error
+            }
+          }
         }
         group.addTask {
           await scope.clientLeaves()
@@ -51,7 +60,10 @@ extension ServerState {
   ) async throws {
     do {
       try await abortingOnShutdown(requests, scope) {
+        var clock = StreamClock(requests.count, metrics)
+        defer { clock.end() }
         try await forEachUpdate(of: requests.map(engine.stream), scope) { index, output in
+          clock.note(index, output)
           for event in writer.events(index, output) { try await body.write(event: event) }
         }
       }
@@ -72,18 +84,50 @@ extension ServerState {
     try await body.finish(nil)
   }
 
-  /// Runs `operation`; when the server is told to stop, aborts the requests, so that stopping waits for no long response.
+  /// Runs `operation`; when the server is told to stop, aborts the requests after a while, so that stopping waits for no long
+  /// response.
   private func abortingOnShutdown<R>(
     _ requests: [GenerateRequest], _ scope: RequestScope, _ operation: () async throws -> R
   ) async throws -> R {
     try await withGracefulShutdownHandler(operation: operation) {
-      Task { [weak scope] in
+      Task { [weak scope, limit = configuration.drainTimeout] in
+        try await Task.sleep(for: limit)
         // Again until they have ended: one may be on its way to the engine still.
         while scope != nil {
           for request in requests { await engine.abort(request.id) }
           try await Task.sleep(for: .milliseconds(50))
         }
       }
+    }
+  }
+}
+
+/// Measures the streams of some requests.
+private struct StreamClock {
+  private let metrics: ServerMetrics
+  /// When each had which number of tokens; nil once it has ended.
+  private var last: [(time: ContinuousClock.Instant, tokens: Int)?]
+
+  init(_ count: Int, _ metrics: ServerMetrics) {
+    self.metrics = metrics
+    last = Array(repeating: (.now, 0), count: count)
+  }
+
+  mutating func note(_ index: Int, _ output: GenerateOutput) {
+    guard let (time, tokens) = last[index] else { return }
+    let (now, count) = (ContinuousClock.now, output.outputTokens.count)
+    if tokens > 0, count > tokens { metrics.tokens(count - tokens, after: now - time) }
+    if count > tokens { last[index] = (now, count) }
+    guard output.finishReason != nil else { return }
+    metrics.finished(output, timesTokens: false)
+    last[index] = nil
+  }
+
+  /// Those that have not ended yet never will.
+  mutating func end() {
+    for index in last.indices where last[index] != nil {
+      metrics.failed()
+      last[index] = nil
     }
   }
 }

@@ -16,10 +16,6 @@ extension ServerState {
         Response(json: ["weight_version": .string(try await engine.status().weightVersion)])
       }
     }
-    router.get("v1/loads") { request, _ in
-      let sections = request.uri.queryParameters["include"].map { Set($0.split(separator: ",").map(String.init)) }
-      return Response(json: loads(try await engine.status(), sections ?? ["all"]))
-    }
   }
 
   private func modelInfo(_ status: EngineStatus) -> JSONValue {
@@ -54,24 +50,5 @@ extension ServerState {
     ]
     for (key, value) in configuration.arguments.pairs { info[key] = value }
     return .object(info)
-  }
-
-  private func loads(_ status: EngineStatus, _ sections: Set<String>) -> JSONValue {
-    let (used, capacity) = ((status.totalPages - status.freePages) * status.pageSize, status.totalPages * status.pageSize)
-    let usage = capacity == 0 ? 0 : Double(used) / Double(capacity)
-    let load = status.maxRunningRequests == 0 ? 0 : Double(status.runningRequests) / Double(status.maxRunningRequests)
-    var entry: JSONObject = [
-      "timestamp": .double(Date().timeIntervalSince1970), "dp_rank": 0,
-      "num_running_reqs": .int(status.runningRequests), "num_waiting_reqs": .int(status.waitingRequests),
-      "num_used_tokens": .int(used), "num_total_tokens": .int(used), "max_total_num_tokens": .int(capacity),
-      "max_running_requests": .int(status.maxRunningRequests), "token_usage": .double(usage),
-      "utilization": .double(load),
-    ]
-    if !sections.isDisjoint(with: ["all", "memory"]) { entry["memory"] = ["token_capacity": .int(capacity)] }
-    if !sections.isDisjoint(with: ["all", "queues"]) { entry["queues"] = ["waiting": .int(status.waitingRequests)] }
-    return [
-      "timestamp": .string(Date().ISO8601Format()), "accelerator": nil, "num_accelerators": 1,
-      "loads": [.object(entry)],
-    ]
   }
 }

@@ -11,7 +11,10 @@ extension ClusterConfiguration {
 
   static let rolloutFlags: [Flag<Self>] = [
     .option("rollout-num-gpus", \.rolloutGPUs, "devices of all engines; default one engine's, or with --colocate the trainer's"),
-    .option("rollout-num-gpus-per-engine", \.rolloutGPUsPerEngine, "devices of one engine"),
+    .option("rollout-num-gpus-per-engine", \.rolloutGPUsPerEngine, "devices of one engine, which split each layer")
+      .also("sglang-tp-size", "sglang-tensor-parallel-size", "sglang-tp"),
+    .option("sglang-dp-size", \.engines, "engines; default as many as --rollout-num-gpus has room for")
+      .also("sglang-data-parallel-size", "sglang-dp"),
     .toggle("colocate", \.colocate, "trainer and engines share their devices"),
   ]
 }

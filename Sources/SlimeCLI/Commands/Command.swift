@@ -22,5 +22,5 @@ struct Command: Sendable {
     }
   }
 
-  static let listed: [Command] = [.demo, .train, .plan, .generate, .score, .serve, .convert, .bench]
+  static let listed: [Command] = [.demo, .train, .plan, .generate, .score, .serve, .router, .convert, .bench]
 }

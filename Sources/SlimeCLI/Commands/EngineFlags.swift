@@ -10,6 +10,11 @@ extension EngineConfiguration {
       .option(prefix + "max-running-requests", \.maxRunningRequests, "requests in a batch"),
       .option(prefix + "chunked-prefill-size", \.chunkedPrefillSize, "TOKENS", "most prompt tokens in a batch"),
       .option(prefix + "page-size", \.pageSize, "TOKENS", "in a page of the KV cache"),
+      .option(prefix + "ep-size", \.expertParallelSize, "parts of an engine's ranks that the experts are divided over")
+        .also(prefix + "expert-parallel-size", prefix + "ep"),
+      .option(prefix + "schedule-policy", \.schedulePolicy, "which waiting request is next"),
+      .option(prefix + "schedule-conservativeness", \.scheduleConservativeness, "above 1: room for longer responses is kept"),
+      .toggle(prefix + "disable-radix-cache", \.disableRadixCache, "keep no prefixes of requests that have ended"),
     ]
   }
 }

@@ -30,12 +30,14 @@ extension Command {
             .option("python", \.python, "FILE", "interpreter with the package tokenizers, to compare with"),
           ]
         ),
+        ("Soak", [.option("requests", \.requests, "how many")]),
       ], positional: .option("subject", \.subject, "what to time")), configuration: BenchConfiguration(), Run.bench)
 
   static let benchSubjects = """
     subjects:
       memory     most memory of a training step on the CPU under several layouts, beside what slime plan says
       ops        calls of operators from Swift, beside the same calls from C++
+      soak       an engine under many requests, aborts, pauses and weight updates: each ends once, nothing leaks
       tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
     """
 

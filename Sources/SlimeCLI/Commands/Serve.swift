@@ -22,6 +22,8 @@ extension ServeConfiguration {
         [
           .option("device", \.device, "where the model runs"),
           .option("dtype", \.dtype, "precision; default float32 on cpu, bfloat16 on cuda"),
+          .option("tp-size", \.engine.tensorParallelSize, "ranks of the engine, which split each layer")
+            .also("tensor-parallel-size", "tp"),
         ] + EngineConfiguration.flags().map { $0.lifted(\.engine) }
       ),
     ],

@@ -8,6 +8,8 @@ enum FlagArity: Sendable {
 /// One flag: how it is written, what it sets in a `Configuration`, and what `--help` says of it.
 package struct Flag<Configuration>: Sendable {
   package var name: String
+  /// Other ways to write it.
+  var aliases: [String] = []
   var values: FlagArity
   /// What stands for the value in `--help`.
   var placeholder: String
@@ -17,10 +19,17 @@ package struct Flag<Configuration>: Sendable {
   /// Sets the values that were written.
   var set: @Sendable (inout Configuration, [String]) throws(ConfigurationError) -> Void
 
+  func also(_ names: String...) -> Self {
+    var flag = self
+    flag.aliases = names
+    return flag
+  }
+
   /// The same flag of a configuration that this one is a part of.
   func lifted<Whole>(_ part: WritableKeyPath<Whole, Configuration> & Sendable) -> Flag<Whole> {
     Flag<Whole>(
-      name: name, values: values, placeholder: placeholder, help: help, standard: { standard($0[keyPath: part]) },
+      name: name, aliases: aliases, values: values, placeholder: placeholder, help: help,
+      standard: { standard($0[keyPath: part]) },
       set: { (whole, words) throws(ConfigurationError) in try set(&whole[keyPath: part], words) })
   }
 }

@@ -5,12 +5,13 @@ extension FlagSet {
       "  --\(flag.name)" + (flag.placeholder.isEmpty ? "" : " \(flag.placeholder)")
     }
     let width = sections.flatMap { $0.flags.map { label($0).count } }.max() ?? 0
+    func lines(_ flag: Flag<Configuration>) -> [String] {
+      let value = flag.help.hasSuffix("(required)") ? "" : flag.standard(standard).map { " [\($0)]" } ?? ""
+      let aliases = flag.aliases.map { "  --\($0)".padded(to: width) + "  the same as --\(flag.name)" }
+      return [label(flag).padded(to: width) + "  " + flag.help + value] + aliases
+    }
     return sections.map { section in
-      ([section.title + ":"]
-        + section.flags.map { flag in
-          let value = flag.help.hasSuffix("(required)") ? "" : flag.standard(standard).map { " [\($0)]" } ?? ""
-          return label(flag).padded(to: width) + "  " + flag.help + value
-        }).joined(separator: "\n")
+      ([section.title + ":"] + section.flags.flatMap(lines)).joined(separator: "\n")
     }.joined(separator: "\n\n")
   }
 }

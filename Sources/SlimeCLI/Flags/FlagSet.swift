@@ -24,11 +24,12 @@ package struct FlagSet<Configuration: Sendable>: Sendable {
     (self.positional, self.unsupported, self.architecture) = (positional, unsupported, architecture)
   }
 
-  package var names: [String] { sections.flatMap { $0.flags.map(\.name) } }
+  package var names: [String] { sections.flatMap { $0.flags.flatMap { [$0.name] + $0.aliases } } }
 
   /// Reads a command line into `configuration`. As in Python's argparse, the last of a flag given twice counts.
   package func parse(_ arguments: [String], into configuration: inout Configuration) throws(ConfigurationError) {
-    let flags = Dictionary(uniqueKeysWithValues: sections.flatMap { $0.flags.map { ($0.name, $0) } })
+    let flags = Dictionary(
+      uniqueKeysWithValues: sections.flatMap { $0.flags.flatMap { flag in ([flag.name] + flag.aliases).map { ($0, flag) } } })
     let switches = Set(ArchitectureFlag.all.filter(\.isSwitch).map(\.name))
     let architectureNames = architecture == nil ? [] : Set(ArchitectureFlag.all.map(\.name))
     var words = Words(arguments)

@@ -1,3 +1,4 @@
+import Inference
 import Models
 import Orchestration
 import RLAlgorithms
@@ -88,5 +89,6 @@ extension OptimizerKind: FlagValue {}
 extension LearningRateDecayStyle: FlagValue {}
 extension WSDDecayStyle: FlagValue {}
 extension LogLevel: FlagValue {}
+extension SchedulePolicy: FlagValue {}
 extension BenchSubject: FlagValue {}
 extension PlannedGPU: FlagValue {}

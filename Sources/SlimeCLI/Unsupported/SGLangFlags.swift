@@ -1,11 +1,9 @@
 extension UnsupportedGroup {
   /// Flags of SGLang's server, under SGLang's own names.
   static let sglang: [UnsupportedGroup] = [
-    sglang("an engine has one device: leave it out", [
-      .accept("tp-size", "1"), .accept("tensor-parallel-size", "1"), .accept("tp", "1"), .accept("dp-size", "1"),
-      .accept("data-parallel-size", "1"), .accept("dp", "1"), .accept("pp-size", "1"),
-      .accept("pipeline-parallel-size", "1"), .accept("ep-size", "1"), .accept("expert-parallel-size", "1"),
-      .accept("ep", "1"), .accept("nnodes", "1"), .accept("node-rank", "0"), .accept("base-gpu-id", "0"),
+    sglang("an engine's ranks are threads of one process, and several engines several processes: leave it out", [
+      .accept("pp-size", "1"),
+      .accept("pipeline-parallel-size", "1"), .accept("nnodes", "1"), .accept("node-rank", "0"), .accept("base-gpu-id", "0"),
       .accept("gpu-id-step", "1"), "dist-init-addr", "nccl-port", "enable-dp-attention", "enable-dp-lm-head",
       "moe-a2a-backend", "deepep-mode", "enable-ep-moe", "enable-eplb",
     ]),
@@ -16,8 +14,8 @@ extension UnsupportedGroup {
       "enable-multimodal",
     ]),
     sglang("there is one scheduling policy and one implementation of each operation; leave it out", [
-      .accept("schedule-policy", "fcfs"), .accept("schedule-conservativeness", "1"), "max-prefill-tokens",
-      "attention-backend", "sampling-backend", "grammar-backend", "disable-radix-cache", "disable-cuda-graph",
+      "max-prefill-tokens",
+      "attention-backend", "sampling-backend", "grammar-backend", "disable-cuda-graph",
       "cuda-graph-max-bs", "cuda-graph-bs", "enable-torch-compile", "torch-compile-max-bs", "disable-overlap-schedule",
       "enable-mixed-chunk", "enable-deterministic-inference", "enable-memory-saver", "num-continuous-decode-steps",
       "triton-attention-reduce-in-fp32", "enable-hierarchical-cache", "hicache-ratio", "stream-interval",
@@ -66,5 +64,10 @@ extension UnsupportedFlags {
       + UnsupportedGroup.sglang.map { $0.prefixed("sglang-") } + [UnsupportedGroup.router, UnsupportedGroup.sglangOther],
     prefixes: [("sglang-router-", .router), ("router-", .router), ("sglang-", .sglangOther)])
 
-  package static let serve = UnsupportedFlags(groups: UnsupportedGroup.sglang)
+  package static let serve = UnsupportedFlags(
+    groups: UnsupportedGroup.sglang + [
+      UnsupportedGroup(
+        "SGLang", by: "this server", "it has one engine: start several, and slime router before them",
+        [.accept("dp-size", "1"), .accept("data-parallel-size", "1"), .accept("dp", "1")])
+    ])
 }
