@@ -112,7 +112,7 @@ enum Run {
             let url = URL(fileURLWithPath: path)
             var limits = limits
             if device == .cuda { limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction }
-            var options = limits.options(
+            var options = try limits.options(
               dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed)
             options.modelProvider = modelProvider
             return try Engine(

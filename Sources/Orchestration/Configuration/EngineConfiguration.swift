@@ -1,5 +1,11 @@
 import Inference
 
+/// What drafts tokens, by SGLang's names.
+public enum SpeculativeAlgorithm: String, Sendable, Codable, CaseIterable {
+  case ngram = "NGRAM"
+  case standalone = "STANDALONE"
+}
+
 /// The limits of a rollout engine. A nil leaves the choice to the engine. Names are those of SGLang.
 public struct EngineConfiguration: Sendable, Equatable, Codable {
   /// Most tokens of prompt and response together; nil: config.json's.
@@ -21,6 +27,16 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
   public var scheduleConservativeness = 1.0
   /// Forgets what it computed when a request ends.
   public var disableRadixCache = false
+  /// nil: a step gives one token of each response.
+  public var speculation: SpeculativeAlgorithm?
+  /// The model that drafts, with `STANDALONE`.
+  public var draftModel: String?
+  /// Steps of the draft model; nil: as many as there are drafts.
+  public var speculativeSteps: Int?
+  /// Branches of each draft.
+  public var speculativeBranches = 1
+  /// Tokens of a response that a step verifies.
+  public var draftTokens = 4
 
   public init() {}
 

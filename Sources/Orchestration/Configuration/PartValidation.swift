@@ -174,6 +174,23 @@ extension EngineConfiguration {
     ] {
       try require(value ?? 1 >= 1, "--\(prefix)\(flag) must be at least 1, not \(value ?? 0)")
     }
+    let names = SpeculativeAlgorithm.allCases.map(\.rawValue).joined(separator: " or ")
+    try require(
+      speculation != nil || (draftModel == nil && speculativeSteps == nil && draftTokens == 4),
+      "--\(prefix)speculative-draft-model-path, -num-steps and -num-draft-tokens have no effect without "
+        + "--\(prefix)speculative-algorithm; add it (\(names))")
+    try require(
+      (speculation == .standalone) == (draftModel != nil),
+      "--\(prefix)speculative-draft-model-path and --\(prefix)speculative-algorithm STANDALONE need each other; give both")
+    try require(
+      speculation != .ngram || speculativeSteps == nil,
+      "--\(prefix)speculative-num-steps is of a draft model, which NGRAM has not; leave it out")
+    try require(
+      speculativeBranches == 1,
+      "--\(prefix)speculative-eagle-topk \(speculativeBranches) is not supported yet: drafts are chains; use 1")
+    try require(draftTokens >= 2, "--\(prefix)speculative-num-draft-tokens must be at least 2, not \(draftTokens)")
+    try require(
+      speculativeSteps ?? 1 >= 1, "--\(prefix)speculative-num-steps must be at least 1, not \(speculativeSteps ?? 0)")
     if let memFractionStatic {
       try require(
         memFractionStatic > 0 && memFractionStatic < 1,

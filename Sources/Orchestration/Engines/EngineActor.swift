@@ -31,7 +31,7 @@ public distributed actor EngineActor {
     Runtime.threadCount = setup.threadCount
     try Runtime.open(setup.device, for: "an engine")
     let url = URL(fileURLWithPath: setup.folder)
-    var options = setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed)
+    var options = try setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed)
     options.modelProvider = setup.modelProvider
     engine = try Engine(folder: HuggingFaceFolder(url), tokenizer: Tokenizer(folder: url), options: options)
   }
@@ -61,7 +61,8 @@ public distributed actor EngineActor {
 
 extension EngineConfiguration {
   /// The engine's options; what is nil here stays the engine's choice.
-  public func options(dtype: DType, device: Device, randomSeed: Int) -> EngineOptions {
+  /// - Throws: when the folder of a draft model cannot be read.
+  public func options(dtype: DType, device: Device, randomSeed: Int) throws -> EngineOptions {
     var options = EngineOptions(dtype: dtype, device: device, contextLength: contextLength, randomSeed: randomSeed)
     options.maxTotalTokens = maxTotalTokens
     if let pageSize { options.pageSize = pageSize }
@@ -71,6 +72,13 @@ extension EngineConfiguration {
     options.schedulePolicy = schedulePolicy
     options.scheduleConservativeness = scheduleConservativeness
     options.disableRadixCache = disableRadixCache
+    let algorithm: SpeculativeOptions.Algorithm? =
+      switch speculation {
+      case nil: nil
+      case .ngram: .ngram(NGramOptions())
+      case .standalone: .standalone(try HuggingFaceFolder(URL(fileURLWithPath: draftModel ?? "")))
+      }
+    options.speculative = algorithm.map { SpeculativeOptions($0, draftTokens: draftTokens, steps: speculativeSteps) }
     if let maxRunningRequests { options.maxRunningRequests = maxRunningRequests }
     if let chunkedPrefillSize { options.chunkedPrefillSize = chunkedPrefillSize }
     return options

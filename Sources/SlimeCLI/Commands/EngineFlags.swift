@@ -14,6 +14,11 @@ extension EngineConfiguration {
         .also(prefix + "expert-parallel-size", prefix + "ep"),
       .option(prefix + "schedule-policy", \.schedulePolicy, "which waiting request is next"),
       .option(prefix + "schedule-conservativeness", \.scheduleConservativeness, "above 1: room for longer responses is kept"),
+      .option(prefix + "speculative-algorithm", \.speculation, "what drafts tokens that a step then verifies; default none"),
+      .option(prefix + "speculative-draft-model-path", \.draftModel, "FOLDER", "model that drafts (STANDALONE)"),
+      .option(prefix + "speculative-num-steps", \.speculativeSteps, "its steps; default as many as there are drafts"),
+      .option(prefix + "speculative-eagle-topk", \.speculativeBranches, "branches of a draft"),
+      .option(prefix + "speculative-num-draft-tokens", \.draftTokens, "tokens of a response that a step verifies"),
       .toggle(prefix + "disable-radix-cache", \.disableRadixCache, "keep no prefixes of requests that have ended"),
     ]
   }

@@ -4,7 +4,8 @@ extension FlagSet {
     func label(_ flag: Flag<Configuration>) -> String {
       "  --\(flag.name)" + (flag.placeholder.isEmpty ? "" : " \(flag.placeholder)")
     }
-    let width = sections.flatMap { $0.flags.map { label($0).count } }.max() ?? 0
+    // A few long names stick out.
+    let width = min(42, sections.flatMap { $0.flags.map { label($0).count } }.max() ?? 0)
     func lines(_ flag: Flag<Configuration>) -> [String] {
       let value = flag.help.hasSuffix("(required)") ? "" : flag.standard(standard).map { " [\($0)]" } ?? ""
       let aliases = flag.aliases.map { "  --\($0)".padded(to: width) + "  the same as --\(flag.name)" }

@@ -90,5 +90,6 @@ extension LearningRateDecayStyle: FlagValue {}
 extension WSDDecayStyle: FlagValue {}
 extension LogLevel: FlagValue {}
 extension SchedulePolicy: FlagValue {}
+extension SpeculativeAlgorithm: FlagValue {}
 extension BenchSubject: FlagValue {}
 extension PlannedGPU: FlagValue {}

@@ -20,10 +20,7 @@ extension UnsupportedGroup {
       "enable-mixed-chunk", "enable-deterministic-inference", "enable-memory-saver", "num-continuous-decode-steps",
       "triton-attention-reduce-in-fp32", "enable-hierarchical-cache", "hicache-ratio", "stream-interval",
     ]),
-    sglang("there is no speculative decoding yet; leave it out", [
-      "speculative-algorithm", "speculative-draft-model-path", "speculative-num-steps", "speculative-eagle-topk",
-      "speculative-num-draft-tokens", "speculative-token-map",
-    ]),
+    sglang("drafts are over the whole vocabulary; leave it out", ["speculative-token-map"]),
     sglang("prefill and decode share an engine; leave it out", [
       .accept("disaggregation-mode", "null"), "disaggregation-transfer-backend", "disaggregation-ib-device",
       "disaggregation-bootstrap-port",
