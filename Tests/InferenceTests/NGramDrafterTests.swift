@@ -55,6 +55,33 @@ import Testing
     for request in [first, again] { #expect(try await alone.generate(request).speculation == wanted.speculation) }
   }
 
+  /// Steps with drafts note their weights like others.
+  @Test func weightsMayChangeOnTheWay() async throws {
+    let engine = try Self.engine("qwen3-tied", NGramOptions())
+    var request = GenerateRequest(id: "a", tokens: [5, 6, 7, 8], returnLogProbs: true)
+    (request.sampling.temperature, request.sampling.ignoreEOS, request.sampling.maxNewTokens) = (0, true, 300)
+    var version = 0
+    var last: GenerateOutput?
+    for try await update in engine.stream(request) {
+      last = update
+      if version < 4, update.outputTokens.count > 20 * version {
+        version += 1
+        try await engine.beginWeightUpdate()
+        try await engine.endWeightUpdate(version: "\(version)")
+      }
+    }
+    let output = try #require(last)
+    #expect(output.weightVersions.map(\.version) == ["default", "1", "2", "3", "4"])
+    var end = 0
+    for span in output.weightVersions {
+      #expect(span.start == end && span.end > span.start)
+      end = span.end
+    }
+    #expect(end == 300 && output.outputTokens.count == 300 && output.outputLogProbs.count == 300)
+    #expect(output.speculation?.correctDrafts ?? 0 > 50)
+    try await expectIdle(engine)
+  }
+
   @Test func impossibleOptionsAreRefused() throws {
     func message(_ change: (inout SpeculativeOptions) -> Void) -> String {
       var options = EngineOptions(maxTotalTokens: 64)

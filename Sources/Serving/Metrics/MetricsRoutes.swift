@@ -25,6 +25,10 @@ extension ServerState {
     text.gauge(
       "cache_hit_rate", "The share of prompt tokens found in the prefix cache.",
       counts.promptTokens == 0 ? 0 : Double(counts.cachedTokens) / Double(counts.promptTokens))
+    if let speculation = status.speculation {
+      text.gauge("spec_accept_length", "Tokens that a step with drafts gave on average.", speculation.acceptLength)
+      text.gauge("spec_accept_rate", "The share of drafted tokens that were right.", speculation.acceptRate)
+    }
     text.counter("prompt_tokens_total", "Number of prefill tokens processed.", Double(counts.promptTokens))
     text.counter("generation_tokens_total", "Number of generation tokens processed.", Double(counts.generatedTokens))
     text.counter("realtime_tokens_total", "Tokens generated, those of running requests included.", Double(status.generatedTokens))
