@@ -8,6 +8,9 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   public var rolloutGPUsPerEngine = 1
   /// Trainer and engines share their devices.
   public var colocate = false
+  /// The run starts no engine, but uses those that run at these addresses: `http://host:port` or `host:port`.
+  public var usesExternalEngines = false
+  public var externalEngines: [String] = []
   /// nil: NCCL on CUDA, Gloo on CPU.
   public var distributedBackend: DistributedBackend?
   /// How long a collective may wait for a rank before it fails.
@@ -16,7 +19,11 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   public init() {}
 
   public var trainerRanks: Int { actorNodes * actorGPUsPerNode }
-  public var engineGPUs: Int { rolloutGPUs ?? (colocate ? trainerRanks : rolloutGPUsPerEngine) }
+  public var isExternal: Bool { usesExternalEngines || !externalEngines.isEmpty }
+  /// An external engine counts as one.
+  public var engineGPUs: Int {
+    isExternal ? externalEngines.count : rolloutGPUs ?? (colocate ? trainerRanks : rolloutGPUsPerEngine)
+  }
   public var engineCount: Int { engineGPUs / rolloutGPUsPerEngine }
 }
 

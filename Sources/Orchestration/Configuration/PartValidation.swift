@@ -15,10 +15,10 @@ extension ClusterConfiguration {
       rolloutGPUsPerEngine == 1,
       "--rollout-num-gpus-per-engine \(rolloutGPUsPerEngine) is not supported yet: an engine has one device; use 1")
     try require(
-      engineGPUs >= 1 && engineGPUs % rolloutGPUsPerEngine == 0,
+      isExternal || engineGPUs >= 1 && engineGPUs % rolloutGPUsPerEngine == 0,
       "--rollout-num-gpus \(engineGPUs) must be a positive multiple of --rollout-num-gpus-per-engine \(rolloutGPUsPerEngine)")
     try require(
-      !colocate || engineGPUs <= trainerRanks,
+      !colocate || isExternal || engineGPUs <= trainerRanks,
       "--rollout-num-gpus \(engineGPUs) is more than the \(trainerRanks) devices that --colocate shares with the trainer")
     try require(
       distributedBackend != .nccl || device == .cuda, "--distributed-backend nccl needs --device cuda; use gloo on the CPU")

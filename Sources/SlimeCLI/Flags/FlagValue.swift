@@ -90,3 +90,5 @@ extension WSDDecayStyle: FlagValue {}
 extension LogLevel: FlagValue {}
 extension BenchSubject: FlagValue {}
 extension PlannedGPU: FlagValue {}
+extension WeightTransport: FlagValue {}
+extension WeightUpdateMode: FlagValue {}
