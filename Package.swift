@@ -24,15 +24,16 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
-  ("WeightSync", ["JSON", "Torch", "Checkpoints", "Inference"]),
-  ("Serving", ["JSON", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
+  ("HTTP", nio),
+  ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Inference"]),
+  ("Serving", ["JSON", "HTTP", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
   ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   (
     "Orchestration",
     [
       "JSON", "Torch", "Checkpoints", "Tokenization", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
-      "WeightSync", "Rollout", "Observability",
+      "WeightSync", "Serving", "Rollout", "Observability",
     ]
   ),
 ]
@@ -89,10 +90,10 @@ let package = Package(
     .target(
       name: "SlimeCLI",
       dependencies: [
-        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Training", "Inference", "Serving", "Rollout",
-        "Orchestration", "Benchmarks",
+        "JSON", "Torch", "RLAlgorithms", "Checkpoints", "Tokenization", "Training", "Inference", "WeightSync", "Serving",
+        "Rollout", "Orchestration", "Benchmarks",
       ]),
-    .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "Torch", "Checkpoints", "slime", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"]),
+    .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "HTTP", "Torch", "Checkpoints", "slime", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"] + nio),
     .target(
       name: "TestSupport", dependencies: ["JSON", "Torch", "Checkpoints", "Models"], path: "Tests/TestSupport"),
     .executableTarget(

@@ -25,13 +25,19 @@ enum Run {
       servedModelName: configuration.servedModelName)
     serving.device = configuration.device == .cuda ? .cuda(0) : .cpu
     let server = Server(engine: engine, tokenizer: try ModelPromptEncoder(tokenizer), configuration: serving)
-    try await server.run { port in print("serving \(configuration.modelPath) at http://\(configuration.host):\(port)") }
+    try await server.run { announce("serving \(configuration.modelPath) at http://\(configuration.host):\($0)") }
   }
 
   static func router(_ configuration: RouterConfiguration) async throws {
     try await RouterServer(configuration: configuration).run(
       report: { FileHandle.standardError.write(Data("\($0)\n".utf8)) },
-      onReady: { print("routing at http://\(configuration.host):\($0)") })
+      onReady: { announce("routing at http://\(configuration.host):\($0)") })
+  }
+
+  /// Prints a line at once, also where the output is a file or a pipe that somebody waits at.
+  @Sendable private static func announce(_ line: String) {
+    print(line)
+    fflush(nil)
   }
 
   static func generate(_ configuration: GenerateConfiguration) async throws {

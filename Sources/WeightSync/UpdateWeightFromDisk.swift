@@ -2,53 +2,78 @@ import Foundation
 import Inference
 import JSON
 
+/// An engine that reads weights from a folder which it and the trainer see.
+public protocol FolderWeightTarget: Sendable {
+  /// Stops sampling, and forgets what was computed with older weights.
+  func pauseForWeights() async throws
+  func loadWeights(from folder: URL, version: String) async throws
+  func resumeAfterWeights() async throws
+}
+
 /// Moves a trainer's weights into engines through a folder that both see (`--update-weight-transport disk`): each version is
 /// a whole Hugging Face checkpoint, written while the engines still generate.
 public struct UpdateWeightFromDisk: Sendable {
-  private let engines: [RemoteEngine]
+  private let targets: [any FolderWeightTarget]
   private let folder: URL
   private let keepsFiles: Bool
-  private let pauseMode: PauseMode
   private let save: @Sendable (URL) async throws -> Void
 
   /// - Parameters:
-  ///   - engines: `http://host:port` of each.
   ///   - folder: where versions are published, by the same path for the engines.
   ///   - keepsFiles: whether a version's files stay once the engines have read them.
   ///   - save: writes the trainer's weights as a Hugging Face folder.
   public init(
-    engines: [String], folder: URL, keepsFiles: Bool = false, pauseMode: PauseMode = .retract,
-    timeout: Duration = .seconds(600), save: @escaping @Sendable (URL) async throws -> Void
-  ) throws {
-    self.engines = try engines.map { RemoteEngine(client: try HTTPClient($0), timeout: timeout) }
-    (self.folder, self.keepsFiles, self.pauseMode, self.save) = (folder, keepsFiles, pauseMode, save)
+    targets: [any FolderWeightTarget], folder: URL, keepsFiles: Bool = false,
+    save: @escaping @Sendable (URL) async throws -> Void
+  ) {
+    (self.targets, self.folder, self.keepsFiles, self.save) = (targets, folder, keepsFiles, save)
   }
 
   public func update(version: Int) async throws {
-    let digits = String(version)
-    let name = "weight_v" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
-    let place = folder.appendingPathComponent(name)
+    let place = folder.appendingPathComponent(versionFolder(version))
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     try await save(place)
     defer { if !keepsFiles { try? FileManager.default.removeItem(at: place) } }
-    try await forEachEngine { try await $0.post("/pause_generation", ["mode": .string(pauseMode.rawValue)]) }
+    try await targets.load(place, version: String(version))
+  }
+}
+
+/// The folder of a version among those that are published.
+func versionFolder(_ version: Int) -> String {
+  let digits = String(version)
+  return "weight_v" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
+}
+
+extension [any FolderWeightTarget] {
+  /// Engines that fail go on with their old weights.
+  func load(_ folder: URL, version: String) async throws {
+    try await forEach { try await $0.pauseForWeights() }
     do {
-      try await forEachEngine { engine in
-        try await engine.flushCache()
-        try await engine.post(
-          "/update_weights_from_disk", ["model_path": .string(place.path), "weight_version": .string(digits)])
-      }
+      try await forEach { try await $0.loadWeights(from: folder, version: version) }
     } catch {
-      try? await forEachEngine { try await $0.post("/continue_generation") }
+      try? await forEach { try await $0.resumeAfterWeights() }
       throw error
     }
-    try await forEachEngine { try await $0.post("/continue_generation") }
+    try await forEach { try await $0.resumeAfterWeights() }
   }
 
-  private func forEachEngine(_ body: @escaping @Sendable (RemoteEngine) async throws -> Void) async throws {
+  func forEach(_ body: @escaping @Sendable (any FolderWeightTarget) async throws -> Void) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for engine in engines { group.addTask { try await body(engine) } }
+      for target in self { group.addTask { try await body(target) } }
       try await group.waitForAll()
     }
   }
+}
+
+extension RemoteEngine: FolderWeightTarget {
+  public func pauseForWeights() async throws {
+    try await post("/pause_generation", ["mode": .string(PauseMode.retract.rawValue)])
+    try await flushCache()
+  }
+
+  public func loadWeights(from folder: URL, version: String) async throws {
+    try await post("/update_weights_from_disk", ["model_path": .string(folder.path), "weight_version": .string(version)])
+  }
+
+  public func resumeAfterWeights() async throws { try await post("/continue_generation") }
 }

@@ -35,15 +35,15 @@ public actor UpdateWeightFromDistributed {
   ) throws {
     (self.sources, self.bufferSize, self.dtype, self.way) = (sources, bufferSize, dtype, way)
     (self.groupName, self.pauseMode, self.timeout) = (groupName, pauseMode, timeout)
-    self.engines = try engines.map { RemoteEngine(client: try HTTPClient($0), timeout: timeout) }
+    self.engines = try engines.map { try RemoteEngine($0, timeout: timeout) }
   }
 
   /// - Throws: what failed first. Engines with sessions then serve on with their old weights.
   public func update(version: String) async throws {
     if case .broadcast(let device) = way, group == nil { group = try await meet(device) }
     do {
-      try await forEachEngine { [pauseMode] in try await $0.post("/pause_generation", ["mode": .string(pauseMode.rawValue)]) }
-      try await forEachEngine { try await $0.flushCache() }
+      try await engines.forEach { [pauseMode] in try await $0.post("/pause_generation", ["mode": .string(pauseMode.rawValue)]) }
+      try await engines.forEach { try await $0.flushCache() }
       var sessions: [Bool] = []
       for engine in engines { sessions.append(try await engine.begin()) }
       try await sendAll(version)
@@ -51,14 +51,14 @@ public actor UpdateWeightFromDistributed {
     } catch {
       // The ranks of the group may stand at different places: the next update makes another.
       group = nil
-      try? await forEachEngine { [groupName] in
+      try? await engines.forEach { [groupName] in
         _ = try? await $0.post("/destroy_weights_update_group", ["group_name": .string(groupName)])
         try await $0.post("/continue_generation")
       }
       for source in sources { try? await source.releaseWeights() }
       throw error
     }
-    try await forEachEngine { try await $0.post("/continue_generation") }
+    try await engines.forEach { try await $0.post("/continue_generation") }
     for source in sources { try await source.releaseWeights() }
   }
 
@@ -66,7 +66,7 @@ public actor UpdateWeightFromDistributed {
   public func disconnect() async throws {
     guard group != nil else { return }
     group = nil
-    try await forEachEngine { [groupName] in
+    try await engines.forEach { [groupName] in
       try await $0.post("/destroy_weights_update_group", ["group_name": .string(groupName)])
     }
   }
@@ -80,7 +80,7 @@ public actor UpdateWeightFromDistributed {
     }
     let store = try Store.tcp(host: "127.0.0.1", port: 0, isServer: true, rankCount: size, timeout: timeout)
     let place = WeightGroupPlace(
-      name: groupName, address: localAddress(toward: engines[0].client.host), port: store.port, rank: 0, size: size,
+      name: groupName, address: localAddress(toward: engines[0].host), port: store.port, rank: 0, size: size,
       device: device)
     let group = WeightGroup(place, store: store)
     let joining = Task { [timeout] in try await group.join(timeout: timeout) }
@@ -90,7 +90,7 @@ public actor UpdateWeightFromDistributed {
           try await engine.post(
             "/init_weights_update_group",
             [
-              "master_address": .string(localAddress(toward: engine.client.host)), "master_port": .int(place.port),
+              "master_address": .string(localAddress(toward: engine.host)), "master_port": .int(place.port),
               "rank_offset": .int(offset), "world_size": .int(size), "group_name": .string(place.name),
               "backend": device.kind == .cuda ? "nccl" : "gloo",
             ])
@@ -135,7 +135,7 @@ public actor UpdateWeightFromDistributed {
     var body: JSONObject = ["flush_cache": false, "weight_version": .string(version)]
     guard let group else {
       body["serialized_named_tensors"] = [.string(try PickledTensors.pickle(bucket.weights).base64EncodedString())]
-      return try await forEachEngine { [body] in try await $0.post("/update_weights_from_tensor", .object(body)) }
+      return try await engines.forEach { [body] in try await $0.post("/update_weights_from_tensor", .object(body)) }
     }
     body["names"] = .array(bucket.entries.map { .string($0.name) })
     body["dtypes"] = .array(bucket.entries.map { .string($0.dtype.name) })
@@ -144,15 +144,8 @@ public actor UpdateWeightFromDistributed {
     body["load_format"] = "flattened_bucket"
     // Not waited for where an engine refuses: its broadcast would last until the deadline.
     let sending = Task { try await group.send(bucket.tensors(), flattened: true) }
-    try await forEachEngine { [body] in try await $0.post("/update_weights_from_distributed", .object(body)) }
+    try await engines.forEach { [body] in try await $0.post("/update_weights_from_distributed", .object(body)) }
     try await sending.value
-  }
-
-  private func forEachEngine(_ body: @escaping @Sendable (RemoteEngine) async throws -> Void) async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for engine in engines { group.addTask { try await body(engine) } }
-      try await group.waitForAll()
-    }
   }
 }
 

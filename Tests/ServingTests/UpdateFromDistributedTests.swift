@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import HTTP
 import Inference
 import JSON
 import Serving
@@ -57,7 +58,8 @@ private actor WeightsOfASeed: WeightSource {
     defer { try? FileManager.default.removeItem(at: place) }
     try await WeightRoutesTests.withEngine { client, engine in
       let folder = try HuggingFaceFolder(fixture("models/qwen3-tied"))
-      let update = try UpdateWeightFromDisk(engines: ["http://127.0.0.1:\(client.port)"], folder: place) { url in
+      let target = try RemoteEngine("127.0.0.1:\(client.port)")
+      let update = UpdateWeightFromDisk(targets: [target], folder: place) { url in
         #expect(url.lastPathComponent == "weight_v000031")
         try HuggingFaceFolder.save(
           to: url, config: folder.config, tensors: WeightRoutesTests.weights(31).map { TensorSource($0.name, $0.tensor) },
@@ -68,7 +70,7 @@ private actor WeightsOfASeed: WeightSource {
       #expect(try await WeightRoutesTests.version(client) == "31")
       #expect(try FileManager.default.contentsOfDirectory(atPath: place.path).isEmpty)
       // A version that is not written whole is refused, and the engine goes on.
-      let broken = try UpdateWeightFromDisk(engines: ["http://127.0.0.1:\(client.port)"], folder: place) { url in
+      let broken = UpdateWeightFromDisk(targets: [target], folder: place) { url in
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
       }
       await #expect(throws: WeightSyncError.self) { try await broken.update(version: 32) }
@@ -83,6 +85,6 @@ private actor WeightsOfASeed: WeightSource {
       timeout: .seconds(2))
     let error = await #expect(throws: WeightSyncError.self) { try await update.update(version: "1") }
     #expect(try #require(error).description.contains("127.0.0.1:9"))
-    #expect(throws: WeightSyncError.self) { try HTTPClient("somewhere") }
+    #expect(throws: HTTPClientError.badURL("no/server")) { try RemoteEngine("no/server") }
   }
 }

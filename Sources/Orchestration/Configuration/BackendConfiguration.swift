@@ -25,6 +25,12 @@ public struct BackendConfiguration: Sendable, Equatable, Codable {
   public var fsdp = FSDPConfiguration()
   /// Bytes of parameters that go to the engine at a time.
   public var updateWeightBufferSize = 512 << 20
+  /// nil: `nccl`.
+  public var updateWeightTransport: WeightTransport?
+  public var updateWeightMode = WeightUpdateMode.full
+  /// Where `disk` publishes versions, by the same path for the engines.
+  public var weightFolder: String?
+  public var keepsWeightFiles = false
   /// Rollouts between two weight updates.
   public var updateWeightsInterval = 1
 
@@ -40,12 +46,26 @@ public struct BackendConfiguration: Sendable, Equatable, Codable {
     try parallel.check(model, layout(worldSize: worldSize), trainBackend)
   }
 
+  public var weightTransport: WeightTransport { updateWeightTransport ?? .nccl }
   var resolvedAttention: AttentionImplementation? { attention ?? attentionBackend.implementation }
   public var resolvedDType: ComputeDType { dtype ?? (device == .cuda ? .bfloat16 : .float32) }
 }
 
 public enum TrainBackendKind: String, Sendable, Codable, CaseIterable {
   case fsdp, megatron
+}
+
+/// How weights reach engines.
+public enum WeightTransport: String, Sendable, Codable, CaseIterable {
+  /// By collectives to external engines (over Gloo on the CPU), through shared memory to those of the run.
+  case nccl
+  /// Through a folder that trainer and engines see.
+  case disk
+}
+
+/// What an update carries.
+public enum WeightUpdateMode: String, Sendable, Codable, CaseIterable {
+  case full, delta
 }
 
 /// What only `--train-backend fsdp` has.

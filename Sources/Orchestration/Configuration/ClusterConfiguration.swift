@@ -10,6 +10,9 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   public var engines: Int?
   /// Trainer and engines share their devices.
   public var colocate = false
+  /// The run starts no engine, but uses those that run at these addresses: `http://host:port` or `host:port`.
+  public var usesExternalEngines = false
+  public var externalEngines: [String] = []
   /// nil: NCCL on CUDA, Gloo on CPU.
   public var distributedBackend: DistributedBackend?
   /// How long a collective may wait for a rank before it fails.
@@ -18,8 +21,11 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   public init() {}
 
   public var trainerRanks: Int { actorNodes * actorGPUsPerNode }
-  public var engineGPUs: Int { rolloutGPUs ?? engines.map { $0 * rolloutGPUsPerEngine } ?? (colocate ? trainerRanks : rolloutGPUsPerEngine) }
-  public var engineCount: Int { engineGPUs / rolloutGPUsPerEngine }
+  public var isExternal: Bool { usesExternalEngines || !externalEngines.isEmpty }
+  public var engineGPUs: Int {
+    rolloutGPUs ?? engines.map { $0 * rolloutGPUsPerEngine } ?? (colocate ? trainerRanks : rolloutGPUsPerEngine)
+  }
+  public var engineCount: Int { isExternal ? externalEngines.count : engineGPUs / rolloutGPUsPerEngine }
 }
 
 public enum DistributedBackend: String, Sendable, Codable, CaseIterable {

@@ -12,7 +12,7 @@ extension ClusterConfiguration {
     }
     try require(actorNodes == 1, "--actor-num-nodes \(actorNodes) is not supported yet: a run has one machine; use 1")
     try require(
-      engineGPUs >= 1 && engineGPUs % rolloutGPUsPerEngine == 0,
+      isExternal || engineGPUs >= 1 && engineGPUs % rolloutGPUsPerEngine == 0,
       "--rollout-num-gpus \(engineGPUs) must be a positive multiple of --rollout-num-gpus-per-engine \(rolloutGPUsPerEngine)")
     if let engines {
       try require(engines >= 1, "--sglang-dp-size must be at least 1, not \(engines)")
@@ -22,7 +22,7 @@ extension ClusterConfiguration {
           + "\(rolloutGPUsPerEngine), which is \(engineCount) engines; leave one of them out")
     }
     try require(
-      !colocate || engineGPUs <= trainerRanks,
+      !colocate || isExternal || engineGPUs <= trainerRanks,
       "--rollout-num-gpus \(engineGPUs) is more than the \(trainerRanks) devices that --colocate shares with the trainer")
     try require(
       distributedBackend != .nccl || device == .cuda, "--distributed-backend nccl needs --device cuda; use gloo on the CPU")

@@ -21,6 +21,7 @@ extension TrainConfiguration {
       !optimizer.offloadsToHost || backend.device == .cuda,
       "--optimizer-cpu-offload has no effect on --device cpu, where everything is in host memory; leave it out")
     try engine.validate(prefix: "sglang-")
+    try validateEngines()
     try eval.validate(engineRuns: usesEngine)
     try validateCheckpoints()
   }

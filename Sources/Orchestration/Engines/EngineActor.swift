@@ -54,6 +54,11 @@ public distributed actor EngineActor {
     try await started().updateWeights(try bucket.open())
   }
 
+  /// Of a Hugging Face folder.
+  public distributed func loadWeights(from folder: String, version: String) async throws {
+    try await started().replaceWeights(from: URL(fileURLWithPath: folder), WeightInstallation(version: version))
+  }
+
   public distributed func endWeightUpdate(version: String) async throws {
     try await started().endWeightUpdate(version: version)
   }

@@ -1,33 +1,27 @@
 import Inference
 import Synchronization
-import WeightSync
 
-/// Engines in worker processes as one: a request goes to the one with the fewest running.
+/// Several engines as one: a request goes to the one with the fewest running.
 final class EnginePool: GenerationEngine {
-  private let engines: [EngineActor]
+  private let engines: [any GenerationEngine]
   private let running: Mutex<[Int]>
 
-  init(_ engines: [EngineActor]) {
+  init(_ engines: [any GenerationEngine]) {
     self.engines = engines
     running = Mutex(Array(repeating: 0, count: engines.count))
   }
 
   func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
-    let index = running.withLock { running in
-      let index = running.indices.min { running[$0] < running[$1] }!
-      running[index] += 1
-      return index
-    }
-    defer { running.withLock { $0[index] -= 1 } }
-    return try await withDeadline(nil) { try await engines[index].generate(request) }
+    try await onLeastLoaded { try await $0.generate(request) }
   }
 
-  /// One update: the finished output.
   func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
     AsyncThrowingStream { continuation in
       let task = Task {
         do {
-          continuation.yield(try await generate(request))
+          try await onLeastLoaded { engine in
+            for try await output in engine.stream(request) { continuation.yield(output) }
+          }
           continuation.finish()
         } catch {
           continuation.finish(throwing: error)
@@ -37,30 +31,25 @@ final class EnginePool: GenerationEngine {
     }
   }
 
+  private func onLeastLoaded<R>(_ body: (any GenerationEngine) async throws -> R) async throws -> R {
+    let index = running.withLock { running in
+      let index = running.indices.min { running[$0] < running[$1] }!
+      running[index] += 1
+      return index
+    }
+    defer { running.withLock { $0[index] -= 1 } }
+    return try await body(engines[index])
+  }
+
   func abort(_ id: String?) async {
-    for engine in engines { try? await engine.abort(id) }
+    for engine in engines { await engine.abort(id) }
   }
 
   func flushCache() async -> Bool {
     var flushed = true
-    for engine in engines { flushed = (try? await engine.flushCache()) == true && flushed }
+    for engine in engines { flushed = await engine.flushCache() && flushed }
     return flushed
   }
 
   func status() async throws -> EngineStatus { try await engines[0].status() }
-
-  var weightTargets: [any WeightTarget] { engines.map(EngineWeights.init) }
-}
-
-/// An engine as a target of weights.
-private struct EngineWeights: WeightTarget {
-  let engine: EngineActor
-
-  func beginWeightUpdate() async throws { try await withDeadline(nil) { try await engine.beginWeightUpdate() } }
-  func loadWeights(_ bucket: WeightBucket) async throws {
-    try await withDeadline(nil) { try await engine.loadWeights(bucket) }
-  }
-  func endWeightUpdate(version: String) async throws {
-    try await withDeadline(nil) { try await engine.endWeightUpdate(version: version) }
-  }
 }

@@ -1,22 +1,26 @@
 import Foundation
 import Torch
 
-/// The processes of a run: trainer ranks and engines, with the driver as their parent.
+/// The processes of a run: trainer ranks and engines, with the driver as their parent; external engines are only asked.
 struct RunWorkers {
   let supervisor: Supervisor
   let trainers: TrainerGroup?
   /// Trainers too, on the actor's devices; nil where there is no critic.
   let critics: TrainerGroup?
   let engines: EnginePool?
+  /// From the trainers to the engines; nil where either is missing.
+  let weightUpdate: (any WeightUpdate)?
 
   /// Starts processes and waits until each has loaded its model.
   /// - Parameter resume: what the run continues from.
   static func start(_ inputs: RunInputs, _ resume: RunCheckpoints.Resume?) async throws -> RunWorkers {
     let configuration = inputs.configuration
+    let external = configuration.usesEngine && configuration.cluster.isExternal
+      ? try await ExternalEngines.discover(inputs) : nil
     let actor = configuration.trains ? try inputs.actorSetup(resume) : nil
     let critic = configuration.trains && configuration.usesCritic ? try inputs.criticSetup(resume) : nil
     let (trainerCount, criticCount) = (actor?.layout.worldSize ?? 0, critic?.layout.worldSize ?? 0)
-    let engineCount = configuration.usesEngine ? configuration.cluster.engineCount : 0
+    let engineCount = configuration.usesEngine && external == nil ? configuration.cluster.engineCount : 0
     let ranksPerEngine = configuration.cluster.rolloutGPUsPerEngine
     let supervisor = Supervisor(controlPlane: ControlPlane())
     supervisor.endOnTerminationSignals()
@@ -33,11 +37,16 @@ struct RunWorkers {
         })
       async let trainers = startTrainers(.actor, actor, inputs, supervisor, threads: threads(trainerCount))
       async let critics = startTrainers(.critic, critic, inputs, supervisor, threads: threads(criticCount))
-      async let engines = engineCount == 0
+      async let launched = engineCount == 0
         ? nil
         : startEngines(inputs, supervisor, threads: threads(engineCount * ranksPerEngine), firstDevice: trainerCount)
+      let engines = try await launched.map(RunEngines.launched) ?? external.map(RunEngines.external)
+      let actors = try await trainers
       return RunWorkers(
-        supervisor: supervisor, trainers: try await trainers, critics: try await critics, engines: try await engines)
+        supervisor: supervisor, trainers: actors, critics: try await critics, engines: engines.map(\.pool),
+        weightUpdate: try actors.flatMap { trainers in
+          try engines.map { try configuration.weightUpdate(from: trainers, to: $0) }
+        })
     } catch {
       let cause = await supervisor.cause(of: error)
       _ = await supervisor.shutDown()
@@ -62,7 +71,7 @@ struct RunWorkers {
 
   private static func startEngines(
     _ inputs: RunInputs, _ supervisor: Supervisor, threads: Int, firstDevice: Int
-  ) async throws -> EnginePool {
+  ) async throws -> [EngineActor] {
     let configuration = inputs.configuration
     let actors = try supervisor.resolveAll(EngineActor.self, role: WorkerRole.engine)
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -83,7 +92,7 @@ struct RunWorkers {
       }
       try await group.waitForAll()
     }
-    return EnginePool(actors)
+    return actors
   }
 }
 

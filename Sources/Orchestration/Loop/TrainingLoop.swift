@@ -2,7 +2,6 @@ import Foundation
 import Observability
 import Rollout
 import Training
-import WeightSync
 
 /// `slime train`: generate → reward → train → update weights → evaluate → save, one rollout after another.
 public struct TrainingLoop {
@@ -199,12 +198,9 @@ public struct TrainingLoop {
   }
 
   private func updateWeights(version: Int) async throws {
-    guard let trainers = workers.trainers, let engines = workers.engines else { return }
+    guard let trainers = workers.trainers, let update = workers.weightUpdate else { return }
     try await trainers.updateWeights()
-    let update = UpdateWeightFromTensor(
-      sources: trainers.ranks.map(TrainerWeights.init), targets: engines.weightTargets,
-      bufferSize: configuration.backend.updateWeightBufferSize, dtype: configuration.backend.resolvedDType.tensorType)
-    try await update.update(version: String(version))
+    try await update.update(version: version)
   }
 
   private func isSaved(_ rolloutID: Int, isLast: Bool) -> Bool {

@@ -24,7 +24,7 @@ extension ServerState {
       "tokenizer_path": .string(status.modelPath), "is_generation": true, "preferred_sampling_params": nil,
       "weight_version": .string(status.weightVersion), "load_format": "auto", "reasoning_parser": nil,
       "tool_call_parser": nil, "disaggregation_mode": "null", "has_image_understanding": false,
-      "has_audio_understanding": false, "model_type": .string(status.modelType),
+      "has_audio_understanding": false, "model_type": .string(status.modelType), "vocab_size": .int(status.vocabularySize),
       "architectures": .array(status.architectures.map(JSONValue.string)),
     ]
   }

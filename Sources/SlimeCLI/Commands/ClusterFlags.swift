@@ -16,6 +16,8 @@ extension ClusterConfiguration {
     .option("sglang-dp-size", \.engines, "engines; default as many as --rollout-num-gpus has room for")
       .also("sglang-data-parallel-size", "sglang-dp"),
     .toggle("colocate", \.colocate, "trainer and engines share their devices"),
+    .toggle("rollout-external", \.usesExternalEngines, "start no engine: use those of --rollout-external-engine-addrs"),
+    .list("rollout-external-engine-addrs", \.externalEngines, "ADDR", "HOST:PORT of servers of the model: slime serve, or SGLang's"),
   ]
 }
 
@@ -51,6 +53,9 @@ extension BackendConfiguration {
 
   static let weightUpdateFlags: [Flag<Self>] = [
     .option("update-weight-buffer-size", \.updateWeightBufferSize, "BYTES", "parameters sent to the engine at a time"),
+    .option("update-weight-transport", \.updateWeightTransport, "how: at once, or through a folder; default nccl"),
+    .option("update-weight-disk-dir", \.weightFolder, "FOLDER", "where disk publishes them, seen by the engines too"),
+    .toggle("update-weight-disk-keep-files", \.keepsWeightFiles, "what engines have read stays there"),
     .option("update-weights-interval", \.updateWeightsInterval, "rollouts between weight updates"),
   ]
 }

@@ -93,3 +93,5 @@ extension SchedulePolicy: FlagValue {}
 extension SpeculativeAlgorithm: FlagValue {}
 extension BenchSubject: FlagValue {}
 extension PlannedGPU: FlagValue {}
+extension WeightTransport: FlagValue {}
+extension WeightUpdateMode: FlagValue {}

@@ -7,9 +7,8 @@ extension UnsupportedGroup {
       .accept(switch: "no-offload-rollout"), "release-train",
     ]),
     .init("slime", "set variables in the environment of slime itself", [.accept("train-env-vars", "{}")]),
-    .init("slime", "weights go to the engine whole and in memory; leave it out", [
-      .accept("update-weight-mode", "full"), "update-weight-transport", "update-weight-disk-dir",
-      "update-weight-disk-keep-files", "update-weight-delta-encoding", "update-weight-delta-checksum",
+    .init("slime", "weights go to the engine whole; leave it out", [
+      .accept("update-weight-mode", "full"), "update-weight-delta-encoding", "update-weight-delta-checksum",
       "update-weight-local-checkpoint-dir", "check-weight-update-equal",
     ]),
     .init("slime", "functions of one's own cannot be named on the command line yet; leave it out", [
@@ -33,7 +32,7 @@ extension UnsupportedGroup {
     ]),
     .init("slime", "context parallelism comes with the megatron backend; leave it out", ["allgather-cp"]),
     .init("slime", "engines are started by the run itself; leave it out", [
-      "rollout-external-engine-addrs", .accept("rollout-data-transport", "object-store"), "use-distributed-post", "http-proxy",
+      .accept("rollout-data-transport", "object-store"), "use-distributed-post", "http-proxy",
     ]),
     .init("slime", "a process that dies ends the run, and --load continues it; leave it out", [
       "use-fault-tolerance", "rollout-health-check-interval", "rollout-health-check-timeout",
@@ -89,7 +88,7 @@ extension UnsupportedGroup {
     .init("slime", "use the same --dtype for trainer and engine", ["true-on-policy-mode"]),
     .init("slime", "there is no router: engines are reached directly; leave it out", [
       "use-slime-router", "slime-router-max-connections", "slime-router-timeout",
-      "slime-router-health-check-failure-threshold", "slime-router-middleware-paths", "rollout-external",
+      "slime-router-health-check-failure-threshold", "slime-router-middleware-paths",
     ]),
     .init("slime's teacher server", "there is no teacher server; leave it out", [
       "teacher-port", "teacher-warmup-port", "teacher-warmup-timeout-s", "teacher-sample-reduction-chunk-size",

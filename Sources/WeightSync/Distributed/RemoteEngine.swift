@@ -1,38 +1,87 @@
 import Foundation
+import HTTP
 import JSON
+import NIOCore
 
-/// An engine behind SGLang's HTTP API, as a trainer sees it: ours or SGLang's own.
-struct RemoteEngine: Sendable {
-  let client: HTTPClient
-  let timeout: Duration
+/// An engine behind SGLang's HTTP API: ours or SGLang's own.
+public struct RemoteEngine: Sendable {
+  /// Most bytes of an answer.
+  private static let answerLimit = 1 << 30
+
+  /// `http://host:port`.
+  public let address: String
+  let host: String
+  private let timeout: Duration
+  private let client = HTTPClient()
+
+  /// - Parameters:
+  ///   - server: `http://host:port` or `host:port`.
+  ///   - timeout: for each request.
+  public init(_ server: String, timeout: Duration = .seconds(120)) throws(HTTPClientError) {
+    let place = try HTTPAddress(server: server)
+    (address, host, self.timeout) = ("http://\(place)", place.host, timeout)
+  }
+
+  /// The answer, whatever its status.
+  /// - Throws: `WeightSyncError` that names the engine.
+  package func send(
+    _ method: String, _ path: String, _ body: JSONValue? = nil, timeout: Duration? = nil
+  ) async throws -> (status: Int, body: Data) {
+    let (url, timeout) = (address + path, timeout ?? self.timeout)
+    var request = body.map { HTTPClientRequest.json(method, url, $0.data(), timeout: timeout) }
+      ?? HTTPClientRequest(method, url, timeout: timeout)
+    // A server may close a connection that nobody used for a while.
+    request.isReplayable = true
+    do {
+      let answer = try await client.collect(request, upTo: Self.answerLimit)
+      return (answer.status, Data(answer.body.readableBytesView))
+    } catch HTTPClientError.cancelled where Task.isCancelled {
+      throw CancellationError()
+    } catch let error as HTTPClientError {
+      throw WeightSyncError("The engine at \(address) failed at \(path): \(error)")
+    }
+  }
 
   /// The answer's body as JSON, where it has one.
   /// - Throws: `WeightSyncError` with the engine's own message unless it answers 200.
   @discardableResult
-  func post(_ path: String, _ body: JSONValue = [:]) async throws -> JSONValue {
-    let answer = try await client.send("POST", path, body.data(), timeout: timeout)
+  package func post(_ path: String, _ body: JSONValue = [:], timeout: Duration? = nil) async throws -> JSONValue {
+    let answer = try await send("POST", path, body, timeout: timeout)
     let json = (try? JSONValue(parsing: answer.body)) ?? .null
     guard answer.status == 200 else {
       let message = json["message"]?.string ?? json["error"]?["message"]?.string ?? String(decoding: answer.body, as: UTF8.self)
-      throw WeightSyncError("The engine at \(client.address) answered \(answer.status) to \(path): \(message)")
+      throw WeightSyncError("The engine at \(address) answered \(answer.status) to \(path): \(message)")
     }
     return json
   }
 
+  /// What the first of some paths answers that the engine knows.
+  package func get(_ paths: String...) async throws -> JSONValue {
+    for path in paths {
+      let answer = try await send("GET", path)
+      if answer.status == 404 { continue }
+      guard answer.status == 200, let json = try? JSONValue(parsing: answer.body), json.object != nil else {
+        throw WeightSyncError("The engine at \(address) answered \(answer.status) to \(path), not 200 with a JSON object.")
+      }
+      return json
+    }
+    throw WeightSyncError("The engine at \(address) does not know \(paths.joined(separator: " nor ")).")
+  }
+
   /// How many ranks the engine has, each of which joins a group.
   func rankCount() async throws -> Int {
-    let answer = try await client.send("GET", "/server_info", timeout: timeout)
-    guard answer.status == 200, let count = try JSONValue(parsing: answer.body)["tp_size"]?.int else {
-      throw WeightSyncError("The engine at \(client.address) does not tell its tp_size in /server_info.")
+    let info = try await get("/server_info", "/get_server_info")
+    guard let count = info["tp_size"]?.int else {
+      throw WeightSyncError("The engine at \(address) does not tell its tp_size in /server_info.")
     }
-    return count
+    return count * (info["pp_size"]?.int ?? 1)
   }
 
   /// Opens an update; false where the engine knows no sessions (SGLang before 0.5.20), and takes each bucket for itself.
   func begin() async throws -> Bool {
-    let answer = try await client.send("POST", "/begin_weight_update", Data("{}".utf8), timeout: timeout)
+    let answer = try await send("POST", "/begin_weight_update", [:])
     guard answer.status == 200 || answer.status == 404 else {
-      throw WeightSyncError("The engine at \(client.address) cannot begin an update: \(String(decoding: answer.body, as: UTF8.self))")
+      throw WeightSyncError("The engine at \(address) cannot begin an update: \(String(decoding: answer.body, as: UTF8.self))")
     }
     return answer.status == 200
   }
@@ -40,11 +89,21 @@ struct RemoteEngine: Sendable {
   /// Forgets what was computed with older weights. Requests that are still ending are waited for.
   func flushCache() async throws {
     let deadline = ContinuousClock.now + timeout
-    while try await client.send("GET", "/flush_cache", timeout: timeout).status != 200 {
+    while try await send("GET", "/flush_cache").status != 200 {
       guard ContinuousClock.now < deadline else {
-        throw WeightSyncError("The engine at \(client.address) did not flush its cache within \(timeout).")
+        throw WeightSyncError("The engine at \(address) did not flush its cache within \(timeout).")
       }
       try await Task.sleep(for: .milliseconds(200))
+    }
+  }
+}
+
+/// The engines of an update together.
+extension [RemoteEngine] {
+  func forEach(_ body: @escaping @Sendable (RemoteEngine) async throws -> Void) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for engine in self { group.addTask { try await body(engine) } }
+      try await group.waitForAll()
     }
   }
 }

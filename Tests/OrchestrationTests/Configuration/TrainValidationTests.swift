@@ -54,7 +54,7 @@ struct Rule: Sendable, CustomTestStringConvertible {
     }.validate()
   }
 
-  @Test(arguments: required + loop + batches + parts) func contradictionsAreNamed(_ rule: Rule) throws {
+  @Test(arguments: required + loop + batches + parts + engines) func contradictionsAreNamed(_ rule: Rule) throws {
     let error = try #require(throws: ConfigurationError.self) { try rule.configuration.validate() }
     for word in rule.words { #expect(error.description.contains(word), "\(error)") }
     #expect(error.exitCode == 2)

@@ -56,14 +56,23 @@ public enum HTTPClientError: Error, Equatable, CustomStringConvertible {
 }
 
 /// Where a URL leads.
-struct HTTPAddress: Hashable, CustomStringConvertible {
-  var host: String
-  var port: Int
+public struct HTTPAddress: Hashable, Sendable, CustomStringConvertible {
+  public var host: String
+  public var port: Int
 
-  var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+  /// - Parameter server: `http://host:port` or `host:port`.
+  public init(server: String) throws(HTTPClientError) {
+    let (address, target) = try Self.parse(server.contains("://") ? server : "http://" + server)
+    guard target == "/" else { throw .badURL(server) }
+    self = address
+  }
+
+  init(host: String, port: Int) { (self.host, self.port) = (host, port) }
+
+  public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
   /// - Returns: the server and what to ask it for.
-  static func parse(_ url: String) throws(HTTPClientError) -> (address: HTTPAddress, target: String) {
+  package static func parse(_ url: String) throws(HTTPClientError) -> (address: HTTPAddress, target: String) {
     guard let parts = URLComponents(string: url), parts.scheme?.lowercased() == "http", var host = parts.host, !host.isEmpty,
       (1...65535).contains(parts.port ?? 80)
     else { throw .badURL(url) }
@@ -71,4 +80,8 @@ struct HTTPAddress: Hashable, CustomStringConvertible {
     let path = parts.percentEncodedPath.isEmpty ? "/" : parts.percentEncodedPath
     return (HTTPAddress(host: host, port: parts.port ?? 80), path + (parts.percentEncodedQuery.map { "?" + $0 } ?? ""))
   }
+}
+
+extension Duration {
+  var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

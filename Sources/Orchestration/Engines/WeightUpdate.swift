@@ -1,0 +1,62 @@
+import Foundation
+import Serving
+import Torch
+import WeightSync
+
+/// Brings a trainer's weights to the engines, in the way that the flags choose.
+protocol WeightUpdate: Sendable {
+  /// - Parameter version: how many rollouts were trained on.
+  func update(version: Int) async throws
+}
+
+extension UpdateWeightFromTensor: WeightUpdate {
+  func update(version: Int) async throws { try await update(version: String(version)) }
+}
+
+extension UpdateWeightFromDistributed: WeightUpdate {
+  func update(version: Int) async throws { try await update(version: String(version)) }
+}
+
+extension UpdateWeightFromDisk: WeightUpdate {}
+
+/// The engines of a run, by who started them.
+enum RunEngines {
+  case launched([EngineActor])
+  case external([RemoteEngine])
+
+  var pool: EnginePool {
+    switch self {
+    case .launched(let actors): EnginePool(actors.map(WorkerEngine.init))
+    case .external(let engines): EnginePool(engines.map(RemoteGenerationEngine.init))
+    }
+  }
+
+  var folderTargets: [any FolderWeightTarget] {
+    switch self {
+    case .launched(let actors): actors.map(WorkerEngine.init)
+    case .external(let engines): engines
+    }
+  }
+}
+
+extension TrainConfiguration {
+  func weightUpdate(from trainers: TrainerGroup, to engines: RunEngines) throws -> any WeightUpdate {
+    let sources = trainers.ranks.map(TrainerWeights.init)
+    let (bufferSize, dtype) = (backend.updateWeightBufferSize, backend.resolvedDType.tensorType)
+    if backend.weightTransport == .disk {
+      let folder = URL(fileURLWithPath: backend.weightFolder ?? "")
+      return UpdateWeightFromDisk(targets: engines.folderTargets, folder: folder, keepsFiles: backend.keepsWeightFiles) {
+        try await trainers.saveHuggingFace(to: $0, dtype: dtype)
+      }
+    }
+    switch engines {
+    case .launched(let actors):
+      return UpdateWeightFromTensor(
+        sources: sources, targets: actors.map(WorkerEngine.init), bufferSize: bufferSize, dtype: dtype)
+    case .external(let engines):
+      return try UpdateWeightFromDistributed(
+        sources: sources, engines: engines.map(\.address), bufferSize: bufferSize, dtype: dtype, way: .broadcast(.cpu),
+        timeout: .seconds(cluster.distributedTimeoutMinutes * 60))
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import Orchestration
+
+extension TrainValidationTests {
+  /// About external engines and the way of the weights.
+  static let engines: [Rule] = [
+    Rule("--rollout-external", "add --rollout-external-engine-addrs") { $0.cluster.usesExternalEngines = true },
+    Rule("names an engine twice", "a:1 a:1") { $0.cluster.externalEngines = ["a:1", "a:1"] },
+    Rule("--colocate", "--rollout-external") { ($0.cluster.externalEngines, $0.cluster.colocate) = (["a:1"], true) },
+    Rule("--rollout-num-gpus", "--rollout-external") { ($0.cluster.externalEngines, $0.cluster.rolloutGPUs) = (["a:1"], 2) },
+    Rule("--sglang-context-length", "give them to the servers") {
+      ($0.cluster.externalEngines, $0.engine.pageSize) = (["a:1"], 8)
+    },
+    Rule("--device cuda", "--update-weight-transport disk") { ($0.cluster.externalEngines, $0.backend.device) = (["a:1"], .cuda) },
+    Rule("--rollout-external-engine-addrs", "no effect") {
+      $0.cluster.externalEngines = ["a:1"]
+      $0.debug.loadRolloutData = "{rollout_id}"
+    },
+    Rule("--update-weight-transport disk", "--update-weight-disk-dir") { $0.backend.updateWeightTransport = .disk },
+    Rule("--update-weight-disk-dir", "no effect") { $0.backend.weightFolder = "weights" },
+    Rule("--update-weight-disk-keep-files", "no effect") { $0.backend.keepsWeightFiles = true },
+    Rule("--update-weight-mode delta", "--update-weight-transport disk") { $0.backend.updateWeightMode = .delta },
+    Rule("--update-weight-transport", "no effect") {
+      ($0.backend.updateWeightTransport, $0.backend.weightFolder) = (.disk, "weights")
+      $0.debug.rolloutOnly = true
+    },
+  ]
+}
