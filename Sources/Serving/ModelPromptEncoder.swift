@@ -22,7 +22,15 @@ public struct ModelPromptEncoder: PromptEncoder {
 
   public func encode(_ text: String) -> [Int] { tokenizer.encode(text) }
 
+  public func encode(_ text: String, addSpecialTokens: Bool) -> [Int] {
+    tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+  }
+
   public func decode(_ tokens: [Int]) -> String { tokenizer.decode(tokens) }
+
+  public func decode(_ tokens: [Int], skipSpecialTokens: Bool) -> String {
+    tokenizer.decode(tokens, skipSpecialTokens: skipSpecialTokens)
+  }
 
   public func encode(_ conversation: Conversation) throws -> [Int] {
     guard let template else {

@@ -5,8 +5,14 @@ public protocol PromptEncoder: Sendable {
   /// The tokens of a prompt, with the special tokens that the tokenizer puts around one.
   func encode(_ text: String) throws -> [Int]
 
+  /// The same, with or without those special tokens.
+  func encode(_ text: String, addSpecialTokens: Bool) throws -> [Int]
+
   /// The text of tokens, special tokens included.
   func decode(_ tokens: [Int]) -> String
+
+  /// The text of tokens, with or without the special tokens.
+  func decode(_ tokens: [Int], skipSpecialTokens: Bool) -> String
 
   /// The tokens of a conversation, laid out by the model's chat template.
   /// - Throws: any error whose description tells the client what is wrong.

@@ -12,6 +12,12 @@ public struct ServerConfiguration: Sendable {
   public var adminAPIKey: String?
   /// The name `/v1/models` shows; nil: the model's path.
   public var servedModelName: String?
+  /// How the model writes calls of functions; nil: calls stay in the text, unless one is required.
+  public var toolCallParser: ToolCallFormat?
+  /// How the model separates its thoughts; nil: they stay in the text.
+  public var reasoningParser: ReasoningFormat?
+  /// Whether a stream of `/generate` carries only what is new, not all so far.
+  public var incrementalStreamingOutput = false
   /// A larger request body is answered with 413.
   public var maxBodyBytes = 256 << 20
   /// The same for requests that carry weights.

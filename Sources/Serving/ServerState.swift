@@ -12,6 +12,7 @@ struct ServerState: Sendable {
   let live = LiveRequests()
   let connections = Connections()
   let metrics = ServerMetrics()
+  let profiler = Profiler()
   let startTime = Date()
   let weights: WeightControl
 
@@ -41,6 +42,8 @@ struct ServerState: Sendable {
     addGenerateRoutes(to: router)
     addHealthRoutes(to: router)
     addInfoRoutes(to: router)
+    addTokenizeRoutes(to: router)
+    addProfileRoutes(to: router)
     addLoadRoutes(to: router)
     addMetricsRoutes(to: router)
     addControlRoutes(to: router)

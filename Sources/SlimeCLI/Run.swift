@@ -15,6 +15,8 @@ enum Run {
   static func score(_ configuration: ScoreConfiguration) async throws { try await Scoring.run(configuration) }
 
   static func serve(_ configuration: ServeConfiguration) async throws {
+    let toolCalls: ToolCallFormat? = try named(configuration.toolCallParser, "tool-call-parser")
+    let reasoning: ReasoningFormat? = try named(configuration.reasoningParser, "reasoning-parser")
     let engine = try await engine(
       configuration.modelPath, configuration.engine, dtype: configuration.resolvedDType, device: configuration.device,
       randomSeed: configuration.randomSeed, modelProvider: configuration.modelProvider,
@@ -23,9 +25,30 @@ enum Run {
     var serving = ServerConfiguration(
       host: configuration.host, port: configuration.port, apiKey: configuration.apiKey,
       servedModelName: configuration.servedModelName)
+    serving.adminAPIKey = configuration.adminAPIKey
+    (serving.toolCallParser, serving.reasoningParser) = (toolCalls, reasoning)
+    serving.incrementalStreamingOutput = configuration.incrementalStreamingOutput
+    serving.drainTimeout = .seconds(configuration.drainTimeout)
+    serving.arguments = [
+      "tokenizer_path": .string(configuration.tokenizerPath ?? configuration.modelPath),
+      "device": .string(configuration.device.rawValue), "dtype": .string(configuration.resolvedDType.rawValue),
+      "random_seed": .int(configuration.randomSeed), "log_level": .string(configuration.logLevel.rawValue),
+      "chunked_prefill_size": configuration.engine.chunkedPrefillSize.map(JSONValue.int) ?? .null,
+      "mem_fraction_static": configuration.engine.memFractionStatic.map(JSONValue.double) ?? .null,
+    ]
     serving.device = configuration.device == .cuda ? .cuda(0) : .cpu
     let server = Server(engine: engine, tokenizer: try ModelPromptEncoder(tokenizer), configuration: serving)
     try await server.run { announce("serving \(configuration.modelPath) at http://\(configuration.host):\($0)") }
+  }
+
+  /// The parser with a name that a flag gives.
+  private static func named<Parser: RawRepresentable<String> & CaseIterable>(_ name: String?, _ flag: String) throws -> Parser? {
+    guard let name else { return nil }
+    guard let parser = Parser(rawValue: name) else {
+      let known = Parser.allCases.map(\.rawValue).joined(separator: ", ")
+      throw ConfigurationError("--\(flag) has no parser \(name); there are \(known)")
+    }
+    return parser
   }
 
   static func router(_ configuration: RouterConfiguration) async throws {

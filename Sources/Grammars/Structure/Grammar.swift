@@ -30,6 +30,12 @@ public struct Grammar: Sendable {
     self = try builder.finish(root)
   }
 
+  /// The texts in which a part matches a regular expression.
+  init(search pattern: String) throws(GrammarError) {
+    let builder = GrammarBuilder()
+    self = try builder.finish(RegexCompiler(builder).partMatch(RegexParser.parse(pattern)))
+  }
+
   init(nodes: [Node], rules: [Int], root: Int) { (self.nodes, self.rules, self.root) = (nodes, rules, root) }
 }
 

@@ -1,6 +1,10 @@
+import Grammars
+
 extension SamplingParameters {
   /// Most stop strings of one request (SGLang's limit).
   private static let maxStopStrings = 32
+  /// Most bytes of a regular expression that stops (SGLang's limit).
+  private static let maxStopRegexBytes = 256
 
   /// Checks every parameter against its range and every token id against the vocabulary.
   /// - Throws: one sentence about the first that is out of range.
@@ -23,6 +27,7 @@ extension SamplingParameters {
     try Self.expect(
       stop.count <= Self.maxStopStrings, "stop may hold at most \(Self.maxStopStrings) strings, got \(stop.count).")
     try Self.expect(!stop.contains(""), "stop must not hold an empty string.")
+    try checkStopRegex()
     try checkTokens(stopTokenIDs, "stop_token_ids", vocabularySize)
     try checkTokens(logitBias.keys.sorted(), "logit_bias", vocabularySize)
     for (token, bias) in logitBias.sorted(by: { $0.key < $1.key }) {
@@ -30,6 +35,22 @@ extension SamplingParameters {
     }
     try Self.expect(
       [jsonSchema, regex, ebnf].count { $0 != nil } <= 1, "Only one of json_schema, regex and ebnf may be given.")
+  }
+
+  private func checkStopRegex() throws(InvalidRequest) {
+    try Self.expect(
+      stopRegex.count <= Self.maxStopStrings,
+      "stop_regex may hold at most \(Self.maxStopStrings) expressions, got \(stopRegex.count).")
+    for pattern in stopRegex {
+      try Self.expect(
+        !pattern.isEmpty && pattern.utf8.count <= Self.maxStopRegexBytes,
+        "each expression of stop_regex must have 1 to \(Self.maxStopRegexBytes) bytes, got \(pattern.utf8.count).")
+      do throws(GrammarError) {
+        _ = try RegexSearch(pattern)
+      } catch {
+        throw InvalidRequest("stop_regex cannot be used: \(error.description)")
+      }
+    }
   }
 
   private static func expect(_ holds: Bool, _ message: @autoclosure () -> String) throws(InvalidRequest) {

@@ -18,6 +18,8 @@ public struct SamplingParameters: Sendable, Equatable, Codable {
   /// Added to the logits of these token ids.
   public var logitBias: [Int: Double] = [:]
   public var stop: [String] = []
+  /// Regular expressions: the response ends with the token with which a part of its text matches one. It is not cut there.
+  public var stopRegex: [String] = []
   public var stopTokenIDs: [Int] = []
   public var ignoreEOS = false
   public var skipSpecialTokens = true

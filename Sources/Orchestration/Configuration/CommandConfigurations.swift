@@ -9,6 +9,15 @@ public struct ServeConfiguration: Sendable, Equatable, Codable {
   public var port = 30000
   /// Requests must carry it as a bearer token; nil: anyone may ask.
   public var apiKey: String?
+  /// The routes that control the server want it instead.
+  public var adminAPIKey: String?
+  /// How the model writes calls of functions, and how it separates its thoughts.
+  public var toolCallParser: String?
+  public var reasoningParser: String?
+  /// Whether streams of `/generate` carry only what is new.
+  public var incrementalStreamingOutput = false
+  /// Seconds that running requests may go on once the server is told to stop.
+  public var drainTimeout = 5.0
   public var device = ComputeDevice.cpu
   /// nil: float32 on CPU, bfloat16 on CUDA.
   public var dtype: ComputeDType?

@@ -18,12 +18,15 @@ extension ServerState {
       try await withThrowingTaskGroup(of: (Int, GenerateOutput)?.self) { group in
         for (i, request) in requests.enumerated() {
           group.addTask {
+            let span = profiler.began()
             do {
               let output = try await engine.generate(request)
               metrics.finished(output, timesTokens: true)
+              profiler.ended(span, request, output)
               return (i, output)
             } catch {
               metrics.failed()
+              profiler.ended(span, request, nil)
               throw error
             }
           }
@@ -60,7 +63,7 @@ extension ServerState {
   ) async throws {
     do {
       try await abortingOnShutdown(requests, scope) {
-        var clock = StreamClock(requests.count, metrics)
+        var clock = StreamClock(requests, metrics, profiler)
         defer { clock.end() }
         try await forEachUpdate(of: requests.map(engine.stream), scope) { index, output in
           clock.note(index, output)
@@ -105,12 +108,16 @@ extension ServerState {
 /// Measures the streams of some requests.
 private struct StreamClock {
   private let metrics: ServerMetrics
+  private let profiler: Profiler
+  private let requests: [GenerateRequest]
+  private let spans: [Profiler.Span?]
   /// When each had which number of tokens; nil once it has ended.
   private var last: [(time: ContinuousClock.Instant, tokens: Int)?]
 
-  init(_ count: Int, _ metrics: ServerMetrics) {
-    self.metrics = metrics
-    last = Array(repeating: (.now, 0), count: count)
+  init(_ requests: [GenerateRequest], _ metrics: ServerMetrics, _ profiler: Profiler) {
+    (self.requests, self.metrics, self.profiler) = (requests, metrics, profiler)
+    spans = requests.map { _ in profiler.began() }
+    last = Array(repeating: (.now, 0), count: requests.count)
   }
 
   mutating func note(_ index: Int, _ output: GenerateOutput) {
@@ -120,6 +127,7 @@ private struct StreamClock {
     if count > tokens { last[index] = (now, count) }
     guard output.finishReason != nil else { return }
     metrics.finished(output, timesTokens: false)
+    profiler.ended(spans[index], requests[index], output)
     last[index] = nil
   }
 
@@ -127,6 +135,7 @@ private struct StreamClock {
   mutating func end() {
     for index in last.indices where last[index] != nil {
       metrics.failed()
+      profiler.ended(spans[index], requests[index], nil)
       last[index] = nil
     }
   }

@@ -21,12 +21,20 @@ extension ServerState {
   private func modelInfo(_ status: EngineStatus) -> JSONValue {
     [
       "model_path": .string(status.modelPath), "served_model_name": .string(modelName(status)),
-      "tokenizer_path": .string(status.modelPath), "is_generation": true, "preferred_sampling_params": nil,
-      "weight_version": .string(status.weightVersion), "load_format": "auto", "reasoning_parser": nil,
-      "tool_call_parser": nil, "disaggregation_mode": "null", "has_image_understanding": false,
-      "has_audio_understanding": false, "model_type": .string(status.modelType), "vocab_size": .int(status.vocabularySize),
+      "tokenizer_path": tokenizerPath(status), "is_generation": true, "preferred_sampling_params": nil,
+      "weight_version": .string(status.weightVersion), "load_format": "auto",
+      "reasoning_parser": reasoningParserName, "tool_call_parser": toolCallParserName, "disaggregation_mode": "null",
+      "has_image_understanding": false, "has_audio_understanding": false, "model_type": .string(status.modelType),
+      "vocab_size": .int(status.vocabularySize),
       "architectures": .array(status.architectures.map(JSONValue.string)),
     ]
+  }
+
+  private var reasoningParserName: JSONValue { configuration.reasoningParser.map { .string($0.rawValue) } ?? .null }
+  private var toolCallParserName: JSONValue { configuration.toolCallParser.map { .string($0.rawValue) } ?? .null }
+
+  private func tokenizerPath(_ status: EngineStatus) -> JSONValue {
+    configuration.arguments["tokenizer_path"] ?? .string(status.modelPath)
   }
 
   /// The server's settings side by side, as clients of SGLang read them; those of `configuration.arguments` win.
@@ -34,9 +42,12 @@ extension ServerState {
     let capacity = status.totalPages * status.pageSize
     var info: JSONObject = [
       "model_path": .string(status.modelPath), "served_model_name": .string(modelName(status)),
-      "tokenizer_path": .string(status.modelPath), "host": .string(configuration.host), "port": .int(configuration.port),
+      "tokenizer_path": tokenizerPath(status), "host": .string(configuration.host), "port": .int(configuration.port),
       "context_length": .int(status.contextLength), "page_size": .int(status.pageSize),
       "max_running_requests": .int(status.maxRunningRequests), "tp_size": 1, "dp_size": 1, "pp_size": 1, "ep_size": 1,
+      "nnodes": 1, "node_rank": 0, "disaggregation_mode": "null", "disaggregation_bootstrap_port": nil, "load_format": "auto",
+      "skip_tokenizer_init": .bool(encoder == nil), "reasoning_parser": reasoningParserName,
+      "tool_call_parser": toolCallParserName, "incremental_streaming_output": .bool(configuration.incrementalStreamingOutput),
       "weight_version": .string(status.weightVersion), "max_total_num_tokens": .int(capacity),
       "max_req_input_len": .int(min(status.contextLength, capacity) - 1),
       "startup_time": .double(startTime.timeIntervalSince1970), "status": "ready",
@@ -45,6 +56,8 @@ extension ServerState {
           "effective_max_running_requests_per_dp": .int(status.maxRunningRequests),
           "num_running_reqs": .int(status.runningRequests), "num_waiting_reqs": .int(status.waitingRequests),
           "generated_tokens": .int(status.generatedTokens),
+          "last_gen_throughput": .double(metrics.throughput(generatedTokens: status.generatedTokens)),
+          "token_capacity": .int(capacity), "weight_version": .string(status.weightVersion),
         ]
       ],
     ]

@@ -2,23 +2,25 @@ import Foundation
 import Inference
 import JSON
 
-/// Writes the updates of one request as `/generate` answers them. Chunks are cumulative, so what earlier ones wrote is kept.
+/// Writes the updates of one request as `/generate` answers them. Chunks are cumulative, so what earlier ones wrote is kept,
+/// or incremental: then text, tokens and log-probs are those that earlier ones did not have.
 struct GenerateEncoder: Sendable {
   let request: GenerateRequest
   /// Gives the text of a token in log-prob triples; nil leaves it null.
   let texts: (any PromptEncoder)?
   let includesPrompt: Bool
 
-  private var outputIDs = GrowingArray()
-  private var inputLogProbs = GrowingArray()
-  private var outputLogProbs = GrowingArray()
-  private var inputTop = GrowingArray()
-  private var outputTop = GrowingArray()
-  private var inputTokenIDs = GrowingArray()
-  private var outputTokenIDs = GrowingArray()
+  private let isIncremental: Bool
+  /// How many bytes of the text are written.
+  private var textCount = 0
+  private var outputIDs, inputLogProbs, outputLogProbs, inputTop, outputTop, inputTokenIDs, outputTokenIDs: GrowingArray
 
-  init(_ request: GenerateRequest, texts: (any PromptEncoder)?, includesPrompt: Bool) {
+  init(_ request: GenerateRequest, texts: (any PromptEncoder)?, includesPrompt: Bool, isIncremental: Bool = false) {
     (self.request, self.texts, self.includesPrompt) = (request, texts, includesPrompt)
+    self.isIncremental = isIncremental
+    let array = GrowingArray(isIncremental: isIncremental)
+    (outputIDs, inputLogProbs, outputLogProbs, inputTop, outputTop) = (array, array, array, array, array)
+    (inputTokenIDs, outputTokenIDs) = (array, array)
   }
 
   /// The JSON object of an update.
@@ -26,7 +28,8 @@ struct GenerateEncoder: Sendable {
   mutating func encode(_ output: GenerateOutput, index: Int? = nil) -> [UInt8] {
     var json = ByteWriter()
     json.raw("{\"text\":")
-    json.value(.string(output.text))
+    json.value(.string(isIncremental ? String(decoding: output.text.utf8.dropFirst(textCount), as: UTF8.self) : output.text))
+    textCount = output.text.utf8.count
     json.raw(",\"output_ids\":")
     json.raw(outputIDs.text(of: output.outputTokens) { $0.int($1) })
     if includesPrompt {

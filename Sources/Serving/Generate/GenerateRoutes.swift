@@ -15,7 +15,9 @@ extension ServerState {
       throw InvalidRequest("This server has no tokenizer, so return_text_in_logprobs cannot be served.")
     }
     var encoders = body.requests.map {
-      GenerateEncoder($0, texts: body.textInLogProbs ? encoder : nil, includesPrompt: body.promptTokenIDs)
+      GenerateEncoder(
+        $0, texts: body.textInLogProbs ? encoder : nil, includesPrompt: body.promptTokenIDs,
+        isIncremental: body.streams && configuration.incrementalStreamingOutput)
     }
     let scope = try RequestScope(body.requests.map(\.id), body.groups, self, context)
     if body.streams {
@@ -34,7 +36,7 @@ extension ServerState {
   }
 }
 
-/// `/generate`'s stream: each event is the whole response so far, with its place in a batch.
+/// `/generate`'s stream: each event is the response so far, or what is new of it, with its place in a batch.
 private struct GenerateEvents: EventWriter {
   var encoders: [GenerateEncoder]
   let isBatch: Bool

@@ -4,14 +4,14 @@ import JSON
 extension SamplingParameters {
   /// What SGLang has and this engine does not.
   private static let unsupported: Set<String> = [
-    "stop_regex", "structural_tag", "beam_width", "watermark", "custom_params", "choice",
+    "structural_tag", "beam_width", "watermark", "custom_params", "choice",
   ]
 
   private static let known: Set<String> = [
     "max_new_tokens", "min_new_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty",
     "repetition_penalty", "logit_bias", "stop", "stop_token_ids", "ignore_eos", "skip_special_tokens",
     "spaces_between_special_tokens", "no_stop_trim", "sampling_seed", "n", "stream_interval",
-    "json_schema", "regex", "ebnf",
+    "json_schema", "regex", "ebnf", "stop_regex",
   ]
 
   /// A temperature below this is greedy (SGLang's threshold).
@@ -35,6 +35,7 @@ extension SamplingParameters {
     presencePenalty = try fields.double("presence_penalty") ?? presencePenalty
     repetitionPenalty = try fields.double("repetition_penalty") ?? repetitionPenalty
     stop = try fields.strings("stop") ?? stop
+    stopRegex = try fields.strings("stop_regex") ?? stopRegex
     stopTokenIDs = try fields.ints("stop_token_ids") ?? stopTokenIDs
     ignoreEOS = try fields.bool("ignore_eos") ?? ignoreEOS
     skipSpecialTokens = try fields.bool("skip_special_tokens") ?? skipSpecialTokens

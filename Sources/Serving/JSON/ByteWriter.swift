@@ -36,17 +36,22 @@ struct ByteWriter {
 
 /// The text of an array that only grows: each update of a stream writes just the new elements.
 struct GrowingArray {
+  /// Whether the text is that of the new elements alone.
+  var isIncremental = false
   private var elements = ByteWriter()
   private var count = 0
 
+  init(isIncremental: Bool = false) { self.isIncremental = isIncremental }
+
   /// The array's text after elements beyond those already written are added.
   mutating func text<T>(of values: [T], write: (inout ByteWriter, T) -> Void) -> [UInt8] {
-    if values.count < count { self = GrowingArray() }
-    for value in values[count...] {
-      if count > 0 { elements.comma() }
+    if values.count < count { self = GrowingArray(isIncremental: isIncremental) }
+    if isIncremental { elements = ByteWriter() }
+    for (i, value) in values[count...].enumerated() {
+      if i > 0 || count > 0 && !isIncremental { elements.comma() }
       write(&elements, value)
-      count += 1
     }
+    count = values.count
     return [UInt8(ascii: "[")] + elements.bytes + [UInt8(ascii: "]")]
   }
 }

@@ -21,6 +21,9 @@ extension ServerState {
     text.gauge("kv_used_tokens", "Tokens of the KV cache held by requests.", Double(load.usedTokens))
     text.gauge("kv_available_tokens", "Tokens of the KV cache not held by requests.", Double(load.capacity - load.usedTokens))
     text.gauge(
+      "kv_evictable_tokens", "Tokens of cached prefixes that no request holds.",
+      Double(status.evictablePages * status.pageSize))
+    text.gauge(
       "gen_throughput", "The generation throughput (token/s).", metrics.throughput(generatedTokens: status.generatedTokens))
     text.gauge(
       "cache_hit_rate", "The share of prompt tokens found in the prefix cache.",
@@ -33,6 +36,8 @@ extension ServerState {
     text.counter("generation_tokens_total", "Number of generation tokens processed.", Double(counts.generatedTokens))
     text.counter("realtime_tokens_total", "Tokens generated, those of running requests included.", Double(status.generatedTokens))
     text.counter("cached_tokens_total", "Number of cached prompt tokens.", Double(counts.cachedTokens))
+    text.counter("evicted_tokens_total", "Tokens of cached prefixes that made room for others.", Double(status.evictedTokensTotal))
+    text.counter("num_retractions_total", "How often a running request was retracted.", Double(status.retractedTotal))
     text.counter("num_requests_total", "Number of requests processed.", Double(counts.requests))
     text.counter("num_aborted_requests_total", "Number of requests aborted.", Double(counts.aborted))
     text.counter("num_retracted_requests_total", "Number of requests retracted.", Double(counts.retractedRequests))

@@ -5,14 +5,17 @@ import JSON
 extension ServerState {
   func chatCompletions(_ request: Request, _ context: ServingContext) async throws -> Response {
     let fields = try Fields(try await json(request))
-    let options = try OpenAIOptions(
+    let given = try OpenAIOptions(
       fields,
       own: [
         "messages", "tools", "tool_choice", "logprobs", "top_logprobs", "chat_template_kwargs", "continue_final_message",
-        "add_generation_prompt", "input_ids",
+        "add_generation_prompt", "input_ids", "parallel_tool_calls", "separate_reasoning", "stream_reasoning",
       ], defaultMaxTokens: nil)
     guard let encoder else { throw InvalidRequest("This server has no tokenizer; use /generate with input_ids.") }
-    let prompt = try ChatPrompt(fields).tokens(encoder)
+    let choice = try ToolChoice(fields)
+    let prompt = try ChatPrompt(fields, choice).tokens(encoder)
+    let options = try calling(choice, given)
+    let parser = try messageParser(fields, options, choice, prompt: prompt, encoder)
     let logProbs = try fields.bool("logprobs") ?? false
     let top = try fields.int("top_logprobs") ?? 0
     guard logProbs || top == 0 else { throw InvalidRequest("top_logprobs needs logprobs to be true.") }
@@ -24,10 +27,42 @@ extension ServerState {
       envelope: OpenAIEnvelope(
         id: options.name ?? submission.requests[0].id,
         object: options.streams ? "chat.completion.chunk" : "chat.completion", model: options.model ?? modelName(status)),
-      requests: submission.requests, options: options, encoder: encoder, hasLogProbs: logProbs)
+      requests: submission.requests, options: options, encoder: encoder, hasLogProbs: logProbs, parser: parser)
     if options.streams { return eventStream(submission.requests, writer, scope) }
     return Response(json: writer.answer(try await outputs(of: submission.requests, scope)))
   }
+
+  /// The options of a request that may call functions, or must.
+  private func calling(_ choice: ToolChoice, _ options: OpenAIOptions) throws(InvalidRequest) -> OpenAIOptions {
+    var options = options
+    if let schema = try choice.schema() {
+      guard options.sampling.isFree else {
+        throw InvalidRequest(
+          "tool_choice asks for a call, and response_format, json_schema, regex or ebnf for something else; give one of them.")
+      }
+      options.sampling.jsonSchema = schema
+    }
+    // The marks around calls may be special tokens.
+    if choice.tools != nil, configuration.toolCallParser != nil { options.sampling.skipSpecialTokens = false }
+    return options
+  }
+
+  private func messageParser(
+    _ fields: Fields, _ options: OpenAIOptions, _ choice: ToolChoice, prompt: [Int], _ encoder: any PromptEncoder
+  ) throws(InvalidRequest) -> ChatMessageParser {
+    var parser = ChatMessageParser(calls: choice.parser(configuration.toolCallParser), isParallel: choice.isParallel)
+    parser.streamsReasoning = try fields.bool("stream_reasoning") ?? true
+    // A text that is bound to a grammar has no room for thoughts.
+    if try fields.bool("separate_reasoning") ?? true, options.sampling.isFree, let format = configuration.reasoningParser {
+      parser.reasoning = format.beginsWithThoughts(after: encoder.decode(Array(prompt.suffix(16))))
+    }
+    return parser
+  }
+}
+
+extension SamplingParameters {
+  /// Whether nothing binds the response to a grammar.
+  fileprivate var isFree: Bool { jsonSchema == nil && regex == nil && ebnf == nil }
 }
 
 /// The prompt of a chat request: a conversation or, instead, token ids.
@@ -35,7 +70,7 @@ private struct ChatPrompt {
   private let conversation: Conversation
   private let tokens: [Int]?
 
-  init(_ fields: Fields) throws(InvalidRequest) {
+  init(_ fields: Fields, _ choice: ToolChoice) throws(InvalidRequest) {
     tokens = try fields.ints("input_ids")
     var messages: [JSONValue] = []
     for message in try fields.array("messages") ?? [] { messages.append(try Self.flatten(message)) }
@@ -45,9 +80,8 @@ private struct ChatPrompt {
     guard !(continues && addsHead) else {
       throw InvalidRequest("Only one of continue_final_message and add_generation_prompt may be true.")
     }
-    let tools = try fields.array("tools")
     conversation = Conversation(
-      messages: messages, tools: fields["tool_choice"] == "none" ? nil : tools,
+      messages: messages, tools: choice.tools,
       ending: continues ? .insideLastMessage : addsHead ? .assistantHead : .lastMessage,
       variables: try fields.object("chat_template_kwargs") ?? [:])
   }
@@ -62,13 +96,18 @@ private struct ChatPrompt {
     }
   }
 
-  /// A message whose content, if it is a list of text parts, is made one text, as templates of text models expect.
+  /// A message whose content, if it is a list of text parts, is made one text, and the arguments of whose calls are made
+  /// objects, as templates of text models expect.
   private static func flatten(_ message: JSONValue) throws(InvalidRequest) -> JSONValue {
     guard var object = message.object, object["role"]?.string != nil else {
       throw InvalidRequest("each element of messages must be an object with a role.")
     }
+    if let calls = object["tool_calls"]?.array { object["tool_calls"] = .array(calls.map(withObject)) }
     switch object["content"] {
-    case nil, .null, .string: return message
+    case nil, .null:
+      object["content"] = ""
+      return .object(object)
+    case .string: return .object(object)
     case .array(let parts):
       var text = ""
       for part in parts {
@@ -83,6 +122,16 @@ private struct ChatPrompt {
     default: throw InvalidRequest("a message's content must be a string or an array of parts.")
     }
   }
+
+  /// A call whose arguments are an object rather than the text of one.
+  private static func withObject(_ call: JSONValue) -> JSONValue {
+    guard var object = call.object, var function = object["function"]?.object,
+      let arguments = function["arguments"]?.string.flatMap({ try? JSONValue(parsing: $0) }), arguments.object != nil
+    else { return call }
+    function["arguments"] = arguments
+    object["function"] = .object(function)
+    return .object(object)
+  }
 }
 
 /// Writes `/v1/chat/completions`: whole, or as a stream of new text.
@@ -92,16 +141,21 @@ private struct ChatWriter: EventWriter {
   let options: OpenAIOptions
   let encoder: any PromptEncoder
   let hasLogProbs: Bool
+  let parser: ChatMessageParser
   private var sent: [SentPart]
+  private var messages: [ChatMessage]
+  private var ids: [ToolCallIDs]
   private var usage: OpenAIUsage
 
   init(
     envelope: OpenAIEnvelope, requests: [GenerateRequest], options: OpenAIOptions, encoder: any PromptEncoder,
-    hasLogProbs: Bool
+    hasLogProbs: Bool, parser: ChatMessageParser
   ) {
     (self.envelope, self.requests, self.options, self.encoder) = (envelope, requests, options, encoder)
-    self.hasLogProbs = hasLogProbs
+    (self.hasLogProbs, self.parser) = (hasLogProbs, parser)
     sent = Array(repeating: SentPart(), count: requests.count)
+    messages = Array(repeating: ChatMessage(), count: requests.count)
+    ids = Array(repeating: ToolCallIDs(), count: requests.count)
     usage = OpenAIUsage(requests, samples: options.samples)
   }
 
@@ -109,9 +163,11 @@ private struct ChatWriter: EventWriter {
     var usage = usage
     for (i, output) in outputs.enumerated() { usage.note(i, output) }
     let choices = outputs.enumerated().map { i, output in
-      choice(
-        i, output, key: "message", ["role": "assistant", "content": .string(output.text), "reasoning_content": nil],
-        tokens: 0..<output.outputTokens.count)
+      let message = parser.parse(output)
+      var ids = ids[i]
+      ids.cover(message.calls.count)
+      return choice(
+        i, output, key: "message", message.json(ids.ids), calls: !message.calls.isEmpty, tokens: 0..<output.outputTokens.count)
     }
     return envelope.json(choices: choices, ["usage": usage.json, "metadata": outputs[0].metadata])
   }
@@ -125,10 +181,23 @@ private struct ChatWriter: EventWriter {
       ]
       chunks.append(opening)
     }
-    let (text, tokens) = sent[index].advance(output)
+    let tokens = sent[index].advance(output).tokens
     usage.note(index, output)
-    if !text.isEmpty || !tokens.isEmpty || output.finishReason != nil {
-      chunks.append(choice(index, output, key: "delta", ["content": .string(text)], tokens: tokens))
+    let message = parser.parse(output)
+    ids[index].cover(message.calls.count)
+    var deltas = message.deltas(since: messages[index], ids[index].ids)
+    messages[index] = message
+    if deltas.isEmpty, !tokens.isEmpty || output.finishReason != nil {
+      deltas.append(message.calls.isEmpty ? ["content": ""] : [:])
+    }
+    // The tokens are told of with the first delta, and the end with the last.
+    for (i, delta) in deltas.enumerated() {
+      var part = output
+      if i < deltas.count - 1 { part.finishReason = nil }
+      chunks.append(
+        choice(
+          index, part, key: "delta", .object(delta), calls: !message.calls.isEmpty,
+          tokens: i == 0 ? tokens : tokens.upperBound..<tokens.upperBound))
     }
     return chunks.map { envelope.json(choices: [$0], ["usage": nil]).bytes() }
   }
@@ -138,11 +207,12 @@ private struct ChatWriter: EventWriter {
   }
 
   private func choice(
-    _ index: Int, _ output: GenerateOutput, key: String, _ message: JSONValue, tokens: Range<Int>
+    _ index: Int, _ output: GenerateOutput, key: String, _ message: JSONValue, calls: Bool, tokens: Range<Int>
   ) -> JSONValue {
+    let end = output.finishReason.openAIName
     var choice: JSONObject = [
       "index": .int(index), key: message, "logprobs": hasLogProbs ? logProbs(output, tokens) : nil,
-      "finish_reason": output.finishReason.openAIName, "matched_stop": output.finishReason.matchedStop,
+      "finish_reason": calls && end == "stop" ? "tool_calls" : end, "matched_stop": output.finishReason.matchedStop,
     ]
     if options.returnTokenIDs {
       choice["prompt_token_ids"] = .array(requests[index].tokens.map(JSONValue.int))

@@ -23,12 +23,11 @@ struct OpenAIOptions {
   private static let sameName: Set<String> = [
     "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias",
     "stop", "stop_token_ids", "ignore_eos", "skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim",
-    "json_schema", "regex", "ebnf",
+    "json_schema", "regex", "ebnf", "stop_regex",
   ]
   /// Accounting and routing fields of clients, without effect on the response.
   private static let hints: Set<String> = [
-    "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "parallel_tool_calls",
-    "separate_reasoning", "stream_reasoning", "return_meta_info",
+    "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "return_meta_info",
   ]
   private static let unsupported: Set<String> = [
     "lora_path", "structural_tag", "suffix", "return_hidden_states", "return_routed_experts",

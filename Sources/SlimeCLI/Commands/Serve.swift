@@ -1,4 +1,5 @@
 import Orchestration
+import Serving
 
 extension ServeConfiguration {
   package static let flags = FlagSet<Self>(
@@ -12,6 +13,18 @@ extension ServeConfiguration {
           .option("host", \.host, "ADDRESS", "address to listen on"),
           .option("port", \.port, "port to listen on; 0: any free one"),
           .option("api-key", \.apiKey, "KEY", "bearer token that requests must carry; default none"),
+          .option("admin-api-key", \.adminAPIKey, "KEY", "the same for routes that control the server; default --api-key"),
+          .option(
+            "tool-call-parser", \.toolCallParser, "NAME",
+            "how the model writes calls of functions; default: calls stay text; "
+              + ToolCallFormat.allCases.map(\.rawValue).joined(separator: ", ")),
+          .option(
+            "reasoning-parser", \.reasoningParser, "NAME",
+            "how the model separates its thoughts; default: they stay text; "
+              + ReasoningFormat.allCases.map(\.rawValue).joined(separator: ", ")),
+          .toggle(
+            "incremental-streaming-output", \.incrementalStreamingOutput, "streams of /generate carry only what is new"),
+          .option("drain-timeout", \.drainTimeout, "SECONDS", "that running requests may go on when the server is to stop"),
           .option("custom-model-provider-path", \.modelProvider, "NAME", "library (FILE.so) or registered name of what builds the model"),
           .option("random-seed", \.randomSeed, "seed of sampling"),
           .option("log-level", \.logLevel, "least severe messages to print"),

@@ -26,7 +26,7 @@ extension UnsupportedGroup {
       "disaggregation-bootstrap-port",
     ]),
     sglang("the tokenizer's own chat template is used; leave it out", [
-      "chat-template", "completion-template", "reasoning-parser", "tool-call-parser", .accept("tokenizer-mode", "auto"),
+      "chat-template", "completion-template", .accept("tokenizer-mode", "auto"),
       "skip-tokenizer-init",
     ]),
     sglang("there is nothing to set here; leave it out", [
