@@ -3,7 +3,7 @@ import JSON
 import Serving
 import Synchronization
 
-/// An engine that follows a script: the k-th token of a response is `100 + k`, its text is `tok<k> `.
+/// An engine that follows a script: the k-th token of a response is `100 + k`, its text is `tok<k> ` or a given word.
 final class FakeEngine: GenerationEngine {
   struct State {
     var requests: [String: GenerateRequest] = [:]
@@ -19,7 +19,11 @@ final class FakeEngine: GenerationEngine {
   /// Stands still before its first token.
   let hangs: Bool
 
-  init(tokenDelay: Duration = .zero, hangs: Bool = false) { (self.tokenDelay, self.hangs) = (tokenDelay, hangs) }
+  private let words: [String]?
+
+  init(tokenDelay: Duration = .zero, hangs: Bool = false, words: [String]? = nil) {
+    (self.tokenDelay, self.hangs, self.words) = (tokenDelay, hangs, words)
+  }
 
   var snapshot: State { state.withLock { $0 } }
 
@@ -91,7 +95,7 @@ final class FakeEngine: GenerationEngine {
 
   private func append(_ k: Int, to output: inout GenerateOutput, _ request: GenerateRequest) {
     output.outputTokens.append(100 + k)
-    output.text += "tok\(k) "
+    output.text += words.map { k < $0.count ? $0[k] : "" } ?? "tok\(k) "
     guard request.returnLogProbs else { return }
     output.outputLogProbs.append(TokenLogProb(token: 100 + k, logProb: -0.5))
     output.outputTopLogProbs.append(Self.top(request))
@@ -129,6 +133,7 @@ final class FakeEngine: GenerationEngine {
     (status.modelPath, status.modelType, status.architectures) = ("models/m0", "qwen3", ["Qwen3ForCausalLM"])
     (status.vocabularySize, status.contextLength, status.maxRunningRequests) = (384, 2048, 64)
     (status.pageSize, status.totalPages, status.freePages) = (16, 512, 500)
+    (status.evictablePages, status.evictedTokensTotal, status.retractedTotal) = (3, 7, 2)
     (status.runningRequests, status.generatedTokens) = (state.running.count, state.generated)
     return status
   }
@@ -139,13 +144,17 @@ struct BrokenEngine: Error {}
 /// A token is a byte.
 struct ByteEncoder: PromptEncoder {
   func encode(_ text: String) -> [Int] { text.utf8.map(Int.init) }
+  /// The special token in front is 1.
+  func encode(_ text: String, addSpecialTokens: Bool) -> [Int] { (addSpecialTokens ? [1] : []) + encode(text) }
+  func decode(_ tokens: [Int], skipSpecialTokens: Bool) -> String { decode(skipSpecialTokens ? tokens.filter { $0 != 1 } : tokens) }
   func decode(_ tokens: [Int]) -> String { String(decoding: tokens.map { UInt8(truncatingIfNeeded: $0) }, as: UTF8.self) }
 
   func encode(_ conversation: Conversation) throws -> [Int] {
     var text = conversation.tools.map { "tools:\($0.count);" } ?? ""
     for message in conversation.messages {
       guard message["role"] != "robot" else { throw InvalidRequest("unknown role robot") }
-      text += "\(message["role"]!.string!):\(message["content"]?.string ?? "");"
+      text += "\(message["role"]!.string!):\(message["content"]?.string ?? "null");"
+      for call in message["tool_calls"]?.array ?? [] { text += "\(call["function"]!.text());" }
     }
     for (key, value) in conversation.variables.pairs { text += "\(key)=\(value.text());" }
     switch conversation.ending {

@@ -33,6 +33,7 @@ func samples(_ text: String) -> [String: Double] {
       let labels = #"model_name="a\"b",engine_type="unified",tp_rank="0",pp_rank="0",dp_rank="0""#
       func value(_ name: String, _ own: String = "") -> Double? { found["sglang:\(name){\(labels)\(own)}"] }
       #expect(value("num_running_reqs") == 0 && value("max_total_num_tokens") == 8192 && value("num_used_tokens") == 192)
+      #expect(value("kv_evictable_tokens") == 48 && value("evicted_tokens_total") == 7 && value("num_retractions_total") == 2)
       #expect(value("prompt_tokens_total") == 4 && value("generation_tokens_total") == 8)
       #expect(value("num_requests_total") == 3 && value("num_aborted_requests_total") == 1)
       #expect(value("e2e_request_latency_seconds_count") == 2 && value("e2e_request_latency_seconds_sum") == 0.5)

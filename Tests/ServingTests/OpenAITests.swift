@@ -56,7 +56,7 @@ import Testing
         [
           "messages": [
             ["role": "user", "content": [["type": "text", "text": "h"], ["type": "text", "text": "i"]]]
-          ], "max_completion_tokens": 2, "logprobs": true, "top_logprobs": 1, "tools": [["type": "function"]], "rid": "c",
+          ], "max_completion_tokens": 2, "logprobs": true, "top_logprobs": 1, "tools": [["function": ["name": "f"]]], "rid": "c",
           "chat_template_kwargs": ["enable_thinking": false], "return_token_ids": true,
         ])
       #expect(answer.json["object"] == "chat.completion" && answer.json["id"] == "c")

@@ -145,8 +145,14 @@ private func complaint(_ line: String) -> String {
   @Test func serveHasTheNamesOfSGLang() throws {
     var configuration = ServeConfiguration()
     try ServeConfiguration.flags.parse(
-      ["--model-path", "m", "--port", "0", "--page-size", "4", "--tp", "2", "--mem-fraction-static", "0.5"],
+      [
+        "--model-path", "m", "--port", "0", "--page-size", "4", "--tp", "2", "--mem-fraction-static", "0.5",
+        "--tool-call-parser", "hermes", "--reasoning-parser", "qwen3", "--admin-api-key", "k", "--drain-timeout", "1.5",
+        "--incremental-streaming-output",
+      ],
       into: &configuration)
+    #expect(configuration.toolCallParser == "hermes" && configuration.reasoningParser == "qwen3")
+    #expect(configuration.adminAPIKey == "k" && configuration.drainTimeout == 1.5 && configuration.incrementalStreamingOutput)
     #expect(configuration.engine.pageSize == 4 && configuration.engine.tensorParallelSize == 2)
     #expect(configuration.port == 0)
     #expect(throws: ConfigurationError.self) { try ServeConfiguration.flags.parse(["--dp", "2"], into: &configuration) }

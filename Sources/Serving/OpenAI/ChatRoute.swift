@@ -105,7 +105,8 @@ private struct ChatPrompt {
     if let calls = object["tool_calls"]?.array { object["tool_calls"] = .array(calls.map(withObject)) }
     switch object["content"] {
     case nil, .null:
-      object["content"] = ""
+      // An assistant that only calls says nothing.
+      if object["role"] == "assistant" { object["content"] = "" }
       return .object(object)
     case .string: return .object(object)
     case .array(let parts):
