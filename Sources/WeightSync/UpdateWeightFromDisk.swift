@@ -7,6 +7,8 @@ public protocol FolderWeightTarget: Sendable {
   /// Stops sampling, and forgets what was computed with older weights.
   func pauseForWeights() async throws
   func loadWeights(from folder: URL, version: String) async throws
+  /// Brings the engine's own copy of a checkpoint to a version that is published in `source`, while it samples on.
+  func pullWeights(into local: URL, from source: URL, version: Int) async throws
   func resumeAfterWeights() async throws
 }
 
@@ -39,7 +41,7 @@ public struct UpdateWeightFromDisk: Sendable {
 }
 
 /// The folder of a version among those that are published.
-func versionFolder(_ version: Int) -> String {
+package func versionFolder(_ version: Int) -> String {
   let digits = String(version)
   return "weight_v" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
 }
@@ -73,6 +75,12 @@ extension RemoteEngine: FolderWeightTarget {
 
   public func loadWeights(from folder: URL, version: String) async throws {
     try await post("/update_weights_from_disk", ["model_path": .string(folder.path), "weight_version": .string(version)])
+  }
+
+  public func pullWeights(into local: URL, from source: URL, version: Int) async throws {
+    try await post(
+      "/pull_weights",
+      ["local_checkpoint_dir": .string(local.path), "source_dir": .string(source.path), "target_version": .int(version)])
   }
 
   public func resumeAfterWeights() async throws { try await post("/continue_generation") }

@@ -1,5 +1,6 @@
 import Models
 import Parallelism
+import WeightSync
 
 /// What computes, on which device, in which precision, and how much at a time.
 public struct BackendConfiguration: Sendable, Equatable, Codable {
@@ -31,6 +32,12 @@ public struct BackendConfiguration: Sendable, Equatable, Codable {
   /// Where `disk` publishes versions, by the same path for the engines.
   public var weightFolder: String?
   public var keepsWeightFiles = false
+  /// Each engine's copy, which deltas change, on its own machine.
+  public var localWeightFolder: String?
+  /// nil: `xor`.
+  public var deltaEncoding: DeltaEncoding?
+  /// nil: `xxh64`.
+  public var deltaChecksum: DeltaChecksum?
   /// Rollouts between two weight updates.
   public var updateWeightsInterval = 1
 

@@ -47,5 +47,19 @@ extension TrainConfiguration {
         backend.updateWeightMode == .full,
         "--update-weight-mode delta goes through files; add --update-weight-transport disk")
     }
+    if backend.updateWeightMode == .delta {
+      try require(!cluster.colocate, "--update-weight-mode delta is for engines elsewhere, and contradicts --colocate; use full")
+      try require(
+        backend.localWeightFolder?.isEmpty == false,
+        "--update-weight-mode delta needs --update-weight-local-checkpoint-dir FOLDER, on each engine's own machine")
+      try require(
+        backend.localWeightFolder != backend.weightFolder,
+        "--update-weight-local-checkpoint-dir must not be --update-weight-disk-dir; give an engine's copy a folder of its own")
+    } else {
+      try require(
+        backend.localWeightFolder == nil && backend.deltaEncoding == nil && backend.deltaChecksum == nil,
+        "--update-weight-local-checkpoint-dir, --update-weight-delta-encoding and --update-weight-delta-checksum have no effect "
+          + "without --update-weight-mode delta; add it")
+    }
   }
 }

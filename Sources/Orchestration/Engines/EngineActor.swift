@@ -59,6 +59,10 @@ public distributed actor EngineActor {
     try await started().replaceWeights(from: URL(fileURLWithPath: folder), WeightInstallation(version: version))
   }
 
+  public distributed func pullWeights(into local: String, from source: String, version: Int) async throws {
+    try await LocalCheckpoint(URL(fileURLWithPath: local)).pull(from: URL(fileURLWithPath: source), version: version)
+  }
+
   public distributed func endWeightUpdate(version: String) async throws {
     try await started().endWeightUpdate(version: version)
   }

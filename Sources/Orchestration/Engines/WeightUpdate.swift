@@ -18,6 +18,7 @@ extension UpdateWeightFromDistributed: WeightUpdate {
 }
 
 extension UpdateWeightFromDisk: WeightUpdate {}
+extension UpdateWeightFromDelta: WeightUpdate {}
 
 /// The engines of a run, by who started them.
 enum RunEngines {
@@ -45,9 +46,15 @@ extension TrainConfiguration {
     let (bufferSize, dtype) = (backend.updateWeightBufferSize, backend.resolvedDType.tensorType)
     if backend.weightTransport == .disk {
       let folder = URL(fileURLWithPath: backend.weightFolder ?? "")
-      return UpdateWeightFromDisk(targets: engines.folderTargets, folder: folder, keepsFiles: backend.keepsWeightFiles) {
-        try await trainers.saveHuggingFace(to: $0, dtype: dtype)
+      @Sendable func save(_ place: URL) async throws { try await trainers.saveHuggingFace(to: place, dtype: dtype) }
+      guard let local = backend.localWeightFolder, backend.updateWeightMode == .delta else {
+        return UpdateWeightFromDisk(
+          targets: engines.folderTargets, folder: folder, keepsFiles: backend.keepsWeightFiles, save: save)
       }
+      return UpdateWeightFromDelta(
+        targets: engines.folderTargets, folder: folder, localFolder: URL(fileURLWithPath: local),
+        encoding: backend.deltaEncoding ?? .xor, checksum: backend.deltaChecksum ?? .xxh64,
+        keepsFiles: backend.keepsWeightFiles, save: save)
     }
     switch engines {
     case .launched(let actors):

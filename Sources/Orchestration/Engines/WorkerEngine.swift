@@ -46,5 +46,8 @@ extension WorkerEngine: FolderWeightTarget {
   func loadWeights(from folder: URL, version: String) async throws {
     try await withDeadline(nil) { try await actor.loadWeights(from: folder.path, version: version) }
   }
+  func pullWeights(into local: URL, from source: URL, version: Int) async throws {
+    try await withDeadline(nil) { try await actor.pullWeights(into: local.path, from: source.path, version: version) }
+  }
   func resumeAfterWeights() {}
 }

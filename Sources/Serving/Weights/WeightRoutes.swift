@@ -62,6 +62,7 @@ extension ServerState {
       return ["message": "Success"]
     }
     addGroupRoutes(to: router)
+    addPullRoutes(to: router)
     addWeightCheckRoutes(to: router)
   }
 

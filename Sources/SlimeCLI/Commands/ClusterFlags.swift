@@ -55,6 +55,10 @@ extension BackendConfiguration {
     .option("update-weight-buffer-size", \.updateWeightBufferSize, "BYTES", "parameters sent to the engine at a time"),
     .option("update-weight-transport", \.updateWeightTransport, "how: at once, or through a folder; default nccl"),
     .option("update-weight-disk-dir", \.weightFolder, "FOLDER", "where disk publishes them, seen by the engines too"),
+    .option("update-weight-mode", \.updateWeightMode, "whole checkpoints, or what changed; with disk"),
+    .option("update-weight-local-checkpoint-dir", \.localWeightFolder, "DIR", "an engine's own copy, which deltas change"),
+    .option("update-weight-delta-encoding", \.deltaEncoding, "NAME", "of what changed: xor (default) or overwrite"),
+    .option("update-weight-delta-checksum", \.deltaChecksum, "NAME", "of each changed tensor: xxh64 (default) or adler32"),
     .toggle("update-weight-disk-keep-files", \.keepsWeightFiles, "what engines have read stays there"),
     .option("update-weights-interval", \.updateWeightsInterval, "rollouts between weight updates"),
   ]

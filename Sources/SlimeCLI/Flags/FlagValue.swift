@@ -4,6 +4,7 @@ import Orchestration
 import RLAlgorithms
 import Rollout
 import Training
+import WeightSync
 
 /// What can be written after a flag.
 protocol FlagValue: Sendable {
@@ -95,3 +96,5 @@ extension BenchSubject: FlagValue {}
 extension PlannedGPU: FlagValue {}
 extension WeightTransport: FlagValue {}
 extension WeightUpdateMode: FlagValue {}
+extension DeltaEncoding: FlagValue {}
+extension DeltaChecksum: FlagValue {}

@@ -7,9 +7,8 @@ extension UnsupportedGroup {
       .accept(switch: "no-offload-rollout"), "release-train",
     ]),
     .init("slime", "set variables in the environment of slime itself", [.accept("train-env-vars", "{}")]),
-    .init("slime", "weights go to the engine whole; leave it out", [
-      .accept("update-weight-mode", "full"), "update-weight-delta-encoding", "update-weight-delta-checksum",
-      "update-weight-local-checkpoint-dir", "check-weight-update-equal",
+    .init("slime", "use --update-weight-mode delta, which checks what it changes; leave it out", [
+      "check-weight-update-equal",
     ]),
     .init("slime", "functions of one's own cannot be named on the command line yet; leave it out", [
       "custom-update-weight-post-write-path", "custom-generate-function-path",

@@ -19,9 +19,23 @@ extension TrainValidationTests {
     Rule("--update-weight-disk-dir", "no effect") { $0.backend.weightFolder = "weights" },
     Rule("--update-weight-disk-keep-files", "no effect") { $0.backend.keepsWeightFiles = true },
     Rule("--update-weight-mode delta", "--update-weight-transport disk") { $0.backend.updateWeightMode = .delta },
+    delta("--colocate", "use full") { $0.cluster.colocate = true },
+    delta("--update-weight-local-checkpoint-dir") { $0.backend.localWeightFolder = nil },
+    delta("--update-weight-local-checkpoint-dir", "folder of its own") { $0.backend.localWeightFolder = "weights" },
+    delta("--update-weight-delta-encoding", "add it") { $0.backend.updateWeightMode = .full },
     Rule("--update-weight-transport", "no effect") {
       ($0.backend.updateWeightTransport, $0.backend.weightFolder) = (.disk, "weights")
       $0.debug.rolloutOnly = true
     },
   ]
+
+  private static func delta(_ words: String..., spoil: (inout TrainConfiguration) -> Void) -> Rule {
+    var rule = Rule("") {
+      ($0.backend.updateWeightTransport, $0.backend.updateWeightMode) = (.disk, .delta)
+      ($0.backend.weightFolder, $0.backend.localWeightFolder, $0.backend.deltaEncoding) = ("weights", "local", .overwrite)
+      spoil(&$0)
+    }
+    rule.words = words
+    return rule
+  }
 }

@@ -64,13 +64,16 @@ import Testing
     }
   }
 
-  @Test(arguments: ["", "--update-weight-transport disk --update-weight-disk-dir weights"])
+  @Test(arguments: [
+    "", "--update-weight-transport disk --update-weight-disk-dir weights",
+    "--update-weight-transport disk --update-weight-disk-dir weights --update-weight-mode delta --update-weight-local-checkpoint-dir copy",
+  ])
   func twoServersSampleWithTheNewestWeights(flags: String) async throws {
     let place = try Place()
     try await place.serve(2)
     let run = try place.train(
       "--rollout-external --rollout-external-engine-addrs http://\(place.addresses[0]) \(place.addresses[1]) "
-        + flags.replacingOccurrences(of: "-dir weights", with: "-dir \(place.folder.path)/weights"))
+        + flags.replacingOccurrences(of: "-dir ", with: "-dir \(place.folder.path)/"))
     #expect(try await holds(within: .seconds(60)) { !run.isRunning || run.workers["trainer 0"] != nil })
     #expect(run.workers.keys.allSatisfy { !$0.hasPrefix("engine") })
     try await place.expectOnPolicy(run)
@@ -88,6 +91,19 @@ import Testing
       place.train("--update-weight-transport disk --update-weight-disk-dir weights --update-weight-disk-keep-files"))
     let versions = try FileManager.default.contentsOfDirectory(atPath: place.folder.path + "/weights").sorted()
     #expect(versions == (0...3).map { "weight_v00000\($0)" })
+  }
+
+  @Test func launchedEnginesTakeDeltas() async throws {
+    let place = try Place()
+    try await place.expectOnPolicy(
+      place.train(
+        """
+        --rollout-num-gpus 2 --update-weight-transport disk --update-weight-disk-dir weights --update-weight-mode delta
+        --update-weight-local-checkpoint-dir copy --update-weight-disk-keep-files --update-weight-delta-encoding overwrite
+        --update-weight-delta-checksum adler32
+        """))
+    let last = try Data(contentsOf: place.folder.appendingPathComponent("weights/weight_v000003/delta.json"))
+    #expect(try JSONValue(parsing: last)["base_version"] == 2)
   }
 
   @Test func enginesThatAreNotThereOrOfAnotherModelAreNamed() async throws {
