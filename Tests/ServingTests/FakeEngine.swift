@@ -29,12 +29,18 @@ final class FakeEngine: GenerationEngine {
 
   func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
     AsyncThrowingStream { continuation in
-      let task = Task { await self.serve(request, continuation) }
+      // A stream that has ended before its handler is set takes that for a cancellation.
+      let (handled, begin) = AsyncStream.makeStream(of: Never.self)
+      let task = Task {
+        for await _ in handled {}
+        await self.serve(request, continuation)
+      }
       continuation.onTermination = { reason in
         guard case .cancelled = reason else { return }
         self.state.withLock { _ = $0.aborted.insert(request.id) }
         task.cancel()
       }
+      begin.finish()
     }
   }
 

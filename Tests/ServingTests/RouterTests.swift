@@ -62,7 +62,11 @@ extension Client {
           let (a, b) = (try await direct.generate(body), try await router.generate(body))
           // The times of two answers differ.
           let time = #/"response_sent_to_client_ts":[0-9.e+]+/#
-          #expect(a.body.replacing(time, with: "") == b.body.replacing(time, with: ""))
+          // How far a stream has come when it is looked at differs too; its last event holds everything.
+          func whole(_ text: String) -> [String] {
+            text.replacing(time, with: "").components(separatedBy: "\n\n").suffix(3)
+          }
+          #expect(whole(a.body) == whole(b.body))
           #expect(a.status == b.status && a.contentType == b.contentType)
         }
         let chat: JSONValue = ["messages": [["role": "user", "content": "hi"]], "max_tokens": 2]

@@ -43,7 +43,8 @@ extension ServeConfiguration {
   public func validate() throws(ConfigurationError) {
     try require(!modelPath.isEmpty, "--model-path is required: the folder of the model to serve")
     try require((0...65535).contains(port), "--port must be between 0 (any free one) and 65535, not \(port)")
-    try require(drainTimeout >= 0 && drainTimeout <= 86400, "--drain-timeout must be 0 to 86400 seconds, not \(drainTimeout)")
+    try require(
+      (0...86400).contains(drainTimeout), "--drain-timeout must be 0 to 86400 seconds, not \(drainTimeout)")
     try engine.validate()
     try requireFile(modelPath + "/config.json", of: "--model-path \(modelPath)")
     if let tokenizerPath { try requireFile(tokenizerPath + "/tokenizer.json", of: "--tokenizer-path \(tokenizerPath)") }

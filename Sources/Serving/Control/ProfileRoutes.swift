@@ -34,7 +34,9 @@ extension ServerState {
     let prefix = try fields.string("profile_prefix")
     let id = try fields.string("profile_id") ?? String(Int(Date().timeIntervalSince1970))
     let name = [prefix, id].compactMap { $0 }.joined(separator: "-")
-    guard !name.contains("/") else { throw InvalidRequest("profile_prefix and profile_id must not contain a slash, got \(name).") }
+    guard !name.contains("/") else {
+      throw InvalidRequest("profile_prefix and profile_id must not contain a slash, got \(name).")
+    }
     guard profiler.start(folder: folder, name: name) else {
       return Response(text: "Profiling is already in progress; call /stop_profile first.\n", status: .badRequest)
     }

@@ -36,7 +36,8 @@ extension ServerState {
     text.counter("generation_tokens_total", "Number of generation tokens processed.", Double(counts.generatedTokens))
     text.counter("realtime_tokens_total", "Tokens generated, those of running requests included.", Double(status.generatedTokens))
     text.counter("cached_tokens_total", "Number of cached prompt tokens.", Double(counts.cachedTokens))
-    text.counter("evicted_tokens_total", "Tokens of cached prefixes that made room for others.", Double(status.evictedTokensTotal))
+    text.counter(
+      "evicted_tokens_total", "Tokens of cached prefixes that made room for others.", Double(status.evictedTokensTotal))
     text.counter("num_retractions_total", "How often a running request was retracted.", Double(status.retractedTotal))
     text.counter("num_requests_total", "Number of requests processed.", Double(counts.requests))
     text.counter("num_aborted_requests_total", "Number of requests aborted.", Double(counts.aborted))

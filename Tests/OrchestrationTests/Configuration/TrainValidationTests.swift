@@ -139,7 +139,17 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--update-weights-interval") { $0.backend.updateWeightsInterval = 0 },
     Rule("--actor-num-nodes 2 is not supported") { $0.cluster.actorNodes = 2 },
     Rule("--actor-num-gpus-per-node", "at least 1") { $0.cluster.actorGPUsPerNode = 0 },
-    Rule("--rollout-num-gpus-per-engine 2 is not supported") { $0.cluster.rolloutGPUsPerEngine = 2 },
+    Rule("--rollout-num-gpus 3", "multiple of --rollout-num-gpus-per-engine 2") {
+      ($0.cluster.rolloutGPUsPerEngine, $0.cluster.rolloutGPUs) = (2, 3)
+    },
+    Rule("--sglang-dp-size 3", "which is 2 engines") {
+      ($0.cluster.rolloutGPUsPerEngine, $0.cluster.rolloutGPUs, $0.cluster.engines) = (2, 4, 3)
+    },
+    Rule("--sglang-speculative-draft-model-path", "STANDALONE") { $0.engine.speculation = .standalone },
+    Rule("--sglang-speculative-num-steps", "NGRAM") { ($0.engine.speculation, $0.engine.speculativeSteps) = (.ngram, 2) },
+    Rule("--sglang-speculative-eagle-topk 2") { ($0.engine.speculation, $0.engine.speculativeBranches) = (.ngram, 2) },
+    Rule("have no effect without --sglang-speculative-algorithm") { $0.engine.draftTokens = 6 },
+    Rule("--ckpt-step", "--load") { $0.checkpoint.loadIteration = 3 },
     Rule("--rollout-num-gpus 0") { $0.cluster.rolloutGPUs = 0 },
     Rule("--rollout-num-gpus 2", "--colocate") { ($0.cluster.rolloutGPUs, $0.cluster.colocate) = (2, true) },
     Rule("--distributed-backend nccl", "gloo") { $0.cluster.distributedBackend = .nccl },
