@@ -32,7 +32,10 @@ struct RunWorkers {
       try await supervisor.start(
         counts.flatMap { role, count in
           (0..<count).map {
-            WorkerSpecification(ProcessName(role, $0), environment: ["OMP_NUM_THREADS": "\(threads(role == WorkerRole.engine ? count * ranksPerEngine : count))"])
+            WorkerSpecification(
+              ProcessName(role, $0),
+              environment: WorkerRole.environment(
+                role, threads: threads(role == WorkerRole.engine ? count * ranksPerEngine : count)))
           }
         })
       async let trainers = startTrainers(.actor, actor, inputs, supervisor, threads: threads(trainerCount))
@@ -101,6 +104,17 @@ public enum WorkerRole {
   public static let trainer = "trainer"
   public static let critic = "critic"
   public static let engine = "engine"
+
+  /// What a worker's process is started with.
+  static func environment(_ role: String, threads: Int) -> [String: String] {
+    var environment = ["OMP_NUM_THREADS": "\(threads)"]
+    let allocator = "PYTORCH_CUDA_ALLOC_CONF"
+    // A trainer's allocations differ from micro-batch to micro-batch; memory between them would be lost otherwise.
+    if role != engine, ProcessInfo.processInfo.environment[allocator] == nil {
+      environment[allocator] = "expandable_segments:True"
+    }
+    return environment
+  }
 
   /// Serves one role until the driver ends.
   public static func serve(_ name: ProcessName) async throws {
