@@ -27,7 +27,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("HTTP", nio),
   ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Inference"]),
   ("Serving", ["JSON", "HTTP", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
-  ("Rollout", ["JSON", "Tokenization", "Training", "Inference"]),
+  ("Rollout", ["JSON", "Tokenization", "Torch", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   (
     "Orchestration",

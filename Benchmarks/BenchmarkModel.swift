@@ -39,11 +39,7 @@ struct BenchmarkModel {
       .model(parallel: .single(), dtype: .float32)
     try catchingTorchErrors {
       model.initialize(seed: 1)
-      try SafetensorsWriter.write(
-        to: folder.appendingPathComponent(WeightFiles.singleFile),
-        tensors: model.table.parameters.flatMap { parameter in
-          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-        })
+      try model.save(to: folder)
     }
   }
 }

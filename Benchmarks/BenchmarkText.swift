@@ -1,4 +1,5 @@
 import Foundation
+import Torch
 
 /// Texts to time a tokenizer with.
 struct BenchmarkText: Sendable {
@@ -8,7 +9,7 @@ struct BenchmarkText: Sendable {
   /// Four kinds of text, each as one long text and as many short ones; the same in every run.
   static var generated: [BenchmarkText] {
     [("prose", prose), ("code", code), ("mixed scripts", mixedScripts), ("whitespace", whitespace)].flatMap { name, line in
-      var random = Numbers(state: UInt64(name.utf8.count))
+      var random = SplitMix64(seed: UInt64(name.utf8.count))
       var words = Words(&random)
       var lines: [String] = []
       var bytes = 0
@@ -36,7 +37,7 @@ struct BenchmarkText: Sendable {
 
   // MARK: Kinds
 
-  private static func prose(_ words: inout Words, _ random: inout Numbers) -> String {
+  private static func prose(_ words: inout Words, _ random: inout SplitMix64) -> String {
     var line = words.next(&random).capitalized
     for _ in 0..<random.next(in: 8..<30) {
       line += [" ", " ", " ", " ", " ", " ", ", ", " – "][random.next(in: 0..<8)] + words.next(&random)
@@ -46,7 +47,7 @@ struct BenchmarkText: Sendable {
     return line + [". ", ".\n", "? ", ".\n\n"][random.next(in: 0..<4)]
   }
 
-  private static func code(_ words: inout Words, _ random: inout Numbers) -> String {
+  private static func code(_ words: inout Words, _ random: inout SplitMix64) -> String {
     let indent = String(repeating: "    ", count: random.next(in: 0..<5))
     let (a, b, c) = (words.next(&random), words.next(&random).capitalized, words.next(&random))
     switch random.next(in: 0..<6) {
@@ -59,7 +60,7 @@ struct BenchmarkText: Sendable {
     }
   }
 
-  private static func mixedScripts(_ words: inout Words, _ random: inout Numbers) -> String {
+  private static func mixedScripts(_ words: inout Words, _ random: inout SplitMix64) -> String {
     func run(_ range: Range<Int>, _ count: Int) -> String {
       String(String.UnicodeScalarView((0..<count).map { _ in Unicode.Scalar(UInt32(random.next(in: range)))! }))
     }
@@ -72,7 +73,7 @@ struct BenchmarkText: Sendable {
     }
   }
 
-  private static func whitespace(_ words: inout Words, _ random: inout Numbers) -> String {
+  private static func whitespace(_ words: inout Words, _ random: inout SplitMix64) -> String {
     let run = String(repeating: [" ", "\n", "\t", " \n"][random.next(in: 0..<4)], count: random.next(in: 1..<200))
     return run + words.next(&random) + run
   }
@@ -82,30 +83,19 @@ struct BenchmarkText: Sendable {
 private struct Words {
   private var known: [String] = []
 
-  init(_ random: inout Numbers) {
+  init(_ random: inout SplitMix64) {
     let syllables = ["the", "an", "in", "re", "con", "ta", "ti", "ment", "er", "al", "ly", "pro", "st", "o", "ing", "qu", "ed", "com", "ve", "ble"]
     for index in 0..<20_000 {
       known.append((0...min(index / 200 + 1, random.next(in: 1..<5))).map { _ in syllables[random.next(in: 0..<20)] }.joined())
     }
   }
 
-  mutating func next(_ random: inout Numbers) -> String {
+  mutating func next(_ random: inout SplitMix64) -> String {
     // Zipf's law: the n-th word is the n-th part as frequent as the first.
     known[Int(exp(Double.random(in: 0..<log(Double(known.count)), using: &random)))]
   }
 }
 
-/// SplitMix64.
-private struct Numbers: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-
-  mutating func next(in range: Range<Int>) -> Int { Int.random(in: range, using: &self) }
+extension SplitMix64 {
+  fileprivate mutating func next(in range: Range<Int>) -> Int { Int.random(in: range, using: &self) }
 }

@@ -86,7 +86,7 @@ private final class Soak: Sendable {
 
   init(_ engine: Engine, requests: Int, seed: UInt64) {
     (self.engine, self.requests, self.seed) = (engine, requests, seed)
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed: seed)
     stems = (0..<12).map { _ in (0..<Int.random(in: 0...96, using: &random)).map { _ in Int.random(in: 0..<256, using: &random) } }
   }
 
@@ -98,13 +98,13 @@ private final class Soak: Sendable {
       state.next += 1
       return state.next - 1
     }) {
-      var random = SplitMix(state: seed &+ UInt64(number) &* 0x9E37_79B9)
+      var random = SplitMix64(seed: seed &+ UInt64(number) &* 0x9E37_79B9)
       try await serve(request(number, &random), &random)
       if number == requests / 5 { state.withLock { $0.report.memoryBefore = residentMemory() } }
     }
   }
 
-  private func request(_ number: Int, _ random: inout SplitMix) -> GenerateRequest {
+  private func request(_ number: Int, _ random: inout SplitMix64) -> GenerateRequest {
     let tail = (0..<Int.random(in: 1...40, using: &random)).map { _ in Int.random(in: 0..<256, using: &random) }
     var request = GenerateRequest(id: "\(number)", tokens: stems.randomElement(using: &random)! + tail)
     request.sampling.maxNewTokens = Int.random(in: 1...(number % 10 == 0 ? 120 : 24), using: &random)
@@ -115,7 +115,7 @@ private final class Soak: Sendable {
   }
 
   /// Runs a request as one of three clients: one that waits, one that aborts, one that goes away.
-  private func serve(_ request: GenerateRequest, _ random: inout SplitMix) async throws {
+  private func serve(_ request: GenerateRequest, _ random: inout SplitMix64) async throws {
     let kind = Int.random(in: 0..<100, using: &random)
     let patience = kind < 15 ? Int.random(in: 0...3, using: &random) : Int.max
     let abortions = state.withLock(\.abortions)
@@ -172,7 +172,7 @@ private final class Soak: Sendable {
   // MARK: What happens to the engine
 
   func disturb() async throws {
-    var random = SplitMix(state: seed &+ 77)
+    var random = SplitMix64(seed: seed &+ 77)
     while !state.withLock(\.isOver) {
       try await Task.sleep(for: .milliseconds(Int.random(in: 5...60, using: &random)))
       switch Int.random(in: 0..<4, using: &random) {
@@ -185,7 +185,7 @@ private final class Soak: Sendable {
     }
   }
 
-  private func pause(_ random: inout SplitMix) async throws {
+  private func pause(_ random: inout SplitMix64) async throws {
     let mode = PauseMode.allCases.randomElement(using: &random)!
     // A pause that aborts everything is rare, or little else would be seen.
     if mode == .abort, Int.random(in: 0..<4, using: &random) > 0 { return }
@@ -198,7 +198,7 @@ private final class Soak: Sendable {
     state.withLock { $0.report.pauses += 1 }
   }
 
-  private func update(_ random: inout SplitMix) async throws {
+  private func update(_ random: inout SplitMix64) async throws {
     let name = "model.norm.weight"
     let old = try await engine.weight(named: name)!
     let factor = Float.random(in: 0.9...1.1, using: &random)
@@ -261,17 +261,4 @@ extension FinishReason {
 private func residentMemory() -> Int {
   let pages = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8))?.split(separator: " ").dropFirst().first
   return (pages.flatMap { Int($0) } ?? 0) * Int(getpagesize())
-}
-
-/// Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
-private struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var value = state
-    value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-    return value ^ (value >> 31)
-  }
 }

@@ -1,4 +1,5 @@
 import Checkpoints
+import Foundation
 import Torch
 
 /// Loading of parameters from checkpoint files, by their declarations.
@@ -70,6 +71,15 @@ extension CausalLM {
   public func initialize(seed: UInt64) {
     let generator = Generator(seed: seed)
     for parameter in table.parameters { parameter.tensor = parameter.initializer.tensor(parameter.shape, generator) }
+  }
+
+  /// Writes the weights of a whole model into a Hugging Face folder, in one file.
+  public func save(to folder: URL) throws {
+    try SafetensorsWriter.write(
+      to: folder.appendingPathComponent(WeightFiles.singleFile),
+      tensors: table.parameters.flatMap { parameter in
+        checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
+      })
   }
 }
 

@@ -28,7 +28,7 @@ private func parse(_ bytes: [UInt8]) throws -> SafetensorsHeader {
 
   @Test func anyDamageIsAnErrorOrHarmless() throws {
     let original = try [UInt8](Data(contentsOf: fixture("safetensors/every-dtype.safetensors")))
-    var generator = SplitMix64(state: 7)
+    var generator = SeededGenerator(state: 7)
     for _ in 0..<5000 {
       var bytes = original
       for _ in 0..<Int.random(in: 1...4, using: &generator) {
@@ -81,18 +81,5 @@ private func parse(_ bytes: [UInt8]) throws -> SafetensorsHeader {
       try parse(length + Array(header.utf8) + [UInt8](repeating: 0, count: dataCount))
     }
     #expect(error?.description == "\(anyFile.path): \(message)")
-  }
-}
-
-/// A small random generator with a seed (Steele, Lea & Flood 2014).
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

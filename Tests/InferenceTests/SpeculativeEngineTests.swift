@@ -243,17 +243,7 @@ import Torch
     for name in ["eos_token_id", "bos_token_id", "pad_token_id"] { config[name] = nil }
     let url = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     defer { try? FileManager.default.removeItem(at: url) }
-    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    try JSONValue.object(config).data(.compact).write(to: url.appendingPathComponent("config.json"))
-    let model = try ModelRegistry.configuration(.object(config), source: "test").model(parallel: .single(), dtype: .float32)
-    try catchingTorchErrors {
-      model.initialize(seed: 3)
-      try SafetensorsWriter.write(
-        to: url.appendingPathComponent(WeightFiles.singleFile),
-        tensors: model.table.parameters.flatMap { parameter in
-          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-        })
-    }
+    try writeRandomModel(.object(config), to: url, seed: 3)
     try await body(HuggingFaceFolder(url))
   }
 }

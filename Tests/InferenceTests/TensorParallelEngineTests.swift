@@ -40,17 +40,7 @@ import Torch
     if config["n_group"] != nil { (config["n_group"], config["topk_group"]) = (4, 2) }
     let url = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     defer { try? FileManager.default.removeItem(at: url) }
-    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    try JSONValue.object(config).data(.compact).write(to: url.appendingPathComponent("config.json"))
-    let model = try ModelRegistry.configuration(.object(config), source: "test").model(parallel: .single(), dtype: .float32)
-    try catchingTorchErrors {
-      model.initialize(seed: 3)
-      try SafetensorsWriter.write(
-        to: url.appendingPathComponent(WeightFiles.singleFile),
-        tensors: model.table.parameters.flatMap { parameter in
-          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-        })
-    }
+    try writeRandomModel(.object(config), to: url, seed: 3)
     try await compare(ranks, HuggingFaceFolder(url))
   }
 

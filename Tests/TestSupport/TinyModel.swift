@@ -28,14 +28,21 @@ public func writeTinyModel(to folder: URL, seed: UInt64 = 0, contextLength: Int 
   for (name, value) in texts { try value.data(.indented(2)).write(to: folder.appendingPathComponent(name)) }
   try files.copyItem(
     at: fixture("Tokenization/tokenizers/byte/tokenizer.json"), to: folder.appendingPathComponent("tokenizer.json"))
-  let model = try CausalLM(
-    ModelRegistry.configuration(config, source: "the tiny model's config.json"), parallel: .single(), dtype: .float32)
+  try writeRandomWeights(config, to: folder, seed: seed)
+}
+
+/// Writes a folder with this config.json and random weights, and nothing else.
+public func writeRandomModel(_ config: JSONValue, to folder: URL, seed: UInt64 = 0) throws {
+  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+  try config.data(.indented(2)).write(to: folder.appendingPathComponent("config.json"))
+  try writeRandomWeights(config, to: folder, seed: seed)
+}
+
+private func writeRandomWeights(_ config: JSONValue, to folder: URL, seed: UInt64) throws {
+  let model = try ModelRegistry.configuration(config, source: "a test's config.json")
+    .model(parallel: .single(), dtype: .float32)
   try catchingTorchErrors {
     model.initialize(seed: seed)
-    try SafetensorsWriter.write(
-      to: folder.appendingPathComponent(WeightFiles.singleFile),
-      tensors: model.table.parameters.flatMap { parameter in
-        checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-      })
+    try model.save(to: folder)
   }
 }

@@ -32,11 +32,7 @@ final class TinyModel: Sendable {
       for parameter in model.table.parameters where parameter.shape.count == 1 {
         _ = withoutGradients { parameter.tensor.add_(Tensor.randn(parameter.shape, generator: generator) * 0.2) }
       }
-      try SafetensorsWriter.write(
-        to: url.appendingPathComponent(WeightFiles.singleFile),
-        tensors: model.table.parameters.flatMap { parameter in
-          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-        })
+      try model.save(to: url)
     }
   }
 

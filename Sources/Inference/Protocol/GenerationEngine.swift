@@ -44,6 +44,23 @@ extension GenerationEngine {
   }
 }
 
+extension AsyncThrowingStream where Element: Sendable, Failure == any Error {
+  /// What a task yields; it is cancelled when the iteration ends early.
+  public static func ofTask(_ body: @escaping @Sendable (Continuation) async throws -> Void) -> Self {
+    AsyncThrowingStream { continuation in
+      let task = Task {
+        do {
+          try await body(continuation)
+          continuation.finish()
+        } catch {
+          continuation.finish(throwing: error)
+        }
+      }
+      continuation.onTermination = { if case .cancelled = $0 { task.cancel() } }
+    }
+  }
+}
+
 /// A request that cannot be served, in one sentence for its sender (HTTP 400).
 public struct InvalidRequest: Error, Equatable, CustomStringConvertible {
   public var description: String

@@ -23,11 +23,7 @@ enum DemoModel {
       ModelRegistry.configuration(config, source: "the demo's config.json"), parallel: .single(), dtype: .float32)
     try catchingTorchErrors {
       model.initialize(seed: UInt64(bitPattern: Int64(seed)))
-      try SafetensorsWriter.write(
-        to: folder.appendingPathComponent(WeightFiles.singleFile),
-        tensors: model.table.parameters.flatMap { parameter in
-          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-        })
+      try model.save(to: folder)
     }
   }
 

@@ -16,18 +16,10 @@ final class EnginePool: GenerationEngine {
   }
 
   func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
-    AsyncThrowingStream { continuation in
-      let task = Task {
-        do {
-          try await onLeastLoaded { engine in
-            for try await output in engine.stream(request) { continuation.yield(output) }
-          }
-          continuation.finish()
-        } catch {
-          continuation.finish(throwing: error)
-        }
+    .ofTask { [self] continuation in
+      try await onLeastLoaded { engine in
+        for try await output in engine.stream(request) { continuation.yield(output) }
       }
-      continuation.onTermination = { if case .cancelled = $0 { task.cancel() } }
     }
   }
 

@@ -116,11 +116,7 @@ public enum MemoryBenchmark {
       ModelRegistry.configuration(config, source: "the benchmark's config.json"), parallel: .single(), dtype: .float32)
     try catchingTorchErrors {
       model.initialize(seed: 1)
-      try SafetensorsWriter.write(
-        to: folder.appendingPathComponent(WeightFiles.singleFile),
-        tensors: model.table.parameters.flatMap { parameter in
-          checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
-        })
+      try model.save(to: folder)
     }
   }
 

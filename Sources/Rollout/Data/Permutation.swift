@@ -1,18 +1,6 @@
-/// SplitMix64 (Steele, Lea and Flood, 2014): a small generator whose whole state is one number, so that an order can be
-/// made again from its seed on any machine.
-struct SplitMix64: RandomNumberGenerator {
-  private var state: UInt64
+import Torch
 
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
-  }
-
+extension SplitMix64 {
   /// Evenly distributed in 0 ..< bound: the high half of a product, and a new draw where that would favour some values
   /// (Lemire, 2019).
   mutating func next(below bound: UInt64) -> UInt64 {

@@ -23,17 +23,7 @@ public struct RemoteGenerationEngine: GenerationEngine {
 
   /// One update: the finished output.
   public func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
-    AsyncThrowingStream { continuation in
-      let task = Task {
-        do {
-          continuation.yield(try await generate(request))
-          continuation.finish()
-        } catch {
-          continuation.finish(throwing: error)
-        }
-      }
-      continuation.onTermination = { if case .cancelled = $0 { task.cancel() } }
-    }
+    .ofTask { $0.yield(try await generate(request)) }
   }
 
   public func abort(_ id: String?) async {

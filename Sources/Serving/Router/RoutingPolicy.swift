@@ -1,3 +1,5 @@
+import Torch
+
 /// How a router chooses among workers. Names are sglang_router's.
 public enum RoutingPolicyKind: String, Sendable, Equatable, Codable, CaseIterable {
   /// Where the longest prefix of the prompt was sent before, unless loads are far apart.
@@ -41,12 +43,12 @@ package struct RoutingPolicy: Sendable {
   private let limits: CacheAwareLimits
   private var turn = 0
   private var tree: PrefixTree
-  private var random: SplitMix
+  private var random: SplitMix64
 
   package init(_ kind: RoutingPolicyKind, limits: CacheAwareLimits = CacheAwareLimits(), seed: UInt64 = .random(in: 0 ... .max)) {
     (self.kind, self.limits) = (kind, limits)
     tree = PrefixTree(capacity: limits.maxTreeSize)
-    random = SplitMix(state: seed)
+    random = SplitMix64(seed: seed)
   }
 
   /// Units that the tree of prompts holds.
@@ -106,18 +108,5 @@ package struct RoutingPolicy: Sendable {
     let choice = chosen ?? leastLoaded(candidates)
     if key.prompt.count > 1 { tree.insert(key.prompt, worker: candidates[choice].id) }
     return choice
-  }
-}
-
-/// Steele, Lea and Flood's SplitMix64.
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

@@ -10,15 +10,7 @@ import Tokenization
 /// `stop_regex`, over a real engine.
 @Suite struct StopRegexTests {
   @Test func responsesEndWithTheTokenThatCompletesAMatch() async throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try writeTinyModel(to: folder, contextLength: 2048)
-    let tokenizer = try Tokenizer(folder: folder)
-    let engine = try await onThread { try Engine(folder: HuggingFaceFolder(folder), tokenizer: tokenizer) }
-    let server = Server(
-      engine: engine, tokenizer: try ModelPromptEncoder(tokenizer), configuration: ServerConfiguration(port: 0))
-    try await server.whileRunning { port in
-      let client = Client(port: port)
+    try await withTinyServer { client, tokenizer in
       // What is written is known, so that what must stop it is as well.
       func ask(_ stop: JSONValue, _ text: String = "ab 123, é4567 z") async throws -> JSONValue {
         let answer = try await client.generate([

@@ -14,17 +14,6 @@ import Tokenization
     "required": ["a", "b"], "additionalProperties": false,
   ]
 
-  private func withServer(_ body: @escaping @Sendable (Client) async throws -> Void) async throws {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try writeTinyModel(to: folder, contextLength: 2048)
-    let tokenizer = try Tokenizer(folder: folder)
-    let engine = try await onThread { try Engine(folder: HuggingFaceFolder(folder), tokenizer: tokenizer) }
-    let server = Server(
-      engine: engine, tokenizer: try ModelPromptEncoder(tokenizer), configuration: ServerConfiguration(port: 0))
-    try await server.whileRunning { try await body(Client(port: $0)) }
-  }
-
   private static func expectObject(_ text: String?) throws {
     let value = try JSONValue(parsing: text ?? "")
     #expect(value.object?.keys == ["a", "b"] && (0...99).contains(value["a"]?.int ?? -1))
@@ -32,7 +21,7 @@ import Tokenization
   }
 
   @Test func everyRouteTakesGrammars() async throws {
-    try await withServer { client in
+    try await withTinyServer { client, _ in
       for schema in [JSONValue.string(Self.schema.text()), Self.schema] {
         let answer = try await client.generate([
           "text": "abc", "sampling_params": ["json_schema": schema, "max_new_tokens": 200],
@@ -70,7 +59,7 @@ import Tokenization
   }
 
   @Test func malformedGrammarsGetASentence() async throws {
-    try await withServer { client in
+    try await withTinyServer { client, _ in
       for (parameters, words) in [
         (["json_schema": "{"], "invalid JSON"), (["json_schema": #"{"not":{}}"#], "keyword not"),
         (["regex": "("], "'(' without"),
