@@ -102,7 +102,7 @@ let package = Package(
     .target(
       name: "Benchmarks",
       dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Inference", "COperators"], path: "Benchmarks",
-      exclude: ["COperators", "tokenizers_benchmark.py"]),
+      exclude: ["COperators", "tokenizers_benchmark.py", "transformers_rollout.py"]),
     .target(
       name: "COperators", path: "Benchmarks/COperators",
       cxxSettings: [.unsafeFlags(["-I\(torch)/include", "-Wno-everything"])]),

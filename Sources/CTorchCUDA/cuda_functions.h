@@ -26,4 +26,19 @@ void synchronize_event(ct_event event);
 bool event_is_done(ct_event event);
 double milliseconds_between(ct_event start, ct_event end);
 
+ct_graph graph_begin(ct_graph sharing);
+void graph_end(ct_graph graph);
+void graph_replay(ct_graph graph);
+void graph_release(ct_graph graph);
+
+void write_pages(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
+ct_tensor decode_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
+                           double scale, int32_t page_size, int32_t splits);
+ct_tensor silu_multiply(ct_tensor both);
+void add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
+void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                 ct_tensor cosine, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key);
+void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
+            ct_tensor* scores, ct_tensor* log_probs);
+
 }  // namespace ctorch

@@ -30,6 +30,16 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .synchronize_event = synchronize_event,
       .event_is_done = event_is_done,
       .milliseconds_between = milliseconds_between,
+      .graph_begin = graph_begin,
+      .graph_end = graph_end,
+      .graph_replay = graph_replay,
+      .graph_release = graph_release,
+      .write_pages = write_pages,
+      .decode_attention = decode_attention,
+      .silu_multiply = silu_multiply,
+      .add_norm = add_norm,
+      .norm_rotate = norm_rotate,
+      .sample = sample,
   };
   if (size != sizeof(functions)) return nullptr;
   ctorch::raise = raise;

@@ -25,6 +25,8 @@ public struct ForwardContext {
   public let positions: Tensor
   public let attention: any AttentionBackend
   public let runner: any BlockRunner
+  /// Whether layers may use `Kernels` for several operators at once.
+  public let fusesOperators: Bool
   /// Which experts the tokens go to, or room to note it; nil: nobody wants to know.
   public var routing: RoutingRecord?
   /// What routers add to the loss; nil: nothing.
@@ -32,8 +34,9 @@ public struct ForwardContext {
 
   public init(
     positions: Tensor, attention: any AttentionBackend, runner: any BlockRunner = PlainRunner(),
-    routing: RoutingRecord? = nil, routerLosses: RouterLosses? = nil
+    routing: RoutingRecord? = nil, routerLosses: RouterLosses? = nil, fusesOperators: Bool = false
   ) {
+    self.fusesOperators = fusesOperators
     (self.positions, self.attention, self.runner) = (positions, attention, runner)
     (self.routing, self.routerLosses) = (routing, routerLosses)
   }

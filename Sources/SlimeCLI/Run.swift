@@ -110,8 +110,21 @@ enum Run {
       let rows = try await MemoryBenchmark.run()
       print(configuration.json ? try json(rows) : MemoryBenchmark.table(rows))
     case .soak:
-      let report = try await SoakBenchmark.run(requests: configuration.requests)
+      let report = try await SoakBenchmark.run(requests: configuration.requests ?? 20_000)
       print(configuration.json ? try json(report) : SoakBenchmark.lines(report))
+    case .kernels:
+      let rows = try KernelsBenchmark.run()
+      print(configuration.json ? try json(rows) : KernelsBenchmark.table(rows))
+    case .rollout:
+      var work = RolloutBenchmark.Work()
+      work.checkpoint = configuration.hfCheckpoint.map { URL(fileURLWithPath: $0) }
+      work.requests = configuration.requests ?? work.requests
+      work.inputTokens = configuration.lengths(upTo: configuration.randomInputLen)
+      work.outputTokens = configuration.lengths(upTo: configuration.randomOutputLen)
+      (work.device, work.dtype) = (configuration.device == .cuda ? .cuda(0) : .cpu, configuration.dtype?.tensorType)
+      work.python = configuration.python.map { URL(fileURLWithPath: $0) }
+      let rows = try await RolloutBenchmark.run(work)
+      print(configuration.json ? try json(rows) : RolloutBenchmark.table(rows))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))

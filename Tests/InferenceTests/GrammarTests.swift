@@ -143,7 +143,7 @@ import Torch
       rows.append(row)
     }
     let logits = Tensor.randn([20, vocabulary], generator: Generator(seed: 5)) * 3
-    let samples = try withoutGradients { try Sampler().sample(logits, rows) }
+    let samples = try withoutGradients { try Sampler().sample(logits, rows).samples() }
     let values: [Float] = logits.array()
     for (i, sample) in samples.enumerated() {
       #expect(allowed[i].contains(sample.token) && sample.isValid)

@@ -47,7 +47,7 @@ import Torch
       }
     }
     let logits = Tensor(Self.logits).unsqueeze(0).expand([rows.count, Self.logits.count]).contiguous()
-    let samples = try withoutGradients { try Sampler().sample(logits, rows) }
+    let samples = try withoutGradients { try Sampler().sample(logits, rows).samples() }
     for (i, parameters) in Self.cases.enumerated() {
       var counts = [Double](repeating: 0, count: Self.logits.count)
       for draw in 0..<draws { counts[samples[draw * Self.cases.count + i].token] += 1 }
@@ -72,9 +72,9 @@ import Torch
         logProbs: i % 2 == 0 ? LogProbRequest(top: i % 5, tokenIDs: [i]) : nil)
     }
     try withoutGradients {
-      let together = try Sampler().sample(logits, rows)
+      let together = try Sampler().sample(logits, rows).samples()
       for i in rows.indices {
-        let alone = try Sampler().sample(logits[i..<i + 1], [rows[i]])[0]
+        let alone = try Sampler().sample(logits[i..<i + 1], [rows[i]]).samples()[0]
         #expect(alone.token == together[i].token)
         #expect(alone.logProbs?.top == together[i].logProbs?.top && alone.logProbs?.chosen == together[i].logProbs?.chosen)
         if i % 3 == 0 { #expect(alone.token == logits[i].argmax().intItem()) }
@@ -97,7 +97,7 @@ import Torch
     let row = Sampler.Row(state, position: 3, forbidden: [7], logProbs: LogProbRequest(tokenIDs: Array(0..<8)))
     let other = Sampler.Row(SamplingState(Self.parameters(), seed: 0, prompt: []), position: 3)
     let logits = Tensor(Self.logits + Self.logits, shape: [2, 8])
-    let sample = try withoutGradients { try Sampler().sample(logits, [other, row])[1] }
+    let sample = try withoutGradients { try Sampler().sample(logits, [other, row]).samples()[1] }
     let found = try #require(sample.logProbs).tokenIDs.map { Double($0.logProb!) }
     for (found, wanted) in zip(found, wanted) where wanted.isFinite { #expect(abs(found - (wanted / 1.7 - normalizer)) < 1e-5) }
     #expect(found[7] == -.infinity)

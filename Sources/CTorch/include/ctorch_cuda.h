@@ -10,6 +10,7 @@ typedef struct {
 } ct_stream;
 
 typedef struct ct_event_impl* ct_event;
+typedef struct ct_graph_impl* ct_graph;
 
 // Bytes on a device: what the driver says, and what libtorch's allocator holds of it.
 typedef struct {
@@ -43,6 +44,24 @@ typedef struct {
   void (*synchronize_event)(ct_event event);
   bool (*event_is_done)(ct_event event);
   double (*milliseconds_between)(ct_event start, ct_event end);
+
+  // Records what the calling thread queues on its current stream, which must not be the default one. `sharing`, or NULL: a
+  // graph whose memory this one may use too, since they are never replayed at the same time.
+  ct_graph (*graph_begin)(ct_graph sharing);
+  void (*graph_end)(ct_graph graph);
+  void (*graph_replay)(ct_graph graph);
+  void (*graph_release)(ct_graph graph);
+
+  // Our kernels, for bf16. Shapes as in Kernels.swift; NULL where an argument may be left out.
+  void (*write_pages)(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
+  ct_tensor (*decode_attention)(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
+                                double scale, int32_t page_size, int32_t splits);
+  ct_tensor (*silu_multiply)(ct_tensor both);
+  void (*add_norm)(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
+  void (*norm_rotate)(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                      ct_tensor cosine, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key);
+  void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
+                 ct_tensor* scores, ct_tensor* log_probs);
 } ct_cuda_functions;
 
 // Opens CTorchCUDA at `path`; false with an error when it cannot be opened or belongs to another build.

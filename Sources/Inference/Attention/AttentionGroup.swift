@@ -46,9 +46,9 @@ struct AttentionGroup {
       contexts += repeatElement(contexts[row * contextLength], count: contextLength - member.contextLength)
     }
     let isWhole = queries.count == batchCount && queries.elementsEqual(0..<batchCount)
-    queryCells = isWhole ? nil : Tensor(queries).to(device: device)
-    contextCells = Tensor(contexts).to(device: device)
-    realCells = real.count == queries.count ? nil : Tensor(real).to(device: device)
+    queryCells = isWhole ? nil : Tensor(queries).sent(to: device)
+    contextCells = Tensor(contexts).sent(to: device)
+    realCells = real.count == queries.count ? nil : Tensor(real).sent(to: device)
     mask = isFresh ? nil : Self.mask(members, queryLength, contextLength)?.to(dtype: dtype, device: device)
   }
 

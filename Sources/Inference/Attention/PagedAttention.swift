@@ -20,7 +20,7 @@ public final class PagedAttention: AttentionBackend {
   /// - Parameter dtype: that of queries, keys and values.
   public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device) {
     self.cache = cache
-    slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).to(device: device)
+    slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).sent(to: device)
     var count = 0
     let rows = plan.items.map { item in
       defer { count += item.tokens.count }
@@ -35,7 +35,7 @@ public final class PagedAttention: AttentionBackend {
     }
     var place = [Int](repeating: 0, count: count)
     for (index, token) in groups.lazy.flatMap(\.tokens).enumerated() { place[token] = index }
-    work = .groups(groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).to(device: device))
+    work = .groups(groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).sent(to: device))
   }
 
   public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
@@ -66,9 +66,9 @@ private struct PackedContexts {
 
   init(_ rows: [AttentionRow], pageSize: Int, device: Device) {
     func cumulative(_ lengths: [Int]) -> Tensor {
-      Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).to(device: device)
+      Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).sent(to: device)
     }
-    slots = rows.allSatisfy(\.isFresh) ? nil : Tensor(rows.flatMap { $0.slots(pageSize: pageSize) }).to(device: device)
+    slots = rows.allSatisfy(\.isFresh) ? nil : Tensor(rows.flatMap { $0.slots(pageSize: pageSize) }).sent(to: device)
     cumulativeQueries = cumulative(rows.map(\.queryLength))
     cumulativeContexts = cumulative(rows.map(\.contextLength))
     longestQuery = rows.map(\.queryLength).max()!

@@ -1,7 +1,7 @@
 import Models
 import Torch
 
-/// The keys and values of all live requests, of this rank's heads: per layer `[pages · pageSize, keyValueHeads, headDimension]`, where values may
+/// The keys and values of all live requests, of this rank's heads: per layer `[pages · pageSize + 1, keyValueHeads, headDimension]`, where values may
 /// have a dimension of their own.
 ///
 /// Position `p` of a request lives in the slot `page · pageSize + p mod pageSize` of its page table. Slots are written
@@ -21,11 +21,14 @@ public struct KVCache {
     let heads = Self.headCount(configuration, tensorParallelSize)
     func memory(_ dimension: Int) -> [Tensor] {
       (0..<configuration.layerCount).map { _ in
-        .empty([pageCount * pageSize, heads, dimension], dtype: dtype, device: device)
+        .empty([pageCount * pageSize + 1, heads, dimension], dtype: dtype, device: device)
       }
     }
     (keys, values) = (memory(configuration.headDimension), memory(configuration.valueHeadDimension))
   }
+
+  /// Where what nobody reads is written.
+  var spareSlot: Int { pageCount * pageSize }
 
   /// Key-value heads of a rank; where there are more ranks than heads, several hold the same one.
   private static func headCount(_ configuration: ModelConfiguration, _ tensorParallelSize: Int) -> Int {

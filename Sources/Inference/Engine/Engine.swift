@@ -129,10 +129,13 @@ public final class Engine: UpdatableEngine {
 
   private static let stopped = EngineError("The engine was shut down.")
 
-  /// Runs `body` on the engine's thread, between two steps.
+  /// Runs `body` on the engine's thread, between two steps, while the device runs none.
   func perform<Value: Sendable>(_ body: @escaping @Sendable (EngineCore) throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
-      let outcome = queue.post(always: true) { core in continuation.resume(with: Result { try body(core) }) }
+      let outcome = queue.post(always: true) { core in
+        core.drain()
+        continuation.resume(with: Result { try body(core) })
+      }
       if outcome == .closed { continuation.resume(throwing: Self.stopped) }
     }
   }

@@ -41,7 +41,10 @@ extension EngineCore {
     let new = tags.subtracting(released)
     if let message = busy, !new.isEmpty { throw InvalidRequest(message) }
     if new.contains(.keyValueCache) { forgetPrefixes() }
-    try ranks.onEvery { [keeps = options.stashesWeights] in try $0.release(new, keepsWeights: keeps) }
+    try ranks.onEvery { [keeps = options.stashesWeights] in
+      if !new.isEmpty { $0.forgetRecordings() }
+      try $0.release(new, keepsWeights: keeps)
+    }
     try speculator?.drafter.release(new)
     if new.contains(.weights), !options.stashesWeights { missingWeights = weightNames }
     released.formUnion(new)
@@ -57,5 +60,6 @@ extension EngineCore {
     try ranks.onEvery { $0.resume(back) }
     speculator?.drafter.resume(back)
     released.subtract(back)
+    if !back.isEmpty, released.isEmpty { try recordDecoding() }
   }
 }

@@ -26,6 +26,12 @@ final class EngineCore {
   private var live: [String: LiveRequest] = [:]
   private var arrivals = 0
   private var generatedTokens = 0
+  /// Whether a batch is planned and queued while the device runs another.
+  private let overlaps: Bool
+  /// Live requests whose next token cannot be sampled before the last one is known.
+  private var sequentialCount = 0
+  /// The batch that the device runs.
+  private var launched: Launch?
 
   init(_ folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions) throws {
     let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
@@ -36,6 +42,8 @@ final class EngineCore {
     ranks = try EngineRanks(folder, configuration, options)
     let contextLength = options.contextLength ?? configuration.contextLength
     speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
+    // A CPU does the work when it is told to: there is nothing to overlap with.
+    overlaps = speculator == nil && (options.overlapsSchedule ?? (options.device.kind == .cuda && Runtime.hasStreams))
     let pageCount = try Self.pageCount(
       configuration, options, ranks, contextLength: contextLength,
       draftBytes: speculator?.drafter.cacheBytesPerToken ?? 0)
@@ -49,6 +57,15 @@ final class EngineCore {
         conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
         disableRadixCache: options.disableRadixCache))
     try speculator?.drafter.prepare(scheduler.configuration)
+    try recordDecoding()
+  }
+
+  /// Records decoding steps, which follow no draft.
+  func recordDecoding() throws {
+    guard speculator == nil else { return }
+    let (contextLength, largest) = (
+      scheduler.configuration.contextLength, min(options.recordedBatch, options.maxRunningRequests))
+    try ranks.onEvery { try $0.recordDecoding(contextLength: contextLength, largestBatch: largest) }
   }
 
   private static func pageCount(
@@ -77,8 +94,9 @@ final class EngineCore {
 
   // MARK: Requests
 
-  /// Whether there is something to run now. Nothing runs without memory or weights.
-  var hasWork: Bool { scheduler.hasWork && released.isEmpty && missingWeights.isEmpty }
+  /// Whether there is something to do now. Nothing is begun without memory or weights.
+  var hasWork: Bool { launched != nil || canPlan }
+  private var canPlan: Bool { scheduler.hasWork && released.isEmpty && missingWeights.isEmpty }
 
   /// - Parameter grammar: what the request's grammar was made into.
   func submit(
@@ -105,9 +123,11 @@ final class EngineCore {
         $0, endTokens: scheduler.configuration.endOfSequence.union(request.sampling.stopTokenIDs),
         ignoresEnd: request.sampling.ignoreEOS)
     }
-    live[request.id] = LiveRequest(
+    let new = LiveRequest(
       request, seed: seed, arrival: arrival, stop: stop, tokenizer: tokenizer, constraint: constraint,
       weightVersion: weightVersion, mailbox: mailbox)
+    live[request.id] = new
+    sequentialCount += new.response.needsTokens ? 1 : 0
   }
 
   func abort(_ id: String?, message: String = "Aborted") { apply(scheduler.abort(id, message: message)) }
@@ -176,7 +196,7 @@ final class EngineCore {
     for action in actions {
       switch action {
       case .finish(let id, let reason):
-        if let request = live.removeValue(forKey: id) { leave(request) { $0.finish(reason) } }
+        if let request = live[id] { leave(request) { $0.finish(reason) } }
       case .retract(let id): live[id]?.noteRetraction()
       }
     }
@@ -184,73 +204,116 @@ final class EngineCore {
 
   // MARK: Steps
 
-  /// Plans one batch and runs it. An error ends the requests of the batch and nothing else.
+  /// Plans one batch and runs it, or, where that overlaps, queues one behind the batch that the device runs and sees to
+  /// what that one gave. An error ends the requests of the batch and nothing else.
   func step() {
-    let drafts = Result { try catchingTorchErrors { try speculator?.drafts(for: scheduler.decoding) { live[$0]! } ?? [:] } }
-    let step = scheduler.plan(drafts: (try? drafts.get()) ?? [:])
-    apply(step.actions)
-    guard let plan = step.plan else { return }
-    do {
-      _ = try drafts.get()
-      complete(plan, try catchingTorchErrors { try run(plan) })
-    } catch {
-      fail(plan, error)
+    let before = launched
+    launched = before == nil || canRunAhead ? launch() : nil
+    if let before {
+      complete(before)
+    } else if !canRunAhead {
+      drain()
     }
   }
 
-  /// What one forward pass gives.
-  private struct StepResult {
-    /// Of each item that samples, the next token and those that would follow its drafts.
-    var samples: [Sampler.Sample]
-    /// One a wanted prompt position, in the order of the plan.
-    var promptLogProbs: [TokenLogProbs]
-    /// Of all tokens, `[T, layers, expertsPerToken]`, int32, on the host; nil: no request asks.
-    var routedExperts: Tensor?
+  private var canRunAhead: Bool { overlaps && sequentialCount == 0 }
+
+  /// Sees to the batch that the device runs, so that none does.
+  func drain() {
+    guard let last = launched else { return }
+    launched = nil
+    complete(last)
   }
 
-  private func run(_ plan: BatchPlan) throws -> StepResult {
+  /// A batch that was queued on the device, and what it gives.
+  private struct Launch {
+    var plan: BatchPlan
+    /// Those of its items.
+    var requests: [LiveRequest]
+    /// Of each item that samples, the next token and those that would follow its drafts.
+    var samples: Sampler.Pending?
+    /// Of wanted prompt positions, block by block in the order of the plan, with their tokens.
+    var prompts: [(logProbs: LogProbs, tokens: [Int])] = []
+    /// Of all tokens, `[T, layers, expertsPerToken]`, int32; nil: no request asks.
+    var routedExperts: HostCopy?
+  }
+
+  private func launch() -> Launch? {
+    guard canPlan else { return nil }
+    let drafts = Result { try catchingTorchErrors { try speculator?.drafts(for: scheduler.decoding) { live[$0]! } ?? [:] } }
+    let step = scheduler.plan(drafts: (try? drafts.get()) ?? [:])
+    apply(step.actions)
+    guard let plan = step.plan else { return nil }
+    do {
+      _ = try drafts.get()
+      return try catchingTorchErrors { try run(plan) }
+    } catch {
+      fail(Launch(plan: plan, requests: plan.items.map { live[$0.id]! }), error)
+      return nil
+    }
+  }
+
+  private func run(_ plan: BatchPlan) throws -> Launch {
     try options.onPlan?(plan)
-    let isRouted = plan.items.contains { live[$0.id]!.wantsRoutedExperts }
-    return try ranks.onEvery({
-      try $0.run(plan, routing: nil, sampled: { _ in }, prompt: { _, _ in })
+    var launch = Launch(plan: plan, requests: plan.items.map { live[$0.id]! })
+    let isRouted = launch.requests.contains(where: \.wantsRoutedExperts)
+    try ranks.onEvery({ [keepsSamples = canRunAhead] in
+      try $0.run(plan, routing: nil, keepsSamples: keepsSamples, sampled: { _ in nil }, prompt: { _, _ in })
     }, first: { runner in
       let routing = isRouted ? RoutingRecord() : nil
-      let wanted = WantedLogProbs(plan) { live[$0]! }
-      var samples: [Sampler.Sample] = []
-      var promptLogProbs: [TokenLogProbs] = []
-      try runner.run(plan, routing: routing, sampled: { logits in
-        samples = try sampler.sample(
-          logits, plan.items.filter(\.samples).flatMap { live[$0.id]!.samplerRows(drafts: $0.drafts) })
+      let wanted = WantedLogProbs(plan, launch.requests)
+      try runner.run(plan, routing: routing, keepsSamples: canRunAhead, sampled: { logits in
+        let rows = zip(plan.items, launch.requests).flatMap { $0.samples ? $1.samplerRows($0) : [] }
+        launch.samples = try sampler.sample(logits, rows)
+        return launch.samples?.tokens
       }, prompt: { block, logits in
-        promptLogProbs += try wanted.compute(block, logits)
+        launch.prompts.append(try wanted.compute(block, logits))
       })
-      return StepResult(
-        samples: samples, promptLogProbs: promptLogProbs,
-        routedExperts: routing?.stacked(layerCount: model.configuration.layerCount)?.to(device: .cpu))
+      launch.routedExperts = try routing?.stacked(layerCount: model.configuration.layerCount).map { try HostCopy($0) }
     })
+    return launch
   }
 
-  private func complete(_ plan: BatchPlan, _ result: StepResult) {
-    var prompts = result.promptLogProbs.makeIterator()
-    var samples = result.samples[...]
+  private func complete(_ launch: Launch) {
+    do {
+      let samples = try launch.samples?.samples() ?? []
+      let prompts = try launch.prompts.flatMap { try $0.logProbs.values($0.tokens).compactMap { $0 } }
+      complete(launch, samples, prompts, routedExperts: try launch.routedExperts?.tensor())
+    } catch {
+      // What was queued behind it is worth no more.
+      if let next = launched {
+        launched = nil
+        fail(next, error)
+      }
+      fail(launch, error)
+    }
+  }
+
+  private func complete(
+    _ launch: Launch, _ samples: [Sampler.Sample], _ prompts: [TokenLogProbs], routedExperts: Tensor?
+  ) {
+    var prompts = prompts.makeIterator()
+    var samples = samples[...]
     var sampled: [[SampledToken]] = []
     var row = 0
-    for item in plan.items {
-      let request = live[item.id]!
+    for (item, request) in zip(launch.plan.items, launch.requests) {
       request.noteStart(item.start)
       for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
-      let accepted = item.samples ? accept(item, samples.prefix(item.sampleCount), request) : []
+      let isLive = live[item.id] === request
+      let accepted = !item.samples ? [] : isLive ? accept(item, samples.prefix(item.sampleCount), request) : [SampledToken(0)]
       samples = samples.dropFirst(item.sampleCount)
-      if let experts = result.routedExperts, request.wantsRoutedExperts {
+      if let experts = routedExperts, request.wantsRoutedExperts, isLive {
         let count = item.tokens.count - item.draftCount + max(0, accepted.count - 1)
         request.note(experts.narrow(0, start: row, length: count), position: item.start)
       }
       row += item.tokens.count
       if item.samples { sampled.append(accepted) }
+      if item.samples, isLive { generatedTokens += accepted.count }
     }
-    generatedTokens += sampled.reduce(0) { $0 + $1.count }
     apply(scheduler.complete(sampled))
-    for item in plan.items where item.samples { live[item.id]?.report() }
+    for (item, request) in zip(launch.plan.items, launch.requests) where item.samples && live[item.id] === request {
+      request.report()
+    }
   }
 
   /// Gives a request the token that was sampled, and while that is what was drafted and the response goes on, the one
@@ -261,7 +324,7 @@ final class EngineCore {
     var accepted: [SampledToken] = []
     for (place, sample) in samples.enumerated() {
       guard sample.isValid else {
-        fail(item, EngineError(
+        fail(request, EngineError(
           "The logits hold no finite number to sample; check the weights, the dtype, logit_bias and the grammar."))
         accepted.append(SampledToken(0))
         break
@@ -279,25 +342,27 @@ final class EngineCore {
     return accepted
   }
 
-  private func fail(_ plan: BatchPlan, _ error: any Error) {
-    for item in plan.items { end(item.id, error) }
+  /// Ends the requests of the newest batch in flight with an error.
+  private func fail(_ launch: Launch, _ error: any Error) {
+    for (item, request) in zip(launch.plan.items, launch.requests) where live[item.id] === request { end(request, error) }
     apply(scheduler.discard())
   }
 
   /// Ends a request of the batch in flight with an error; the scheduler lets it go when the batch is complete.
-  private func fail(_ item: BatchPlan.Item, _ error: any Error) {
-    end(item.id, error)
-    apply(scheduler.abort(item.id))
+  private func fail(_ request: LiveRequest, _ error: any Error) {
+    end(request, error)
+    apply(scheduler.abort(request.request.id))
   }
 
-  private func end(_ id: String, _ error: any Error) {
-    guard let request = live.removeValue(forKey: id) else { return }
+  private func end(_ request: LiveRequest, _ error: any Error) {
     leave(request) {
       $0.mailbox.end(.failure(EngineError("The engine failed while it ran this request: \(error)")))
     }
   }
 
   private func leave(_ request: LiveRequest, _ tell: (LiveRequest) -> Void) {
+    live[request.request.id] = nil
+    sequentialCount -= request.response.needsTokens ? 1 : 0
     tell(request)
     speculator?.end(request)
   }
@@ -308,19 +373,16 @@ private struct WantedLogProbs {
   private var requests: [LogProbRequest?] = []
   private var targets: [Int] = []
 
-  init(_ plan: BatchPlan, _ live: (String) -> LiveRequest) {
-    for item in plan.items where !item.promptLogProbs.isEmpty {
-      let request = live(item.id)
+  init(_ plan: BatchPlan, _ live: [LiveRequest]) {
+    for (item, request) in zip(plan.items, live) where !item.promptLogProbs.isEmpty {
       requests += repeatElement(request.logProbRequest, count: item.promptLogProbs.count)
       targets += request.request.tokens[item.promptLogProbs]
     }
   }
 
   /// - Parameter logits: of the positions in `block`.
-  func compute(_ block: Range<Int>, _ logits: Tensor) throws -> [TokenLogProbs] {
+  func compute(_ block: Range<Int>, _ logits: Tensor) throws -> (LogProbs, tokens: [Int]) {
     let wanted = Array(targets[block])
-    return try LogProbs.compute(
-      logits, tokens: Tensor(wanted).to(device: logits.device), wanted, Array(requests[block])
-    ).compactMap { $0 }
+    return (try LogProbs(logits, tokens: Tensor(wanted).sent(to: logits.device), Array(requests[block])), wanted)
   }
 }

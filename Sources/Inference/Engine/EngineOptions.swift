@@ -41,6 +41,10 @@ public struct EngineOptions: Sendable {
   /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
   /// lie there already, and keep their place.
   public var stashesWeights = true
+  /// Largest batch whose decoding step is recorded as a CUDA graph, and those below it; 0: none is.
+  public var recordedBatch = 256
+  /// Whether the next batch is planned while the device runs one; nil: on a GPU.
+  public var overlapsSchedule: Bool?
   /// How tokens are drafted; nil: not at all.
   public var speculative: SpeculativeOptions?
   /// What drafts instead of that which `speculative` names.

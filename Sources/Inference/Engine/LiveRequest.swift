@@ -45,11 +45,11 @@ final class LiveRequest {
     request.returnLogProbs ? LogProbRequest(top: request.topLogProbs, tokenIDs: request.tokenIDsLogProb) : nil
   }
 
-  /// What the sampler needs for the next token, and for those that would follow each draft.
-  func samplerRows(drafts: ArraySlice<Int>) -> [Sampler.Row] {
+  /// What the sampler needs for the token that an item samples, and for those that would follow each draft.
+  func samplerRows(_ item: BatchPlan.Item) -> [Sampler.Row] {
     var state = response
-    var rows = [state.row(logProbs: logProbRequest)]
-    for draft in drafts {
+    var rows = [state.row(awaited: item.sampledToken == nil ? 0 : 1, logProbs: logProbRequest)]
+    for draft in item.drafts {
       _ = state.append(draft)
       rows.append(state.row(logProbs: logProbRequest))
     }

@@ -59,8 +59,8 @@ package struct AllowedTokens {
       packed.append(contentsOf: row.mask.bytes)
       for token in row.ends { packed[packed.count - rowBytes + (token >> 3)] |= 1 << UInt8(token & 7) }
     }
-    let bits = Tensor([1, 2, 4, 8, 16, 32, 64, 128] as [UInt8]).to(device: device)
-    return Tensor(packed, shape: [rows.count, rowBytes, 1]).to(device: device).bitwiseAnd(bits).eq(0)
+    let bits = Tensor([1, 2, 4, 8, 16, 32, 64, 128] as [UInt8]).sent(to: device)
+    return Tensor(packed, shape: [rows.count, rowBytes, 1]).sent(to: device).bitwiseAnd(bits).eq(0)
       .view([rows.count, rowBytes * 8]).narrow(1, start: 0, length: columns)
   }
 }

@@ -43,34 +43,101 @@ final class ModelRunner {
     }
   }
 
+  /// nil: decoding steps are not recorded.
+  private var graphs: DecodeGraphs?
+
+  /// What the last plan sampled, `[rows]`, int64; nil: nothing, or no plan needs it.
+  private var sampledTokens: Tensor?
+
+  /// Records decoding steps of up to so many requests, where that can be done.
+  func recordDecoding(contextLength: Int, largestBatch: Int) throws {
+    graphs = nil
+    // Ranks that wait for each other are not recorded.
+    guard largestBatch > 0, parallel.tensor.size == 1,
+      DecodeGraphs.support(model, device: parallel.device, dtype: dtype)
+    else { return }
+    graphs = try catchingTorchErrors {
+      try DecodeGraphs(
+        model, cache: cache, contextLength: contextLength, largestBatch: largestBatch, device: parallel.device)
+    }
+  }
+
+  /// Recordings name memory that is about to go.
+  func forgetRecordings() { graphs = nil }
+
   /// Logits of prompts are made for so many numbers at a time.
   private static let maxPromptLogits = 1 << 25
 
   /// Runs a plan.
   /// - Parameters:
   ///   - routing: notes the experts that tokens go to; nil: nobody asks.
-  ///   - sampled: is given the logits that are sampled from, whole, in the plan's order. `[rows, vocabulary]`
+  ///   - keepsSamples: whether the next plan may name what this one samples.
+  ///   - sampled: is given the logits that are sampled from, whole, in the plan's order, `[rows, vocabulary]`, and returns
+  ///     the tokens, `[rows]`; what it returns on other ranks than the first is of no matter.
   ///   - prompt: is given those of wanted prompt positions, block by block in the plan's order. `[block, vocabulary]`, fp32
   func run(
-    _ plan: BatchPlan, routing: RoutingRecord?, sampled: (Tensor) throws -> Void,
+    _ plan: BatchPlan, routing: RoutingRecord?, keepsSamples: Bool = false, sampled: (Tensor) throws -> Tensor?,
     prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void
   ) throws {
     let device = parallel.device
-    let tokens = Tensor(plan.items.flatMap(\.tokens)).to(device: device)
-    let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).to(device: device)
+    let tokens = tokens(plan)
+    if let graphs, routing == nil, graphs.hold(plan) {
+      let chosen = try sampled(graphs.run(plan, tokens: tokens))
+      sampledTokens = keepsSamples ? shared(chosen, count: plan.items.count) : nil
+      return
+    }
+    let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).sent(to: device)
     let attention = PagedAttention(plan, cache: cache, dtype: dtype, device: device)
-    let hidden = model.hidden(tokens, ForwardContext(positions: positions, attention: attention, routing: routing))
+    let context = ForwardContext(
+      positions: positions, attention: attention, routing: routing,
+      fusesOperators: Kernels.run(on: device, dtype) && model.configuration.headDimension % 32 == 0)
+    let hidden = model.hidden(tokens, context)
     let rows = LogitRows(plan)
     if !rows.sampled.isEmpty {
       let isWhole = rows.sampled.count == plan.tokenCount
-      try sampled(wholeLogits(hidden, at: isWhole ? nil : Tensor(rows.sampled).to(device: device)))
+      let chosen = try sampled(wholeLogits(hidden, at: isWhole ? nil : Tensor(rows.sampled).sent(to: device)))
+      sampledTokens = keepsSamples ? shared(chosen, count: rows.sampled.count) : nil
     }
     let block = max(1, Self.maxPromptLogits / model.configuration.vocabularySize)
     for start in stride(from: 0, to: rows.prompt.count, by: block) {
       let range = start..<min(start + block, rows.prompt.count)
-      let index = Tensor(Array(rows.prompt[range])).to(device: device)
+      let index = Tensor(Array(rows.prompt[range])).sent(to: device)
       try prompt(range, wholeLogits(hidden, at: index).to(dtype: .float32))
     }
+  }
+
+  /// A plan's tokens, `[T]`, with those that the plan before has sampled in their places.
+  private func tokens(_ plan: BatchPlan) -> Tensor {
+    let known = Tensor(plan.items.flatMap(\.tokens)).sent(to: parallel.device)
+    var (places, rows): ([Int], [Int]) = ([], [])
+    var start = 0
+    for item in plan.items {
+      if let row = item.sampledToken {
+        places.append(start)
+        rows.append(row)
+      }
+      start += item.tokens.count
+    }
+    guard let first = places.first else { return known }
+    func index(_ values: [Int]) -> Tensor { Tensor(values).sent(to: parallel.device) }
+    let sampled = sampledTokens!
+    let isAll = rows.elementsEqual(0..<sampled.size(0))
+    let new = isAll ? sampled : sampled.indexSelect(0, index: index(rows))
+    if places.count == plan.tokenCount { return new }
+    if places.elementsEqual(first..<first + places.count) {
+      _ = known.narrow(0, start: first, length: places.count).copy_(new)
+      return known
+    }
+    return known.indexCopy_(0, index: index(places), source: new)
+  }
+
+  /// The first rank's tokens, on every rank.
+  private func shared(_ tokens: Tensor?, count: Int) -> Tensor {
+    let group = parallel.tensor
+    guard group.size > 1 else { return tokens! }
+    let tokens = group.rank == 0 ? tokens! : .empty([count], dtype: .int64, device: parallel.device)
+    group.broadcast(tokens, from: 0)
+    return tokens
   }
 
   /// `[rows, vocabulary]` on every rank.

@@ -15,51 +15,96 @@ package struct TokenLogProbs {
   package var tokenIDs: [TokenLogProb] = []
 }
 
-enum LogProbs {
-  /// Log-softmax at the tokens of all rows, and at what else each row wants; nil for rows that want nothing.
+/// The log-probabilities of all rows of a batch, on their way to the host.
+struct LogProbs {
+  private struct Top {
+    var members: [Int]
+    var width: Int
+    var logProbs: HostCopy
+    var tokens: HostCopy
+  }
+
+  private struct Chosen {
+    var places: [(row: Int, token: Int)]
+    var logProbs: HostCopy
+  }
+
+  private let requests: [LogProbRequest?]
+  private let ofTokens: HostCopy
+  private let top: Top?
+  private let chosen: Chosen?
+
+  /// Log-softmax at the tokens of all rows, and at what else each row wants.
   /// - Parameters:
   ///   - logits: `[rows, vocabulary]`, fp32, already over the temperature.
-  ///   - tokens: `[rows]`, int64, on the device, and the same on the host.
-  static func compute(
-    _ logits: Tensor, tokens: Tensor, _ hostTokens: [Int], _ requests: [LogProbRequest?]
-  ) throws -> [TokenLogProbs?] {
+  ///   - tokens: `[rows]`, int64, where the logits are.
+  ///   - requests: nil for rows that want nothing.
+  init(_ logits: Tensor, tokens: Tensor, _ requests: [LogProbRequest?]) throws {
+    self.requests = requests
     let normalizers = logits.logsumexp([1], keepdim: true)
-    let chosen: [Float] = try (logits.gather(1, index: tokens.unsqueeze(1)) - normalizers).values(count: requests.count)
-    var result = requests.indices.map { i in
-      requests[i].map { _ in TokenLogProbs(chosen: TokenLogProb(token: hostTokens[i], logProb: chosen[i])) }
-    }
-    try addTop(to: &result, logits, normalizers, requests)
-    try addTokenIDs(to: &result, logits, normalizers, requests)
-    return result
+    ofTokens = try HostCopy(logits.gather(1, index: tokens.unsqueeze(1)) - normalizers)
+    top = try Self.top(logits, normalizers, requests)
+    chosen = try Self.chosen(logits, normalizers, requests)
   }
 
-  private static func addTop(
-    to result: inout [TokenLogProbs?], _ logits: Tensor, _ normalizers: Tensor, _ requests: [LogProbRequest?]
-  ) throws {
+  /// Those of tokens alone, computed already. `[rows]`, fp32
+  init(ofTokens: Tensor, _ requests: [LogProbRequest?]) throws {
+    (self.requests, top, chosen) = (requests, nil, nil)
+    self.ofTokens = try HostCopy(ofTokens)
+  }
+
+  private static func top(_ logits: Tensor, _ normalizers: Tensor, _ requests: [LogProbRequest?]) throws -> Top? {
     let members = requests.indices.filter { requests[$0].map { $0.top > 0 } ?? false }
-    guard let most = members.map({ requests[$0]!.top }).max() else { return }
-    let index = Tensor(members).to(device: logits.device)
-    let (values, order) = logits.indexSelect(0, index: index).topk(most, dim: 1)
-    let logProbs: [Float] = try (values - normalizers.indexSelect(0, index: index)).values(count: members.count * most)
-    let tokens: [Int] = try order.values(count: members.count * most)
-    for (row, member) in members.enumerated() {
-      result[member]!.top = (row * most..<row * most + requests[member]!.top).map {
-        TokenLogProb(token: tokens[$0], logProb: logProbs[$0])
+    guard let width = members.map({ requests[$0]!.top }).max() else { return nil }
+    let index = Tensor(members).sent(to: logits.device)
+    let (values, order) = logits.indexSelect(0, index: index).topk(width, dim: 1)
+    return try Top(
+      members: members, width: width, logProbs: HostCopy(values - normalizers.indexSelect(0, index: index)),
+      tokens: HostCopy(order))
+  }
+
+  private static func chosen(_ logits: Tensor, _ normalizers: Tensor, _ requests: [LogProbRequest?]) throws -> Chosen? {
+    let places = requests.indices.flatMap { i in (requests[i]?.tokenIDs ?? []).map { (row: i, token: $0) } }
+    guard !places.isEmpty else { return nil }
+    let rows = Tensor(places.map(\.row)).sent(to: logits.device)
+    let tokens = Tensor(places.map(\.token)).sent(to: logits.device)
+    let found = logits.index([rows, tokens]) - normalizers.squeeze(1).indexSelect(0, index: rows)
+    return try Chosen(places: places, logProbs: HostCopy(found))
+  }
+
+  /// Waits for them.
+  /// - Parameter tokens: those of `init`, on the host.
+  /// - Returns: nil for rows that want nothing.
+  func values(_ tokens: [Int]) throws -> [TokenLogProbs?] {
+    let logProbs: [Float] = try ofTokens.values(count: requests.count)
+    var result = requests.indices.map { i in
+      requests[i].map { _ in TokenLogProbs(chosen: TokenLogProb(token: tokens[i], logProb: logProbs[i])) }
+    }
+    if let top {
+      let logProbs: [Float] = try top.logProbs.values(count: top.members.count * top.width)
+      let tokens: [Int] = try top.tokens.values(count: top.members.count * top.width)
+      for (row, member) in top.members.enumerated() {
+        result[member]!.top = (row * top.width..<row * top.width + requests[member]!.top).map {
+          TokenLogProb(token: tokens[$0], logProb: logProbs[$0])
+        }
       }
     }
-  }
-
-  private static func addTokenIDs(
-    to result: inout [TokenLogProbs?], _ logits: Tensor, _ normalizers: Tensor, _ requests: [LogProbRequest?]
-  ) throws {
-    let wanted = requests.indices.flatMap { i in (requests[i]?.tokenIDs ?? []).map { (row: i, token: $0) } }
-    guard !wanted.isEmpty else { return }
-    let rows = Tensor(wanted.map(\.row)).to(device: logits.device)
-    let tokens = Tensor(wanted.map(\.token)).to(device: logits.device)
-    let found = logits.index([rows, tokens]) - normalizers.squeeze(1).indexSelect(0, index: rows)
-    let logProbs: [Float] = try found.values(count: wanted.count)
-    for (place, logProb) in zip(wanted, logProbs) {
-      result[place.row]!.tokenIDs.append(TokenLogProb(token: place.token, logProb: logProb))
+    if let chosen {
+      let logProbs: [Float] = try chosen.logProbs.values(count: chosen.places.count)
+      for (place, logProb) in zip(chosen.places, logProbs) {
+        result[place.row]!.tokenIDs.append(TokenLogProb(token: place.token, logProb: logProb))
+      }
     }
+    return result
+  }
+}
+
+extension HostCopy {
+  /// The elements; an error when an operation before has failed and there are none.
+  func values<Element: TensorElement>(count: Int) throws -> [Element] {
+    let tensor = try tensor()
+    let values: [Element] = tensor.isDefined ? tensor.array() : []
+    guard values.count == count else { throw EngineError("An operation of the model failed.") }
+    return values
   }
 }

@@ -15,8 +15,13 @@ package struct ResponseState {
     sampling = SamplingState(request.sampling, seed: seed, prompt: request.tokens)
   }
 
+  /// Whether the next token depends on those before beside the logits.
+  var needsTokens: Bool { sampling.countsOutput || constraint != nil }
+
   /// What the sampler needs for the next token.
-  package func row(logProbs: LogProbRequest? = nil) -> Sampler.Row {
+  /// - Parameter awaited: tokens before it that are not known yet; only where `needsTokens` is false.
+  package func row(awaited: Int = 0, logProbs: LogProbRequest? = nil) -> Sampler.Row {
+    let outputCount = outputCount + awaited
     let allowed = constraint?.allowed
     // The end may come before `min_new_tokens` where the grammar leaves nothing else.
     let forbidden = allowed?.isEnd == true ? [] : stop.forbiddenTokens(outputCount: outputCount)

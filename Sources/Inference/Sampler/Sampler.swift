@@ -26,6 +26,13 @@ package struct Sampler {
       (self.state, self.position, self.forbidden, self.logProbs) = (state, position, forbidden, logProbs)
       self.allowed = allowed
     }
+
+    /// Whether it is sampled from all the logits as they are, over the temperature, and wants that token's
+    /// log-probability at most.
+    var isPlain: Bool {
+      allowed == nil && !state.truncates && !state.adjusts(forbidden: forbidden)
+        && (logProbs.map { $0.top == 0 && $0.tokenIDs.isEmpty } ?? true)
+    }
   }
 
   package struct Sample {
@@ -37,21 +44,54 @@ package struct Sampler {
 
   package init() {}
 
+  /// What a batch samples, on its way to the host.
+  package struct Pending {
+    /// `[rows]`, int64, where the logits are.
+    package let tokens: Tensor
+    private let hostTokens: HostCopy
+    private let scores: HostCopy
+    private let logProbs: LogProbs?
+    private let count: Int
+
+    fileprivate init(_ tokens: Tensor, scores: Tensor, logProbs: LogProbs?, count: Int) throws {
+      (self.tokens, self.logProbs, self.count) = (tokens, logProbs, count)
+      (hostTokens, self.scores) = (try HostCopy(tokens), try HostCopy(scores))
+    }
+
+    /// Waits for it.
+    package func samples() throws -> [Sample] {
+      let tokens: [Int] = try hostTokens.values(count: count)
+      let scores: [Float] = try scores.values(count: count)
+      let logProbs = try logProbs?.values(tokens)
+      return tokens.indices.map { i in
+        Sample(token: tokens[i], isValid: scores[i].isFinite, logProbs: logProbs?[i])
+      }
+    }
+  }
+
   /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
-  package func sample(_ logits: Tensor, _ rows: [Row]) throws -> [Sample] {
+  package func sample(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
+    if Kernels.run(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) { return try sampleByKernel(logits, rows) }
     let scaled = scaledLogits(logits, rows)
     var scores = scaled
     if let mask = truncationMask(scaled, rows) { scores = scores.maskedFill(mask, value: -Double.infinity) }
     if let noise = gumbelNoise(rows, columns: logits.size(1), device: logits.device) { scores = scores + noise }
     let (best, chosen) = scores.max(1)
-    let tokens: [Int] = try chosen.values(count: rows.count)
-    let bestScores: [Float] = try best.values(count: rows.count)
     let logProbs = try rows.contains { $0.logProbs != nil }
-      ? LogProbs.compute(scaled, tokens: chosen, tokens, rows.map(\.logProbs))
-      : [TokenLogProbs?](repeating: nil, count: rows.count)
-    return rows.indices.map { i in
-      Sample(token: tokens[i], isValid: bestScores[i].isFinite, logProbs: logProbs[i])
-    }
+      ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs)) : nil
+    return try Pending(chosen, scores: best, logProbs: logProbs, count: rows.count)
+  }
+
+  private func sampleByKernel(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
+    let device = logits.device
+    let keys = rows.map { SamplingNoise(seed: $0.state.seed, position: $0.position).signedKey }
+    let (tokens, scores, logProbs) = Kernels.sample(
+      logits, temperatures: Tensor(rows.map(\.state.temperature)).sent(to: device), keys: Tensor(keys).sent(to: device),
+      isGreedy: Tensor(rows.map(\.state.isGreedy)).sent(to: device))
+    let wanted = rows.map(\.logProbs)
+    return try Pending(
+      tokens, scores: scores,
+      logProbs: wanted.contains { $0 != nil } ? LogProbs(ofTokens: logProbs, wanted) : nil, count: rows.count)
   }
 
   /// Adjusted logits over the temperature, fp32.
@@ -62,7 +102,7 @@ package struct Sampler {
     }
     let temperatures = rows.map(\.state.temperature)
     if temperatures.contains(where: { $0 != 1 }) {
-      result = result / Tensor(temperatures, shape: [rows.count, 1]).to(device: logits.device)
+      result = result / Tensor(temperatures, shape: [rows.count, 1]).sent(to: logits.device)
     }
     return result
   }
@@ -78,9 +118,9 @@ package struct Sampler {
       }
     }
     guard !places.isEmpty else { return logits }
-    func tensor(_ values: [Float]) -> Tensor { Tensor(values).to(device: logits.device) }
+    func tensor(_ values: [Float]) -> Tensor { Tensor(values).sent(to: logits.device) }
     let flat = logits.clone().view([rows.count * columns])
-    let index = Tensor(places).to(device: logits.device)
+    let index = Tensor(places).sent(to: logits.device)
     let value = flat.indexSelect(0, index: index) + tensor(changes.map(\.offset))
     let scale = tensor(changes.map(\.scale))
     let scaled = Tensor.select(value.gt(0), value: value / scale, other: value * scale)
@@ -96,9 +136,9 @@ package struct Sampler {
     guard !members.isEmpty else { return nil }
     let device = scaled.device
     let isAll = members.count == rows.count
-    let index = Tensor(members).to(device: device)
+    let index = Tensor(members).sent(to: device)
     func column(_ value: (SamplingParameters) -> Float) -> Tensor {
-      Tensor(members.map { value(rows[$0].state.parameters) }, shape: [members.count, 1]).to(device: device)
+      Tensor(members.map { value(rows[$0].state.parameters) }, shape: [members.count, 1]).sent(to: device)
     }
     let (sorted, order) = (isAll ? scaled : scaled.indexSelect(0, index: index)).softmax(1).sort(stable: true, dim: 1, descending: true)
     let columns = scaled.size(1)
@@ -121,15 +161,6 @@ package struct Sampler {
     let gumbel = uniform.log_().neg().log_().neg().to(dtype: .float32)
     guard members.count < rows.count else { return gumbel }
     return Tensor.zeros([rows.count, columns], device: device)
-      .indexCopy_(0, index: Tensor(members).to(device: device), source: gumbel)
-  }
-}
-
-extension Tensor {
-  /// The elements; an error when an operation before has failed and there are none.
-  func values<Element: TensorElement>(count: Int) throws -> [Element] {
-    let values: [Element] = isDefined ? array() : []
-    guard values.count == count else { throw EngineError("An operation of the model failed.") }
-    return values
+      .indexCopy_(0, index: Tensor(members).sent(to: device), source: gumbel)
   }
 }

@@ -24,7 +24,7 @@ extension SamplingNoise {
     func shifted(_ value: Tensor, by count: Int) -> Tensor {
       value.bitwiseRightShift(count).bitwiseAnd(Tensor(signed(UInt64.max >> UInt64(count)), dtype: .int64, device: device))
     }
-    let keys = Tensor(noises.map { signed($0.key) }, shape: [noises.count, 1]).to(device: device)
+    let keys = Tensor(noises.map { signed($0.key) }, shape: [noises.count, 1]).sent(to: device)
     let steps = (Tensor.arange(columns, device: device) + 1) * signed(gamma)
     var z = keys + steps.unsqueeze(0)
     z = z.bitwiseXor(shifted(z, by: 30)) * signed(0xBF58_476D_1CE4_E5B9)

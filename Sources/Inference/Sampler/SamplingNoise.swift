@@ -17,6 +17,9 @@ public struct SamplingNoise: Sendable, Equatable {
   /// What all columns of the row share.
   let key: UInt64
 
+  /// The same 64 bits as a signed number.
+  public var signedKey: Int { Int(truncatingIfNeeded: key) }
+
   /// The noise of one row of logits.
   /// - Parameter position: that of the token to be sampled, in its request.
   public init(seed: Int, position: Int) {

@@ -6,7 +6,7 @@ package struct SamplingState {
   /// Tokens of the prompt, where a penalty needs them.
   private let promptTokens: Set<Int>
   private var outputCounts: [Int: Int] = [:]
-  private let countsOutput: Bool
+  let countsOutput: Bool
 
   package init(_ parameters: SamplingParameters, seed: Int, prompt: [Int]) {
     (self.parameters, self.seed) = (parameters, seed)
@@ -33,10 +33,12 @@ package struct SamplingState {
     var bias: Float = 0
   }
 
+  func adjusts(forbidden: Set<Int>) -> Bool { countsOutput || !forbidden.isEmpty || !parameters.logitBias.isEmpty }
+
   /// Penalties (frequency and presence count the response, repetition also the prompt), bias, and tokens that must not
   /// come yet.
   func adjustments(forbidden: Set<Int>) -> [Int: Adjustment] {
-    guard countsOutput || !forbidden.isEmpty || !parameters.logitBias.isEmpty else { return [:] }
+    guard adjusts(forbidden: forbidden) else { return [:] }
     var result: [Int: Adjustment] = [:]
     for (token, count) in outputCounts {
       result[token, default: Adjustment()].offset -=

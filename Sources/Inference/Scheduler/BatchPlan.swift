@@ -16,12 +16,15 @@ public struct BatchPlan: Sendable, Equatable {
     /// Prompt positions whose log-probabilities to report: that of position `p` comes from the logits of position `p - 1`,
     /// which this item runs. Each wanted position but 0, which nothing precedes, appears once in a request's life.
     public var promptLogProbs: Range<Int>
+    /// Set when the only token is not known yet: the row of the batch before that samples it. A 0 stands for it in `tokens`.
+    public var sampledToken: Int?
 
     package init(
-      id: String, start: Int, tokens: [Int], draftCount: Int = 0, pages: [Int], samples: Bool, promptLogProbs: Range<Int>
+      id: String, start: Int, tokens: [Int], draftCount: Int = 0, pages: [Int], samples: Bool,
+      promptLogProbs: Range<Int>, sampledToken: Int? = nil
     ) {
       (self.id, self.start, self.tokens, self.draftCount, self.pages) = (id, start, tokens, draftCount, pages)
-      (self.samples, self.promptLogProbs) = (samples, promptLogProbs)
+      (self.samples, self.promptLogProbs, self.sampledToken) = (samples, promptLogProbs, sampledToken)
     }
 
     public var end: Int { start + tokens.count }

@@ -1,7 +1,8 @@
 /// A live request as the scheduler sees it.
 ///
-///     position  0 ............... computed ............. tokens.count
-///               [ KV is in pages )[ still to be run      )
+///     position  0 ............... computed ........... scheduled ............ tokens.count + awaitedSamples
+///               [ KV is in pages )[ run by batches     )[ still to be run    )
+///               [                )[ in flight          )[                    )
 ///     page      0 ..... shared ......... pages.count
 ///               [ the   )[ owned by this request     )
 ///               [ cache's
@@ -21,6 +22,10 @@ struct ScheduledRequest: Sendable, Equatable {
   var tokens: [Int]
   /// Positions whose KV is in `pages`.
   var computed = 0
+  /// Tokens that batches in flight run.
+  var inFlight = 0
+  /// Tokens of the response that batches in flight sample.
+  var awaitedSamples = 0
   var pages: [Int] = []
   /// Leading pages that are the radix tree's.
   var shared = 0
@@ -59,19 +64,25 @@ struct ScheduledRequest: Sendable, Equatable {
   /// Whether this request is to be served before another.
   func precedes(_ other: ScheduledRequest) -> Bool { (other.priority, arrival) < (priority, other.arrival) }
 
+  /// Tokens of the response that are known.
   var outputCount: Int { tokens.count - promptCount }
-  var remainingNewTokens: Int { stop.maxNewTokens - outputCount }
-  /// Tokens to run before the next one can be sampled.
-  var pendingCount: Int { tokens.count - computed }
-  var isDecoding: Bool { pendingCount == 1 && outputCount > 0 }
+  /// Tokens that are known or sampled by batches in flight.
+  var tokenCount: Int { tokens.count + awaitedSamples }
+  var scheduled: Int { computed + inFlight }
+  var remainingNewTokens: Int { stop.maxNewTokens - (tokenCount - promptCount) }
+  /// Tokens to run before the next one can be sampled. None when a batch in flight samples the last.
+  var pendingCount: Int { awaitedSamples > 0 && remainingNewTokens <= 0 ? 0 : tokenCount - scheduled }
+  var isDecoding: Bool { pendingCount == 1 && tokenCount > promptCount }
 
   /// What a batch that runs the next `count` tokens does for this request.
-  func item(count: Int) -> BatchPlan.Item {
-    let end = computed + count
-    let first = max(computed + 1, nextPromptLogProb)
+  /// - Parameter sampleRow: where the batch in flight samples the last token of this request.
+  func item(count: Int, sampleRow: Int? = nil) -> BatchPlan.Item {
+    let end = scheduled + count
+    let first = max(scheduled + 1, nextPromptLogProb)
+    let isAwaited = end > tokens.count
     return BatchPlan.Item(
-      id: id, start: computed, tokens: Array(tokens[computed..<end]), pages: pages,
-      samples: end == tokens.count && stop.maxNewTokens > 0,
-      promptLogProbs: first..<max(first, min(end + 1, promptCount)))
+      id: id, start: scheduled, tokens: isAwaited ? [0] : Array(tokens[scheduled..<end]), pages: pages,
+      samples: end == tokenCount && stop.maxNewTokens > 0,
+      promptLogProbs: first..<max(first, min(end + 1, promptCount)), sampledToken: isAwaited ? sampleRow! : nil)
   }
 }

@@ -15,6 +15,10 @@
 ///
 /// With drafts (speculative decoding) a decoding request runs several tokens at once and keeps as many as prove right.
 /// Drafts take what budget and pages nothing else needs.
+///
+/// A batch may be planned while another is in flight, so that a device need not wait for its host: what that one samples
+/// is named by its place. The device runs batches in order, so pages that a request gives up, also one that turns out to
+/// have ended, may be given to the next at once: whoever still writes to them does so first.
 public struct Scheduler: Sendable {
   /// `max_new_tokens` beyond this is not reserved for (SGLang's clip).
   private static let reservationClip = 4096
@@ -31,7 +35,14 @@ public struct Scheduler: Sendable {
   private var liveIDs: Set<String> = []
   private var arrivals = 0
   private var newTokenRatio: NewTokenRatio
-  private var inFlight: BatchPlan?
+  /// Batches that were planned and are not complete, the oldest first; at most two.
+  private var inFlight: [Flight] = []
+
+  private struct Flight: Sendable {
+    var plan: BatchPlan
+    /// The arrivals of its items' requests: an id may be used again.
+    var arrivals: [Int]
+  }
   /// Of all requests that ran: tokens of their prompts, and how many of them came from the cache.
   public private(set) var promptTokens = 0
   public private(set) var cachedTokens = 0
@@ -119,7 +130,11 @@ extension Scheduler {
 
   /// Carries out what had to wait for the batch in flight.
   private mutating func settle() -> [SchedulerAction] {
-    guard inFlight == nil else { return [] }
+    guard inFlight.isEmpty else { return [] }
+    return settleNow()
+  }
+
+  private mutating func settleNow() -> [SchedulerAction] {
     var actions: [SchedulerAction] = []
     for i in running.indices {
       if let message = running[i].abortMessage {
@@ -128,7 +143,7 @@ extension Scheduler {
       }
     }
     running.removeAll { $0.abortMessage != nil }
-    if mode == .pausedRetracted {
+    if mode == .pausedRetracted, inFlight.isEmpty {
       while !running.isEmpty { actions.append(retract(at: running.count - 1)) }
     }
     return actions
@@ -144,11 +159,13 @@ extension Scheduler {
     running.filter(\.isDecoding).map { ($0.id, $0.tokens, max(0, $0.remainingNewTokens - 1)) }
   }
 
-  /// The next batch. It must be completed before another is planned.
-  /// - Parameter drafts: what the responses of decoding requests, by id, may go on with.
+  /// The next batch. With one in flight, one that can follow it, if there is one: what needs its samples waits.
+  /// - Parameter drafts: what the responses of decoding requests, by id, may go on with; only with no batch in flight.
   public mutating func plan(drafts: [String: [Int]] = [:]) -> SchedulerStep {
-    precondition(inFlight == nil, "a batch is still in flight")
+    precondition(inFlight.count < 2 && (inFlight.isEmpty || drafts.isEmpty), "a batch is still in flight")
     guard hasWork else { return SchedulerStep() }
+    // Who is retracted must be known whole.
+    if !inFlight.isEmpty, missingDecodePages > cache.availablePages { return SchedulerStep() }
     if running.isEmpty { newTokenRatio.reset() }
 
     var step = SchedulerStep(actions: makeRoomForDecoding())
@@ -159,31 +176,48 @@ extension Scheduler {
     for i in running.indices where !running[i].isDecoding { schedule(i, &budget, &items) }
     if step.actions.isEmpty { admit(&budget, &items) }
     if items.isEmpty {
+      guard inFlight.isEmpty else { return step }
       // Several prompts hold pages and none can get the next: the weakest gives way.
       step.actions.append(retract(at: weakest()))
       raiseNewTokenRatio()
       for i in running.indices { schedule(i, &budget, &items) }
     }
     if !drafts.isEmpty { add(drafts, budget, &items) }
-    inFlight = BatchPlan(items: items)
-    step.plan = inFlight
+    let plan = BatchPlan(items: items)
+    launch(plan)
+    step.plan = plan
     return step
   }
 
-  /// Takes what was sampled for the items of the plan that sample, in their order: of each the next token, preceded by
-  /// those of its drafts that were right. What follows the end of a response is dropped.
-  public mutating func complete(_ sampled: [[SampledToken]]) -> [SchedulerAction] {
-    guard let plan = inFlight else { preconditionFailure("no batch is in flight") }
-    let expected = plan.items.count(where: \.samples)
-    precondition(sampled.count == expected, "tokens of \(sampled.count) requests for \(expected)")
-    inFlight = nil
-
+  private mutating func launch(_ plan: BatchPlan) {
     let index = Dictionary(uniqueKeysWithValues: running.indices.map { (running[$0].id, $0) })
-    var samples = sampled.makeIterator()
-    var reasons: [Int: FinishReason] = [:]
+    var flight = Flight(plan: plan, arrivals: [])
     for item in plan.items {
       let i = index[item.id]!
+      flight.arrivals.append(running[i].arrival)
+      running[i].inFlight += item.tokens.count
+      running[i].awaitedSamples += item.samples ? 1 : 0
+    }
+    inFlight.append(flight)
+  }
+
+  /// Takes what was sampled for the items of the oldest plan in flight that sample, in their order: of each the next token,
+  /// preceded by those of its drafts that were right. What follows the end of a response is dropped, and so is what is of
+  /// a request that has ended.
+  public mutating func complete(_ sampled: [[SampledToken]]) -> [SchedulerAction] {
+    precondition(!inFlight.isEmpty, "no batch is in flight")
+    let flight = inFlight.removeFirst()
+    let expected = flight.plan.items.count(where: \.samples)
+    precondition(sampled.count == expected, "tokens of \(sampled.count) requests for \(expected)")
+
+    let index = Dictionary(uniqueKeysWithValues: running.indices.map { (running[$0].arrival, $0) })
+    var samples = sampled.makeIterator()
+    var reasons: [Int: FinishReason] = [:]
+    for (item, arrival) in zip(flight.plan.items, flight.arrivals) {
       let new = item.samples ? samples.next()! : []
+      guard let i = index[arrival] else { continue }
+      running[i].inFlight -= item.tokens.count
+      running[i].awaitedSamples -= item.samples ? 1 : 0
       let areDraftsRight = zip(new.dropLast(), item.drafts).allSatisfy { $0.token == $1 }
       precondition(
         new.isEmpty != item.samples && new.count <= item.sampleCount && areDraftsRight,
@@ -201,7 +235,7 @@ extension Scheduler {
       running[i].nextPromptLogProb = max(running[i].nextPromptLogProb, item.promptLogProbs.upperBound)
       if running[i].abortMessage != nil {
         reasons[i] = nil
-      } else if running[i].pendingCount == 0 {
+      } else if running[i].awaitedSamples == 0, running[i].pendingCount == 0 {
         reasons[i] = .length(0)
       }
     }
@@ -212,16 +246,15 @@ extension Scheduler {
       actions.append(finish(running[i], reason))
     }
     running = running.indices.filter { reasons[$0] == nil }.map { running[$0] }
-    return actions + settle()
+    return actions + settleNow()
   }
 
-  /// The batch in flight failed: its requests end, and nothing that it wrote is kept.
+  /// The newest batch in flight failed: its requests end, and nothing that it wrote is kept.
   public mutating func discard() -> [SchedulerAction] {
-    guard let plan = inFlight else { preconditionFailure("no batch is in flight") }
-    inFlight = nil
-    let failed = Set(plan.items.map(\.id))
-    for i in running.indices where failed.contains(running[i].id) { running[i].abortMessage = "Failed" }
-    return settle()
+    precondition(!inFlight.isEmpty, "no batch is in flight")
+    let failed = Set(inFlight.removeLast().arrivals)
+    for i in running.indices where failed.contains(running[i].arrival) { running[i].abortMessage = "Failed" }
+    return settleNow()
   }
 }
 
@@ -231,10 +264,10 @@ extension Scheduler {
   /// Adds as many of a running request's next tokens to the batch as budget and pages allow.
   private mutating func schedule(_ index: Int, _ budget: inout Int, _ items: inout [BatchPlan.Item]) {
     let request = running[index]
-    let room = (request.pages.count + cache.availablePages) * configuration.pageSize - request.computed
+    let room = (request.pages.count + cache.availablePages) * configuration.pageSize - request.scheduled
     let count = min(request.pendingCount, budget, room)
     guard count > 0 else { return }
-    let missing = configuration.pages(for: request.computed + count) - request.pages.count
+    let missing = configuration.pages(for: request.scheduled + count) - request.pages.count
     if missing > 0 { running[index].pages += cache.allocate(missing)! }
     budget -= count
     if !request.hasStarted {
@@ -242,7 +275,18 @@ extension Scheduler {
       promptTokens += request.promptCount
       cachedTokens += request.computed
     }
-    items.append(running[index].item(count: count))
+    items.append(running[index].item(count: count, sampleRow: sampleRow(request)))
+  }
+
+  /// Where the batch in flight samples the next token of a request.
+  private func sampleRow(_ request: ScheduledRequest) -> Int? {
+    guard request.awaitedSamples > 0, let flight = inFlight.last else { return nil }
+    var row = 0
+    for (item, arrival) in zip(flight.plan.items, flight.arrivals) where item.samples {
+      if arrival == request.arrival { return row }
+      row += 1
+    }
+    return nil
   }
 
   /// Gives decoding requests their drafts, as far as budget and pages go.
@@ -302,7 +346,7 @@ extension Scheduler {
   private func reservation(for request: ScheduledRequest, share: Double) -> Int {
     let clipped = Double(min(request.remainingNewTokens, Self.reservationClip))
     let expected = Int((clipped * (request.ignoresEndOfSequence ? 1 : share)).rounded(.up))
-    return max(0, configuration.pages(for: request.tokens.count + expected) - request.pages.count)
+    return max(0, configuration.pages(for: request.tokenCount + expected) - request.pages.count)
   }
 
   /// Retracts requests until every decoding one left can run its token.
@@ -315,7 +359,7 @@ extension Scheduler {
 
   private var missingDecodePages: Int {
     running.reduce(0) {
-      $1.isDecoding ? $0 + configuration.pages(for: $1.computed + 1) - $1.pages.count : $0
+      $1.isDecoding ? $0 + configuration.pages(for: $1.scheduled + 1) - $1.pages.count : $0
     }
   }
 

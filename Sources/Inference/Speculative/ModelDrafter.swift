@@ -108,7 +108,8 @@ package final class ModelDrafter: Drafter {
     let sampling = zip(members, items).filter(\.1.samples).map(\.0)
     var samples: [Sampler.Sample] = []
     try runner.run(BatchPlan(items: items), routing: nil, sampled: { logits in
-      samples = try sampler.sample(logits, sampling.map { work[$0].response.row() })
+      samples = try sampler.sample(logits, sampling.map { work[$0].response.row() }).samples()
+      return nil
     }, prompt: { _, _ in })
     for (i, item) in zip(members, items) {
       work[i].progress.sequence.computed = item.end

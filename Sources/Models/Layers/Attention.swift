@@ -59,10 +59,14 @@ public struct Attention: SelfAttention {
     var query = parts[0].view([tokens, headCount, headDimension])
     var key = parts[1].view([tokens, keyValueHeadCount, headDimension])
     let value = parts[2].view([tokens, keyValueHeadCount, headDimension])
-    if let queryNorm, let keyNorm { (query, key) = (queryNorm(query), keyNorm(key)) }
+    if context.fusesOperators {
+      (query, key) = rotary.rotate(query, queryNorm, key, keyNorm)
+    } else {
+      if let queryNorm, let keyNorm { (query, key) = (queryNorm(query), keyNorm(key)) }
+      (query, key) = (rotary.rotate(query), rotary.rotate(key))
+    }
     let attended = context.attention.attend(
-      query: rotary.rotate(query), key: rotary.rotate(key), value: value, layer: layer,
-      scale: 1 / Double(headDimension).squareRoot())
+      query: query, key: key, value: value, layer: layer, scale: 1 / Double(headDimension).squareRoot())
     return output(attended.reshape([tokens, queries]))
   }
 }

@@ -38,7 +38,8 @@ public struct DecoderLayer: DecoderBlock {
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
-    let middle = input + attention(inputNorm(input), rotary: rotary, context: context)
-    return middle + feedForward(postAttentionNorm(middle), context: context)
+    let attended = attention(inputNorm(input), rotary: rotary, context: context)
+    let (middle, normed) = postAttentionNorm(adding: attended, to: input, context: context)
+    return middle + feedForward(normed, context: context)
   }
 }

@@ -32,5 +32,7 @@ public struct GatedFeedForward: FeedForward {
     return down(both[0].silu() * both[1])
   }
 
-  public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor { self(input) }
+  public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {
+    context.fusesOperators ? down(Kernels.siluMultiply(gateUp(input))) : self(input)
+  }
 }

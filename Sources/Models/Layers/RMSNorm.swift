@@ -16,6 +16,13 @@ public struct RMSNorm {
     return input.rmsNorm(weight.shape, weight: weight.tensor, eps: epsilon)
   }
 
+  /// input + delta, and the norm of that.
+  func callAsFunction(adding delta: Tensor, to input: Tensor, context: ForwardContext) -> (sum: Tensor, normed: Tensor) {
+    if context.fusesOperators { return Kernels.addNorm(input, delta, weight: weight.tensor, epsilon: epsilon) }
+    let sum = input + delta
+    return (sum, self(sum))
+  }
+
   /// Step by step, as libtorch does on a CPU, where it has no kernel for it: more is kept for the backward pass.
   private func plain(_ input: Tensor) -> Tensor {
     let wide = input.to(dtype: .float32)

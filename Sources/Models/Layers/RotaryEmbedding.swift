@@ -19,6 +19,13 @@ public struct RotaryTable {
     return heads * cosine + Tensor.cat([-second, first], dim: 2) * sine
   }
 
+  /// Norms and turns queries and keys by one kernel.
+  func rotate(_ query: Tensor, _ queryNorm: RMSNorm?, _ key: Tensor, _ keyNorm: RMSNorm?) -> (Tensor, Tensor) {
+    Kernels.normRotate(
+      query: query, key: key, queryWeight: queryNorm?.weight.tensor, keyWeight: keyNorm?.weight.tensor,
+      epsilon: queryNorm?.epsilon ?? 0, cosine: cosine, sine: sine)
+  }
+
   /// The same for heads whose pairs stand side by side, (2i, 2i + 1); the result has them as `rotate` does.
   func rotateInterleaved(_ heads: Tensor) -> Tensor {
     let half = cosine.size(2) / 2
@@ -29,21 +36,24 @@ public struct RotaryTable {
   }
 }
 
-public struct RotaryEmbedding {
-  private let inverseFrequencies: [Float]
+public final class RotaryEmbedding {
+  private let inverseFrequencies: Tensor
+  /// The same where positions were last.
+  private var there: Tensor
   private let magnitude: Double
 
   /// - Parameter dimensions: of each head that are rotated.
   public init(_ configuration: RotaryConfiguration, dimensions: Int) {
-    inverseFrequencies = configuration.inverseFrequencies(headDimension: dimensions).map { Float($0) }
+    inverseFrequencies = Tensor(configuration.inverseFrequencies(headDimension: dimensions).map { Float($0) })
+    there = inverseFrequencies
     magnitude = configuration.magnitude
   }
 
   /// Angles are computed in fp32, as in `transformers`.
   public func table(positions: Tensor, dtype: DType) -> RotaryTable {
     withoutGradients {
-      let frequencies = Tensor(inverseFrequencies).to(device: positions.device)
-      let half = positions.to(dtype: .float32).unsqueeze(1) * frequencies.unsqueeze(0)
+      if there.device != positions.device { there = inverseFrequencies.to(device: positions.device) }
+      let half = positions.to(dtype: .float32).unsqueeze(1) * there.unsqueeze(0)
       let angles = Tensor.cat([half, half], dim: 1).unsqueeze(1)
       func scaled(_ tensor: Tensor) -> Tensor { (magnitude == 1 ? tensor : tensor * magnitude).to(dtype: dtype) }
       return RotaryTable(cosine: scaled(angles.cos()), sine: scaled(angles.sin()))

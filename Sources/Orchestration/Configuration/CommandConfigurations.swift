@@ -105,10 +105,21 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var texts: [String] = []
   /// An interpreter that has the package to compare with.
   public var python: String?
-  /// Of a soak.
-  public var requests = 20_000
+  /// Of a soak or a rollout; nil: 20,000 and 64.
+  public var requests: Int?
+  public var randomInputLen = 64
+  public var randomOutputLen = 128
+  public var randomRangeRatio = 1.0
+  /// nil: the checkpoint's.
+  public var dtype: ComputeDType?
+  public var device = ComputeDevice.cpu
 
   public init() {}
+
+  /// Lengths from which those of requests are drawn.
+  public func lengths(upTo longest: Int) -> ClosedRange<Int> {
+    max(1, min(longest, Int(Double(longest) * randomRangeRatio)))...longest
+  }
 }
 
 public enum BenchSubject: String, Sendable, Codable, CaseIterable {
@@ -118,6 +129,10 @@ public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   case memory
   /// Whether an engine survives many requests and all that can happen to them.
   case soak
+  /// How fast an engine generates, beside `transformers`.
+  case rollout
+  /// How exact and how fast our GPU kernels are, beside operators.
+  case kernels
   /// How fast texts become tokens, beside the Python package `tokenizers`.
   case tokenizer
 }

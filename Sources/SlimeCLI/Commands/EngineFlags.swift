@@ -20,6 +20,9 @@ extension EngineConfiguration {
       .option(prefix + "speculative-eagle-topk", \.speculativeBranches, "branches of a draft"),
       .option(prefix + "speculative-num-draft-tokens", \.draftTokens, "tokens of a response that a step verifies"),
       .toggle(prefix + "disable-radix-cache", \.disableRadixCache, "keep no prefixes of requests that have ended"),
+      .toggle(
+        prefix + "disable-overlap-schedule", \.disableOverlapSchedule,
+        "plan a batch only when the one before is done; on a CPU it is always so"),
     ]
   }
 }

@@ -25,18 +25,31 @@ extension Command {
         (
           "Tokenizer",
           [
-            .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "folder with the tokenizer.json to time"),
+            .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "the tokenizer, or the model of a rollout, to time"),
             .list("text", \.texts, "FILE", "texts to time beside generated ones"),
-            .option("python", \.python, "FILE", "interpreter with the package tokenizers, to compare with"),
+            .option("python", \.python, "FILE", "interpreter with tokenizers, or torch and transformers, to compare with"),
           ]
         ),
-        ("Soak", [.option("requests", \.requests, "how many")]),
+        (
+          "Soak and rollout",
+          [
+            .option("requests", \.requests, "N", "how many (20000 in a soak, 64 in a rollout)"),
+            .option("random-input-len", \.randomInputLen, "longest prompt of a rollout, in tokens"),
+            .option("random-output-len", \.randomOutputLen, "longest response"),
+            .option("random-range-ratio", \.randomRangeRatio, "shortest prompt or response over the longest"),
+            .option("dtype", \.dtype, "type of weights and KV cache"),
+            .option("device", \.device, "where the rollout runs"),
+          ]
+        ),
       ], positional: .option("subject", \.subject, "what to time")), configuration: BenchConfiguration(), Run.bench)
 
   static let benchSubjects = """
     subjects:
+      kernels    our GPU kernels, beside the operators that each stands for
       memory     most memory of a training step on the CPU under several layouts, beside what slime plan says
       ops        calls of operators from Swift, beside the same calls from C++
+      rollout    an engine that generates, beside transformers (--python); on a model with random weights unless
+                 --hf-checkpoint names one
       soak       an engine under many requests, aborts, pauses and weight updates: each ends once, nothing leaks
       tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
     """

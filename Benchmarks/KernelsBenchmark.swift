@@ -1,0 +1,214 @@
+import Foundation
+import Inference
+import Models
+import Torch
+
+/// Our kernels on a GPU: how far each is from plain operators on the same random numbers, and how much of the memory's
+/// bandwidth it uses.
+public enum KernelsBenchmark {
+  public struct Row: Sendable, Encodable {
+    public var kernel: String
+    public var shape: String
+    /// ‖kernel − operators in fp32‖ / ‖operators in fp32‖; of what is sampled, the share of rows with another token.
+    public var error: Double
+    /// Of operators in the kernel's own type.
+    public var operatorError: Double
+    public var microseconds: Double
+    public var operatorMicroseconds: Double
+    /// What must be read and written.
+    public var bytes: Int
+
+    public var bandwidth: Double { Double(bytes) / microseconds * 1e6 }
+  }
+
+  /// - Throws: `BenchmarkError` where there is no GPU, or naming a kernel that is further from the truth than operators are.
+  public static func run(device: Device = .cuda(0)) throws -> [Row] {
+    try Runtime.open(device, for: "slime bench kernels")
+    guard Kernels.run(on: device, .bfloat16) else {
+      throw BenchmarkError("there are no kernels on \(device): a GPU and libCTorchCUDA.so beside the executable are needed")
+    }
+    let rows = try withoutGradients {
+      try catchingTorchErrors {
+        try [(1, 1024), (64, 2560), (4096, 4096)].map { try addNorm(device, rows: $0, width: $1) }
+          + [(1, 3072), (64, 9728), (4096, 9728)].map { try siluMultiply(device, rows: $0, width: $1) }
+          + [(1, 16, 8, 128), (64, 32, 8, 128), (256, 8, 1, 64)].map { try normRotate(device, rows: $0, heads: $1, keyHeads: $2, dimension: $3) }
+          + [(1, 16, 8, 128, 1000), (1, 32, 8, 128, 8000), (64, 16, 8, 128, 1024), (256, 32, 8, 128, 700), (3, 6, 2, 64, 333), (5, 16, 1, 256, 77), (7, 28, 4, 128, 129)]
+          .map { try decodeAttention(device, rows: $0, heads: $1, keyValueHeads: $2, dimension: $3, longest: $4) }
+          + [(1, 151_936), (64, 151_936), (256, 50_001)].map { try sample(device, rows: $0, columns: $1) }
+      }
+    }
+    if let wrong = rows.first(where: { !($0.error <= max(1.5 * $0.operatorError, 1e-6)) }) {
+      throw BenchmarkError("\(wrong.kernel) \(wrong.shape) is off by \(wrong.error), operators by \(wrong.operatorError)")
+    }
+    return rows
+  }
+
+  public static func table(_ rows: [Row]) -> String {
+    (["kernel | shape | error | of operators | µs | of operators | GB/s"] + rows.map {
+      String(
+        format: "%@ | %@ | %.2e | %.2e | %.1f | %.1f | %.0f", $0.kernel, $0.shape, $0.error, $0.operatorError,
+        $0.microseconds, $0.operatorMicroseconds, $0.bandwidth / 1e9)
+    }).joined(separator: "\n")
+  }
+
+  // MARK: Kernels
+
+  private static func addNorm(_ device: Device, rows: Int, width: Int) throws -> Row {
+    let (input, delta, weight) = (noise([rows, width], device), noise([rows, width], device), noise([width], device))
+    func operators(_ dtype: DType) -> Tensor {
+      let sum = input.to(dtype: dtype) + delta.to(dtype: dtype)
+      return sum.rmsNorm([width], weight: weight.to(dtype: dtype), eps: 1e-6)
+    }
+    // The sum is rounded before it is normed, in both.
+    let truth = (input + delta).to(dtype: .float32).rmsNorm([width], weight: weight.to(dtype: .float32), eps: 1e-6)
+    return try row(
+      "add_norm", "\(rows) x \(width)", bytes: rows * width * 8, truth: truth, device: device,
+      kernel: { Kernels.addNorm(input, delta, weight: weight, epsilon: 1e-6).normed }, operators: { operators(.bfloat16) })
+  }
+
+  private static func siluMultiply(_ device: Device, rows: Int, width: Int) throws -> Row {
+    let both = noise([rows, 2 * width], device)
+    func operators(_ dtype: DType) -> Tensor {
+      let parts = both.to(dtype: dtype).chunk(2, dim: 1)
+      return parts[0].silu() * parts[1]
+    }
+    return try row(
+      "silu_multiply", "\(rows) x \(width)", bytes: rows * width * 6, truth: operators(.float32), device: device,
+      kernel: { Kernels.siluMultiply(both) }, operators: { operators(.bfloat16) })
+  }
+
+  private static func normRotate(_ device: Device, rows: Int, heads: Int, keyHeads: Int, dimension: Int) throws -> Row {
+    // Rows of a fused projection, as in a model.
+    let all = noise([rows, (heads + 2 * keyHeads) * dimension], device)
+    let query = all.narrow(1, start: 0, length: heads * dimension).view([rows, heads, dimension])
+    let key = all.narrow(1, start: heads * dimension, length: keyHeads * dimension).view([rows, keyHeads, dimension])
+    let (queryWeight, keyWeight) = (noise([dimension], device), noise([dimension], device))
+    let angles = noise([rows, 1, dimension / 2], device).to(dtype: .float32)
+    let (cosine, sine) = (
+      Tensor.cat([angles, angles], dim: 2).cos().to(dtype: .bfloat16), Tensor.cat([angles, angles], dim: 2).sin().to(dtype: .bfloat16))
+    func turned(_ head: Tensor, _ weight: Tensor, _ dtype: DType) -> Tensor {
+      let normed = head.to(dtype: dtype).rmsNorm([dimension], weight: weight.to(dtype: dtype), eps: 1e-6)
+      let halves = normed.chunk(2, dim: 2)
+      return normed * cosine.to(dtype: dtype) + Tensor.cat([-halves[1], halves[0]], dim: 2) * sine.to(dtype: dtype)
+    }
+    func operators(_ dtype: DType) -> Tensor {
+      Tensor.cat([turned(query, queryWeight, dtype), turned(key, keyWeight, dtype)], dim: 1)
+    }
+    return try row(
+      "norm_rotate", "\(rows) x \(heads)+\(keyHeads) x \(dimension)", bytes: rows * (heads + keyHeads) * dimension * 4,
+      truth: operators(.float32), device: device,
+      kernel: {
+        let (query, key) = Kernels.normRotate(
+          query: query, key: key, queryWeight: queryWeight, keyWeight: keyWeight, epsilon: 1e-6, cosine: cosine, sine: sine)
+        return Tensor.cat([query, key], dim: 1)
+      }, operators: { operators(.bfloat16) })
+  }
+
+  private static func decodeAttention(
+    _ device: Device, rows: Int, heads: Int, keyValueHeads: Int, dimension: Int, longest: Int
+  ) throws -> Row {
+    var random = SplitMix64(seed: UInt64(rows * 31 + longest))
+    let pageSize = 16
+    let lengths = (0..<rows).map { $0 == 0 ? longest : Int.random(in: 1...longest, using: &random) }
+    let perRow = (longest + pageSize - 1) / pageSize
+    let table = Array(0..<rows * perRow).shuffled(using: &random)
+    let slots = rows * perRow * pageSize
+    let (keys, values) = (noise([slots, keyValueHeads, dimension], device), noise([slots, keyValueHeads, dimension], device))
+    let query = noise([rows, heads, dimension], device)
+    let pages = Tensor(table.map { Int32($0) }, shape: [rows, perRow]).to(device: device)
+    let sizes = Tensor(lengths.map { Int32($0) }).to(device: device)
+    let scale = 1 / Double(dimension).squareRoot()
+    func operators(_ dtype: DType) -> Tensor {
+      Tensor.cat((0..<rows).map { row in
+        let places = (0..<lengths[row]).map { table[row * perRow + $0 / pageSize] * pageSize + $0 % pageSize }
+        let index = Tensor(places).to(device: device)
+        func context(_ cached: Tensor) -> Tensor {
+          cached.indexSelect(0, index: index).to(dtype: dtype).transpose(0, dim1: 1).repeatInterleave(heads / keyValueHeads, dim: 0)
+        }
+        let scores = query[row..<row + 1].to(dtype: dtype).transpose(0, dim1: 1).bmm(context(keys).transpose(1, dim1: 2)) * scale
+        return scores.softmax(2).bmm(context(values)).transpose(0, dim1: 1)
+      }, dim: 0)
+    }
+    let splits = min(32, max(1, 528 / (rows * keyValueHeads)))
+    return try row(
+      "decode_attention", "\(rows) x \(heads)/\(keyValueHeads) x \(dimension), up to \(longest)",
+      bytes: lengths.reduce(0, +) * keyValueHeads * dimension * 4, truth: operators(.float32), device: device,
+      kernel: {
+        Kernels.decodeAttention(
+          query: query, keys: keys, values: values, pages: pages, lengths: sizes, scale: scale, pageSize: pageSize,
+          splits: splits)
+      }, operators: { operators(.bfloat16) })
+  }
+
+  private static func sample(_ device: Device, rows: Int, columns: Int) throws -> Row {
+    let logits = noise([rows, columns], device) * 3
+    let temperatures = (0..<rows).map { Float([1, 0.7, 1.3][$0 % 3]) }
+    let noises = (0..<rows).map { SamplingNoise(seed: $0, position: 7) }
+    let heat = Tensor(temperatures).to(device: device)
+    let keys = Tensor(noises.map(\.signedKey)).to(device: device)
+    let isGreedy = Tensor((0..<rows).map { $0 % 4 == 3 }).to(device: device)
+    func operators() -> (Tensor, Tensor) {
+      let scaled = logits.to(dtype: .float32) / heat.unsqueeze(1)
+      let gumbel = SamplingNoise.uniforms(noises, columns: columns, device: device).log_().neg().log_().neg().to(dtype: .float32)
+      let chosen = (scaled + gumbel.maskedFill(isGreedy.unsqueeze(1), value: 0)).max(1).1
+      return (chosen, scaled.gather(1, index: chosen.unsqueeze(1)).squeeze(1) - scaled.logsumexp([1]))
+    }
+    let (chosen, logProbs) = operators()
+    let found = Kernels.sample(logits, temperatures: heat, keys: keys, isGreedy: isGreedy)
+    let others = zip(found.tokens.array(Int.self), chosen.array(Int.self)).count { $0 != $1 }
+    let furthest: Double = (found.logProbs - logProbs).abs().max().item()
+    guard others == 0, furthest < 1e-4 else {
+      throw BenchmarkError("sample \(rows) x \(columns): \(others) rows sample another token, log-probabilities are off by \(furthest)")
+    }
+    return try row(
+      "sample", "\(rows) x \(columns)", bytes: rows * columns * 2, truth: logProbs, device: device,
+      kernel: { Kernels.sample(logits, temperatures: heat, keys: keys, isGreedy: isGreedy).logProbs },
+      operators: { operators().1 })
+  }
+
+  // MARK: Measuring
+
+  private static func noise(_ shape: [Int], _ device: Device) -> Tensor {
+    Tensor.randn(shape, device: device).to(dtype: .bfloat16)
+  }
+
+  private static func row(
+    _ kernel: String, _ shape: String, bytes: Int, truth: Tensor, device: Device, kernel run: () throws -> Tensor,
+    operators: () throws -> Tensor
+  ) throws -> Row {
+    func error(_ found: Tensor) -> Double {
+      let difference = (found.to(dtype: .float32) - truth).square().sum().item()
+      return (difference / truth.square().sum().item()).squareRoot()
+    }
+    return Row(
+      kernel: kernel, shape: shape, error: error(try run()), operatorError: error(try operators()),
+      microseconds: try recorded(device, run), operatorMicroseconds: try timed(device, operators), bytes: bytes)
+  }
+
+  /// A call in a CUDA graph, where only the device's time counts; the median of some.
+  private static func recorded(_ device: Device, _ body: () throws -> Tensor) throws -> Double {
+    let repeats = 20
+    var kept: [Tensor] = []
+    let graph = try CUDAGraph(on: device) { for _ in 0..<repeats { kept.append(try body()) } }
+    return try median(on: device) { try graph.replay() } / Double(repeats)
+  }
+
+  private static func timed(_ device: Device, _ body: () throws -> Tensor) throws -> Double {
+    try median(on: device) { _ = try body() }
+  }
+
+  private static func median(on device: Device, _ body: () throws -> Void) throws -> Double {
+    let stream = try CUDAStream.current(device)
+    var times: [Double] = []
+    for round in 0..<14 {
+      let start = try CUDAEvent(timed: true)
+      let end = try CUDAEvent(timed: true)
+      try start.record(on: stream)
+      try body()
+      try end.record(on: stream)
+      try end.synchronize()
+      if round >= 3 { times.append(try end.milliseconds(since: start) * 1000) }
+    }
+    return times.sorted()[times.count / 2]
+  }
+}

@@ -1,0 +1,228 @@
+// Our kernels: compiled for the GPU at hand the first time that each is used, and called on ATen's tensors.
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "cuda_functions.h"
+
+static const char* const common =
+#include "kernels/common.cuh"
+    ;
+static const char* const attention =
+#include "kernels/attention.cuh"
+    ;
+static const char* const layers =
+#include "kernels/layers.cuh"
+    ;
+static const char* const sampling =
+#include "kernels/sampling.cuh"
+    ;
+
+namespace {
+
+// The few functions of NVRTC that are needed; the wheel's headers do not name them all on every machine.
+struct Compiler {
+  using Program = void*;
+  int (*create)(Program*, const char*, const char*, int, const char* const*, const char* const*);
+  int (*compile)(Program, int, const char* const*);
+  int (*destroy)(Program*);
+  int (*size)(Program, size_t*);
+  int (*code)(Program, char*);
+  int (*log_size)(Program, size_t*);
+  int (*log)(Program, char*);
+
+  static const Compiler& shared() {
+    static const Compiler compiler;
+    return compiler;
+  }
+
+ private:
+  Compiler() {
+    void* library = nullptr;
+    for (const char* name : {"libnvrtc.so.13", "libnvrtc.so"})
+      if (!library) library = dlopen(name, RTLD_NOW);
+    TORCH_CHECK(library, "libnvrtc.so.13, which compiles the kernels, was not found: ", dlerror());
+    auto find = [&](auto& function, const char* name) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+      TORCH_CHECK(function, "libnvrtc has no function ", name);
+    };
+    find(create, "nvrtcCreateProgram");
+    find(compile, "nvrtcCompileProgram");
+    find(destroy, "nvrtcDestroyProgram");
+    find(size, "nvrtcGetCUBINSize");
+    find(code, "nvrtcGetCUBIN");
+    find(log_size, "nvrtcGetProgramLogSize");
+    find(log, "nvrtcGetProgramLog");
+  }
+};
+
+std::string compiled(const std::string& source, const std::vector<std::string>& defines) {
+  const auto& compiler = Compiler::shared();
+  cudaDeviceProp device;
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&device, c10::cuda::current_device()));
+  std::vector<std::string> options = {
+      "--gpu-architecture=sm_" + std::to_string(device.major * 10 + device.minor) + (device.major == 9 ? "a" : ""),
+      "--std=c++17", "--fmad=true"};
+  options.insert(options.end(), defines.begin(), defines.end());
+  std::vector<const char*> words;
+  for (auto& option : options) words.push_back(option.c_str());
+  Compiler::Program program;
+  TORCH_CHECK(compiler.create(&program, source.c_str(), "kernels.cu", 0, nullptr, nullptr) == 0, "NVRTC made no program");
+  auto status = compiler.compile(program, static_cast<int>(words.size()), words.data());
+  if (status != 0) {
+    size_t size = 0;
+    compiler.log_size(program, &size);
+    std::string log(size, ' ');
+    compiler.log(program, log.data());
+    compiler.destroy(&program);
+    TORCH_CHECK(false, "a kernel could not be compiled: ", log);
+  }
+  size_t size = 0;
+  compiler.size(program, &size);
+  std::string code(size, '\0');
+  compiler.code(program, code.data());
+  compiler.destroy(&program);
+  return code;
+}
+
+/// A kernel of one of the sources; `defines` are part of its name.
+const void* kernel(const char* source, const char* name, const std::vector<std::string>& defines) {
+  static std::mutex mutex;
+  static std::map<std::string, cudaLibrary_t> libraries;
+  static std::map<std::string, const void*> kernels;
+  std::lock_guard lock(mutex);
+  std::string program = std::to_string(reinterpret_cast<uintptr_t>(source));
+  for (auto& define : defines) program += " " + define;
+  auto& found = kernels[program + " " + name];
+  if (found) return found;
+  auto& library = libraries[program];
+  if (!library) {
+    auto code = compiled(std::string(common) + source, defines);
+    C10_CUDA_CHECK(cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0));
+  }
+  cudaKernel_t handle;
+  C10_CUDA_CHECK(cudaLibraryGetKernel(&handle, library, name));
+  return found = handle;
+}
+
+template <class... Arguments>
+void launch(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+  void* pointers[] = {&arguments...};
+  C10_CUDA_CHECK(cudaLaunchKernel(function, grid, block, pointers, shared, c10::cuda::getCurrentCUDAStream()));
+}
+
+uint16_t* bits(const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); }
+uint16_t* optional_bits(const at::Tensor& tensor) { return tensor.defined() ? bits(tensor) : nullptr; }
+
+std::string head(int64_t dimension) { return "-DHEAD=" + std::to_string(dimension); }
+
+}  // namespace
+
+namespace ctorch {
+
+void write_pages(ct_tensor key_handle, ct_tensor value_handle, ct_tensor keys, ct_tensor values, ct_tensor slots) {
+  guarded([&] {
+    const auto &key = borrow(key_handle), &value = borrow(value_handle);
+    c10::cuda::CUDAGuard guard(key.device());
+    int width = key.size(1) * key.size(2);
+    auto function = kernel(layers, "write_pages", {head(128)});
+    launch(function, dim3(key.size(0)), dim3(std::min(256, std::max(32, width / 8))), 0, bits(key), (long)key.stride(0),
+           bits(value), (long)value.stride(0), bits(borrow(keys)), bits(borrow(values)),
+           static_cast<int64_t*>(borrow(slots).data_ptr()), width);
+  });
+}
+
+ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor values, ct_tensor pages_handle,
+                           ct_tensor lengths, double scale, int32_t page_size, int32_t splits) {
+  return guarded<>(ct_tensor{}, [&] {
+    const auto &query = borrow(query_handle), &pages = borrow(pages_handle);
+    c10::cuda::CUDAGuard guard(query.device());
+    int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
+    int group = heads / key_value_heads;
+    int width = group <= 1 ? 1 : group == 2 ? 2 : group <= 4 ? 4 : 8;
+    if (dimension == 256) width = std::min(width, 4);
+    std::vector<std::string> defines = {head(dimension), "-DQUERIES=" + std::to_string(width)};
+    auto output = at::empty({rows, heads, dimension}, query.options());
+    auto parts = splits > 1 ? at::empty({rows, heads, splits, dimension + 2}, query.options().dtype(at::kFloat)) : at::Tensor();
+    launch(kernel(attention, "decode_attention", defines),
+           dim3(key_value_heads * ((group + width - 1) / width), rows, splits), dim3(128), 0, bits(query),
+           (long)query.stride(0), bits(borrow(keys)), bits(borrow(values)), static_cast<int32_t*>(pages.data_ptr()),
+           (int)pages.stride(0), static_cast<int32_t*>(borrow(lengths).data_ptr()),
+           splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output), (float)scale, page_size, key_value_heads, group);
+    if (splits > 1)
+      launch(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
+             bits(output), splits);
+    return give(output);
+  });
+}
+
+ct_tensor silu_multiply(ct_tensor handle) {
+  return guarded<>(ct_tensor{}, [&] {
+    const auto& both = borrow(handle);
+    c10::cuda::CUDAGuard guard(both.device());
+    int width = both.size(1) / 2;
+    auto output = at::empty({both.size(0), width}, both.options());
+    long count = output.numel();
+    launch(kernel(layers, "silu_multiply", {head(128)}), dim3(std::min<long>((count + 2047) / 2048, 2112)), dim3(256), 0,
+           bits(both), bits(output), width, count);
+    return give(output);
+  });
+}
+
+void add_norm(ct_tensor input_handle, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed) {
+  guarded([&] {
+    const auto& input = borrow(input_handle);
+    c10::cuda::CUDAGuard guard(input.device());
+    int width = input.size(1);
+    auto total = delta ? at::empty_like(input) : input, result = at::empty_like(input);
+    int threads = std::min(1024, std::max(32, (width / 8 + 31) / 32 * 32));
+    launch(kernel(layers, "add_norm", {head(128)}), dim3(input.size(0)), dim3(threads), width * sizeof(float), bits(input),
+           optional_bits(borrow_optional(delta)), bits(borrow(weight)), (float)epsilon, bits(total), bits(result), width);
+    *sum = give(total);
+    *normed = give(result);
+  });
+}
+
+void norm_rotate(ct_tensor query_handle, ct_tensor key_handle, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                 ct_tensor cosine_handle, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key) {
+  guarded([&] {
+    const auto &query = borrow(query_handle), &key = borrow(key_handle), &cosine = borrow(cosine_handle);
+    c10::cuda::CUDAGuard guard(query.device());
+    int heads = query.size(1), key_heads = key.size(1);
+    auto turned = at::empty(query.sizes(), query.options()), turned_key = at::empty(key.sizes(), key.options());
+    launch(kernel(layers, "norm_rotate", {head(query.size(2))}), dim3(query.size(0)),
+           dim3(32 * std::min(8, heads + key_heads)), 0, bits(query), (long)query.stride(0), heads, bits(key),
+           (long)key.stride(0), key_heads, optional_bits(borrow_optional(query_weight)),
+           optional_bits(borrow_optional(key_weight)), (float)epsilon, bits(cosine), bits(borrow(sine)),
+           (int)cosine.size(-1), bits(turned), bits(turned_key));
+    *new_query = give(turned);
+    *new_key = give(turned_key);
+  });
+}
+
+void sample(ct_tensor logits_handle, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
+            ct_tensor* scores, ct_tensor* log_probs) {
+  guarded([&] {
+    const auto& logits = borrow(logits_handle);
+    c10::cuda::CUDAGuard guard(logits.device());
+    int rows = logits.size(0), columns = logits.size(1), blocks = std::min(32, std::max(1, 528 / rows));
+    auto parts = at::empty({rows, blocks, 5}, logits.options().dtype(at::kInt));
+    auto chosen = at::empty({rows}, logits.options().dtype(at::kLong));
+    auto best = at::empty({rows}, logits.options().dtype(at::kFloat)), values = at::empty_like(best);
+    launch(kernel(sampling, "sample_parts", {}), dim3(blocks, rows), dim3(256), 0, bits(logits), (long)logits.stride(0),
+           columns, borrow(temperatures).data_ptr<float>(), static_cast<int64_t*>(borrow(keys).data_ptr()),
+           static_cast<uint8_t*>(borrow(is_greedy).data_ptr()), parts.data_ptr());
+    launch(kernel(sampling, "choose", {}), dim3(rows), dim3(32), 0, parts.data_ptr(), blocks,
+           static_cast<int64_t*>(chosen.data_ptr()), best.data_ptr<float>(), values.data_ptr<float>());
+    *tokens = give(chosen);
+    *scores = give(best);
+    *log_probs = give(values);
+  });
+}
+
+}  // namespace ctorch

@@ -1,0 +1,37 @@
+R"cuda(
+// bf16 as the bits that it is, so that no header is needed.
+typedef unsigned short bf16;
+typedef unsigned int uint32;
+typedef unsigned long long uint64;
+
+__device__ __forceinline__ float wide(bf16 value) { return __uint_as_float((uint32)value << 16); }
+__device__ __forceinline__ bf16 narrow(float value) {
+  bf16 result;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result) : "f"(value));
+  return result;
+}
+__device__ __forceinline__ float rounded(float value) { return wide(narrow(value)); }
+
+// Eight of them, one load.
+struct __align__(16) Eight { uint32 words[4]; };
+__device__ __forceinline__ void unpack(const Eight& packed, float* values) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    values[2 * i] = __uint_as_float(packed.words[i] << 16);
+    values[2 * i + 1] = __uint_as_float(packed.words[i] & 0xffff0000u);
+  }
+}
+__device__ __forceinline__ Eight pack(const float* values) {
+  Eight packed;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed.words[i]) : "f"(values[2 * i + 1]), "f"(values[2 * i]));
+  return packed;
+}
+__device__ __forceinline__ float sum_of_warp(float value) {
+#pragma unroll
+  for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  return value;
+}
+#define NOTHING (-__int_as_float(0x7f800000))
+)cuda"

@@ -1,0 +1,113 @@
+R"cuda(
+// Copies new keys and values to their slots; a block a token, rows of `width` numbers.
+extern "C" __global__ void write_pages(
+    const bf16* __restrict__ key, long key_stride, const bf16* __restrict__ value, long value_stride,
+    bf16* __restrict__ keys, bf16* __restrict__ values, const long* __restrict__ slots, int width) {
+  const long token = blockIdx.x, slot = slots[token];
+  for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8) {
+    *(Eight*)(keys + slot * width + i) = *(const Eight*)(key + token * key_stride + i);
+    *(Eight*)(values + slot * width + i) = *(const Eight*)(value + token * value_stride + i);
+  }
+}
+
+// silu(gate) * up of rows [gate | up]; each product rounded as libtorch's operators do.
+extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __restrict__ output, int width, long count) {
+  for (long i = (blockIdx.x * (long)blockDim.x + threadIdx.x) * 8; i < count; i += (long)gridDim.x * blockDim.x * 8) {
+    const long row = i / width, column = i % width;
+    float gate[8], up[8];
+    unpack(*(const Eight*)(both + row * 2 * width + column), gate);
+    unpack(*(const Eight*)(both + row * 2 * width + width + column), up);
+#pragma unroll
+    for (int k = 0; k < 8; ++k) gate[k] = rounded(gate[k] / (1 + expf(-gate[k]))) * up[k];
+    *(Eight*)(output + i) = pack(gate);
+  }
+}
+
+// sum = input + delta, then its root-mean-square norm; a block a row.
+extern "C" __global__ void add_norm(
+    const bf16* __restrict__ input, const bf16* __restrict__ delta, const bf16* __restrict__ weight, float epsilon,
+    bf16* __restrict__ sum, bf16* __restrict__ normed, int width) {
+  extern __shared__ float row[];
+  __shared__ float squares[32];
+  const long start = (long)blockIdx.x * width;
+  float own = 0;
+  for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8) {
+    float a[8], b[8];
+    unpack(*(const Eight*)(input + start + i), a);
+    if (delta) {
+      unpack(*(const Eight*)(delta + start + i), b);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) a[k] = rounded(a[k] + b[k]);
+      *(Eight*)(sum + start + i) = pack(a);
+    }
+#pragma unroll
+    for (int k = 0; k < 8; ++k) {
+      row[i + k] = a[k];
+      own += a[k] * a[k];
+    }
+  }
+  own = sum_of_warp(own);
+  if (threadIdx.x % 32 == 0) squares[threadIdx.x / 32] = own;
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    own = sum_of_warp(threadIdx.x < blockDim.x / 32 ? squares[threadIdx.x] : 0);
+    if (threadIdx.x == 0) squares[0] = rsqrtf(own / width + epsilon);
+  }
+  __syncthreads();
+  const float inverse = squares[0];
+  for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8) {
+    float w[8];
+    unpack(*(const Eight*)(weight + i), w);
+#pragma unroll
+    for (int k = 0; k < 8; ++k) w[k] *= row[i + k] * inverse;
+    *(Eight*)(normed + start + i) = pack(w);
+  }
+}
+
+// Head norms (where there are weights) and rotation of queries and keys: a warp a head. The rotated dimensions are the
+// first `rotated` ones, in two halves; HEAD / 32 numbers a lane.
+extern "C" __global__ void norm_rotate(
+    const bf16* __restrict__ query, long query_stride, int query_heads, const bf16* __restrict__ key, long key_stride,
+    int key_heads, const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon,
+    const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, bf16* __restrict__ new_query,
+    bf16* __restrict__ new_key) {
+  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
+  const long token = blockIdx.x;
+  __shared__ float shared[8][HEAD];
+  float* head = shared[threadIdx.x / 32];
+  for (int h = threadIdx.x / 32; h < query_heads + key_heads; h += warps) {
+    const bool is_query = h < query_heads;
+    const int index = is_query ? h : h - query_heads;
+    const bf16* source = is_query ? query + token * query_stride + index * HEAD : key + token * key_stride + index * HEAD;
+    bf16* target = is_query ? new_query + (token * query_heads + index) * HEAD : new_key + (token * key_heads + index) * HEAD;
+    const bf16* weight = is_query ? query_weight : key_weight;
+    float values[HEAD / 32];
+    float squares = 0;
+#pragma unroll
+    for (int k = 0; k < HEAD / 32; ++k) {
+      values[k] = wide(source[lane + 32 * k]);
+      squares += values[k] * values[k];
+    }
+    if (weight) {
+      const float inverse = rsqrtf(sum_of_warp(squares) / HEAD + epsilon);
+#pragma unroll
+      for (int k = 0; k < HEAD / 32; ++k) values[k] = rounded(values[k] * inverse * wide(weight[lane + 32 * k]));
+    }
+#pragma unroll
+    for (int k = 0; k < HEAD / 32; ++k) head[lane + 32 * k] = values[k];
+    __syncwarp();
+    const int half = rotated / 2;
+#pragma unroll
+    for (int k = 0; k < HEAD / 32; ++k) {
+      const int d = lane + 32 * k;
+      float result = values[k];
+      if (d < rotated) {
+        const float other = d < half ? -head[d + half] : head[d - half];
+        result = rounded(values[k] * wide(cosine[token * rotated + d])) + rounded(other * wide(sine[token * rotated + d]));
+      }
+      target[d] = narrow(result);
+    }
+    __syncwarp();
+  }
+}
+)cuda"

@@ -1,0 +1,36 @@
+import Models
+import Torch
+
+/// Attention of a batch that decodes one token a row, by kernels that follow page tables, without a copy of the cache.
+///
+/// All that differs from step to step lies in tensors, so that the work can be recorded once.
+final class PageTableAttention: AttentionBackend {
+  /// Dimensions of a head that the kernel is made for.
+  static let headDimensions: Set<Int> = [64, 128, 256]
+
+  private let cache: KVCache
+  private let slots: Tensor
+  private let pages: Tensor
+  private let lengths: Tensor
+  private let splits: Int
+
+  /// - Parameters:
+  ///   - slots: where each row's key and value go. `[rows]`, int64
+  ///   - pages: each row's page table. `[rows, pages]`, int32
+  ///   - lengths: tokens of each row's context. `[rows]`, int32
+  init(cache: KVCache, slots: Tensor, pages: Tensor, lengths: Tensor) {
+    (self.cache, self.slots, self.pages, self.lengths) = (cache, slots, pages, lengths)
+    splits = Self.splits(rows: slots.size(0), keyValueHeads: cache.keys[0].size(1))
+  }
+
+  /// Parts of a context that keep some 132 processors busy, four blocks each.
+  static func splits(rows: Int, keyValueHeads: Int) -> Int { min(32, max(1, 528 / (rows * keyValueHeads))) }
+
+  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
+    let (keys, values) = (cache.keys[layer], cache.values[layer])
+    Kernels.writePages(key: key, value: value, keys: keys, values: values, slots: slots)
+    return Kernels.decodeAttention(
+      query: query, keys: keys, values: values, pages: pages, lengths: lengths, scale: scale, pageSize: cache.pageSize,
+      splits: splits)
+  }
+}

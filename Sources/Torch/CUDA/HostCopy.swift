@@ -1,0 +1,44 @@
+import CTorch
+
+/// A tensor on its way to host memory, while what is queued after it goes on.
+public final class HostCopy {
+  private let copy: Tensor
+  /// Marks the end of the copy; nil: it is there.
+  private let mark: Mark?
+
+  private final class Mark {
+    let event: CUDAEvent
+    init(on stream: CUDAStream) throws {
+      event = try CUDAEvent()
+      try event.record(on: stream)
+    }
+  }
+
+  /// Starts the copy, after what the calling thread has queued.
+  public init(_ tensor: Tensor) throws {
+    guard tensor.isDefined, tensor.device.kind == .cuda, Runtime.hasStreams else {
+      (copy, mark) = (tensor.to(device: .cpu), nil)
+      return
+    }
+    copy = tensor.detached().to(device: .cpu, nonBlocking: true)
+    mark = try Mark(on: .current(tensor.device))
+  }
+
+  /// The tensor in host memory; waits until it is there.
+  public func tensor() throws -> Tensor {
+    try mark?.event.synchronize()
+    return copy
+  }
+}
+
+extension Runtime {
+  /// Whether streams and events can be used: our GPU library is open.
+  public static var hasStreams: Bool { ct_cuda() != nil }
+}
+
+extension Tensor {
+  /// A host tensor's copy on a device. Unlike `to(device:)` it does not wait until what is queued there is done.
+  public func sent(to device: Device) -> Tensor {
+    device.kind == .cuda ? pinned().to(device: device, nonBlocking: true) : to(device: device)
+  }
+}

@@ -1,0 +1,92 @@
+import CTorch
+
+/// Our own kernels, for bf16 on a GPU, without gradients. Each stands for several operators and rounds where they do, so
+/// that they are its oracle.
+public enum Kernels {
+  /// Whether they can run on a device.
+  public static func run(on device: Device, _ dtype: DType) -> Bool {
+    device.kind == .cuda && dtype == .bfloat16 && Runtime.hasStreams
+  }
+
+  private static var table: ct_cuda_functions { ct_cuda()!.pointee }
+
+  private static func pair(_ body: (inout ct_tensor?, inout ct_tensor?) -> Void) -> (Tensor, Tensor) {
+    var (first, second): (ct_tensor?, ct_tensor?) = (nil, nil)
+    checked(body(&first, &second))
+    return (Tensor(owned: first), Tensor(owned: second))
+  }
+
+  /// Copies new keys and values to their slots of a paged cache.
+  /// - Parameters:
+  ///   - key: `[T, heads, dimension]`, each token's contiguous, as `value`; `heads · dimension` a multiple of 8.
+  ///   - keys: `[slots, heads, dimension]`, as `values`.
+  ///   - slots: `[T]`, int64
+  public static func writePages(key: Tensor, value: Tensor, keys: Tensor, values: Tensor, slots: Tensor) {
+    withExtendedLifetime((key, value, keys, values, slots)) {
+      checked(table.write_pages(key.handle, value.handle, keys.handle, values.handle, slots.handle))
+    }
+  }
+
+  /// Attention of one query a row over the pages of its context.
+  /// - Parameters:
+  ///   - query: `[rows, heads, dimension]`; dimension 64, 128 or 256.
+  ///   - keys: `[slots, keyValueHeads, dimension]`, as `values`.
+  ///   - pages: `[rows, at least as many as the longest context has]`, int32
+  ///   - lengths: tokens of each context, that of the query included; 0: nothing. `[rows]`, int32
+  ///   - splits: parts into which each context is cut, so that few rows occupy the whole GPU.
+  /// - Returns: `[rows, heads, dimension]`
+  public static func decodeAttention(
+    query: Tensor, keys: Tensor, values: Tensor, pages: Tensor, lengths: Tensor, scale: Double, pageSize: Int, splits: Int
+  ) -> Tensor {
+    withExtendedLifetime((query, keys, values, pages, lengths)) {
+      Tensor(owned: table.decode_attention(
+        query.handle, keys.handle, values.handle, pages.handle, lengths.handle, scale, Int32(pageSize), Int32(splits)))
+    }
+  }
+
+  /// silu(gate) · up of `[T, 2 · width]`, gate first. `[T, width]`; width a multiple of 8.
+  public static func siluMultiply(_ both: Tensor) -> Tensor {
+    withExtendedLifetime(both) { Tensor(owned: table.silu_multiply(both.handle)) }
+  }
+
+  /// input + delta, and its root-mean-square norm. All `[T, width]`; width a multiple of 8.
+  public static func addNorm(_ input: Tensor, _ delta: Tensor?, weight: Tensor, epsilon: Double) -> (sum: Tensor, normed: Tensor) {
+    withExtendedLifetime((input, delta, weight)) {
+      pair { table.add_norm(input.handle, delta?.handle, weight.handle, epsilon, &$0, &$1) }
+    }
+  }
+
+  /// Norms of heads, where there are weights, then the rotation by halves of the first dimensions of each.
+  /// - Parameters:
+  ///   - query: `[T, heads, dimension]`, each token's contiguous, as `key`; dimension a multiple of 32.
+  ///   - cosine: `[T, 1, rotated dimensions]`, as `sine`.
+  public static func normRotate(
+    query: Tensor, key: Tensor, queryWeight: Tensor?, keyWeight: Tensor?, epsilon: Double, cosine: Tensor, sine: Tensor
+  ) -> (query: Tensor, key: Tensor) {
+    withExtendedLifetime((query, key, queryWeight, keyWeight, cosine, sine)) {
+      pair {
+        table.norm_rotate(
+          query.handle, key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle, &$0, &$1)
+      }
+    }
+  }
+
+  /// Samples each row of logits by the largest of logit / temperature + Gumbel noise.
+  /// - Parameters:
+  ///   - logits: `[rows, vocabulary]`
+  ///   - temperatures: `[rows]`, fp32
+  ///   - keys: of the rows' `SamplingNoise`. `[rows]`, int64
+  ///   - isGreedy: where no noise is added. `[rows]`, bool
+  /// - Returns: the tokens, int64, their scores and log-probabilities over the temperature, fp32. `[rows]` each
+  public static func sample(
+    _ logits: Tensor, temperatures: Tensor, keys: Tensor, isGreedy: Tensor
+  ) -> (tokens: Tensor, scores: Tensor, logProbs: Tensor) {
+    withExtendedLifetime((logits, temperatures, keys, isGreedy)) {
+      var logProbs: ct_tensor?
+      let (tokens, scores) = pair {
+        table.sample(logits.handle, temperatures.handle, keys.handle, isGreedy.handle, &$0, &$1, &logProbs)
+      }
+      return (tokens, scores, Tensor(owned: logProbs))
+    }
+  }
+}
