@@ -166,6 +166,36 @@ import Torch
     for word in words { #expect(sentence.contains(word), "\(sentence)") }
   }
 
+  /// Experts that are stored as one tensor, scales likewise, are those that are stored each by itself.
+  @Test func stackedExpertsAreTheSame() throws {
+    let folder = try HuggingFaceFolder(fixture("float8/qwen3-moe-block-16"))
+    let weights = try folder.weights()
+    try withTemporaryFolder { area in
+      let place = "model.layers.0.mlp.experts."
+      func stack(_ parts: [String], _ suffix: String) throws -> Tensor {
+        .stack(
+          try (0..<4).map { expert in
+            .cat(try parts.map { try weights.tensor("\(place)\(expert).\($0).weight\(suffix)") }, dim: 0)
+          }, dim: 0)
+      }
+      var tensors = try weights.names.filter { !$0.hasPrefix(place) }.map { TensorSource($0, try weights.tensor($0)) }
+      for suffix in ["", "_scale_inv"] {
+        tensors.append(TensorSource("\(place)gate_up_proj\(suffix)", try stack(["gate_proj", "up_proj"], suffix)))
+        tensors.append(TensorSource("\(place)down_proj\(suffix)", try stack(["down_proj"], suffix)))
+      }
+      let stacked = area.appendingPathComponent("stacked")
+      try HuggingFaceFolder.save(to: stacked, config: folder.config, tensors: tensors)
+      let model = try ModelRegistry.configuration(of: folder).quantized(nil).model(parallel: .single(), dtype: .float32)
+      let loaders = try [folder, HuggingFaceFolder(stacked)].map { try WeightLoader($0, for: model) }
+      for parameter in model.table.parameters {
+        #expect(try loaders[0].tensor(parameter, dtype: .float32).equal(loaders[1].tensor(parameter, dtype: .float32)))
+        guard let scaling = parameter.quantization else { continue }
+        let both = try loaders.map { try $0.float8(parameter, scaling) }
+        #expect(both[0].values.viewing(.uint8).equal(both[1].values.viewing(.uint8)) && both[0].scales.equal(both[1].scales))
+      }
+    }
+  }
+
   /// A checkpoint whose scales are missing, or those of another shape.
   @Test func wrongScalesAreRefused() throws {
     let folder = try HuggingFaceFolder(fixture("float8/qwen3-block-16"))
