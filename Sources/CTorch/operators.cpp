@@ -707,6 +707,14 @@ ct_tensor ct_op__scaled_mm(ct_tensor self, ct_tensor mat2, ct_tensor scale_a, ct
   return guarded<>(ct_tensor{}, [&] { return give(at::_scaled_mm(ctorch::borrow(self), ctorch::borrow(mat2), ctorch::borrow(scale_a), ctorch::borrow(scale_b), ctorch::optional(bias), ctorch::optional(scale_result), ctorch::dtype(out_dtype), use_fast_accum)); });
 }
 
+ct_tensor ct_op__scaled_mm_v2(ct_tensor self, ct_tensor mat2, ct_tensors scale_a, ct_ints recipe_a, ct_ints swizzle_a, ct_tensors scale_b, ct_ints recipe_b, ct_ints swizzle_b, ct_tensor bias, int32_t out_dtype, ct_ints contraction_dim, bool use_fast_accum) {
+  return guarded<>(ct_tensor{}, [&] { return give(at::_scaled_mm_v2(ctorch::borrow(self), ctorch::borrow(mat2), ctorch::tensors(scale_a), ctorch::ints(recipe_a), ctorch::ints(swizzle_a), ctorch::tensors(scale_b), ctorch::ints(recipe_b), ctorch::ints(swizzle_b), ctorch::optional(bias), ctorch::dtype(out_dtype), ctorch::ints(contraction_dim), use_fast_accum)); });
+}
+
+ct_tensor ct_op__scaled_grouped_mm(ct_tensor self, ct_tensor mat2, ct_tensor scale_a, ct_tensor scale_b, ct_tensor offs, ct_tensor bias, ct_tensor scale_result, int32_t out_dtype, bool use_fast_accum) {
+  return guarded<>(ct_tensor{}, [&] { return give(at::_scaled_grouped_mm(ctorch::borrow(self), ctorch::borrow(mat2), ctorch::borrow(scale_a), ctorch::borrow(scale_b), ctorch::optional(offs), ctorch::optional(bias), ctorch::optional(scale_result), ctorch::dtype(out_dtype), use_fast_accum)); });
+}
+
 ct_tensor ct_op_rms_norm(ct_tensor input, ct_ints normalized_shape, ct_tensor weight, ct_optional_double eps) {
   return guarded<>(ct_tensor{}, [&] { return give(at::rms_norm(ctorch::borrow(input), ctorch::ints(normalized_shape), ctorch::optional(weight), ctorch::optional(eps))); });
 }

@@ -28,7 +28,7 @@ open class CausalLM {
   /// - Parameters:
   ///   - stage: the part of the model that is built; nil: all of it.
   ///   - block: makes the layers.
-  /// - Throws: `ModelError` when the tensor-parallel size does not divide what is split.
+  /// - Throws: `ModelError` when the tensor-parallel size does not divide what is split, or cuts blocks with one scale.
   public init(
     _ configuration: ModelConfiguration, parallel: ParallelContext, stage: ModelStage? = nil, dtype: DType,
     block: BlockBuilder = DecoderLayer.init
@@ -37,7 +37,7 @@ open class CausalLM {
     try Self.check(configuration.mixture, modelType: configuration.modelType, parallel.layout)
     let stage = stage ?? .whole(configuration)
     (self.configuration, self.parallel, self.stage) = (configuration, parallel, stage)
-    table = ParameterTable(dtype: dtype)
+    table = ParameterTable(dtype: dtype, quantization: configuration.quantization)
     let root = ParameterScope(table)
     let model = root("model")
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
@@ -46,6 +46,7 @@ open class CausalLM {
         model("embed_tokens"), vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
         initializer: initializer, parallel: parallel) : nil
     layers = try stage.layers.map { try block(model("layers")($0), configuration, $0, parallel) }
+    try table.requireWholeGroups()
     finalNorm = stage.holdsHead
       ? RMSNorm(
         model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,

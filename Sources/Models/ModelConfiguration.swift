@@ -34,6 +34,10 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var extraLayerCount = 0
   /// The type the checkpoint says it was saved in.
   public var dtype: DType?
+  /// Which linear weights the checkpoint holds as e4m3; nil: none.
+  public var storedQuantization: Float8Scheme?
+  /// Which linear weights the model computes with as e4m3; nil: none. Not of config.json: an engine chooses it.
+  public var quantization: Float8Scheme?
   /// For fresh weights.
   public var initializerRange = 0.02
   /// What builds the model in the place of its family. Not of config.json.
@@ -103,7 +107,7 @@ extension ModelConfiguration {
     }
     self.dtype = dtype
     try config.refuse("hidden_act", unless: { $0 == "silu" }, "only silu is supported for \(modelType)")
-    try config.refuse("quantization_config", unless: { _ in false }, "quantised checkpoints are not supported yet")
+    storedQuantization = try config.quantization()
     try config.refuse(
       "partial_rotary_factor", unless: { partialRotary || $0.double == 1 },
       "partial rotary embedding is not supported for \(modelType)")

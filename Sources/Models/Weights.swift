@@ -12,15 +12,15 @@ public struct WeightLoader {
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
   public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
-    files = StoredTensors(try folder.weights(), expertCount: model.configuration.mixture?.expertCount)
+    files = try StoredTensors(folder, model.configuration)
     self.folder = folder.url.path
     var wanted = Set<String>()
     let pieces = model.table.parameters.flatMap(\.pieces)
     let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
     fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
     for piece in pieces where !fresh.contains(piece.checkpointName) {
-      wanted.insert(files.storedName(piece.checkpointName))
       try files.check(piece.checkpointName, shape: piece.shape)
+      wanted.formUnion(files.storedNames(piece.checkpointName))
     }
     // A tied head may be stored all the same, and a critic leaves the vocabulary's aside; old Llama files carry their
     // rotary frequencies; layers that predict tokens further on are left aside; other ranks hold other experts.
@@ -39,21 +39,42 @@ public struct WeightLoader {
     }
   }
 
-  /// This rank's part of a parameter, in the checkpoint's type or `dtype`, on the CPU.
+  /// This rank's part of a parameter, in the checkpoint's type (fp32 for e4m3 with scales) or `dtype`, on the CPU.
   public func tensor(_ parameter: Parameter, dtype: DType? = nil) throws -> Tensor {
     try withoutGradients {
       if fresh.contains(parameter.name) {
         return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
       }
       let parts = try parameter.pieces.map { piece in
-        let whole = try files.tensor(piece.checkpointName)
-        guard let slice = piece.slice else { return whole }
-        let range = slice.range(of: piece.shape[slice.dimension])
-        return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
+        let dimension = piece.slice?.dimension ?? 0
+        return try files.tensor(piece.checkpointName, dimension, piece.slice == nil ? nil : piece.range(dimension))
       }
       let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
       return joined.to(dtype: dtype)
     }
+  }
+
+  /// This rank's part of a weight that is kept as e4m3, on the CPU: as it is stored, or what the whole tensor makes when it
+  /// is quantised.
+  public func float8(_ parameter: Parameter, _ scaling: Float8Scaling) throws -> Float8Matrix {
+    try withoutGradients {
+      .joined(
+        try parameter.pieces.map { piece in
+          let isStored = try files.isFloat8(piece.checkpointName) && files.scaling?.groupSize == scaling.groupSize
+          let whole = isStored
+            ? try files.float8(piece.checkpointName)
+            : Float8Matrix(quantizing: try files.tensor(piece.checkpointName), scaling)
+          return whole.part(piece)
+        })
+    }
+  }
+}
+
+extension Float8Matrix {
+  /// A rank's part of a whole checkpoint tensor.
+  package func part(_ piece: ParameterPiece) -> Float8Matrix {
+    guard let slice = piece.slice else { return self }
+    return slice.dimension == 0 ? rows(piece.range(0)) : columns(piece.range(1))
   }
 }
 
@@ -62,6 +83,12 @@ extension CausalLM {
   public func load(_ folder: HuggingFaceFolder, dtype: DType, device: Device) throws {
     let loader = try WeightLoader(folder, for: self)
     for parameter in table.parameters {
+      if let scaling = parameter.quantization {
+        let matrix = try loader.float8(parameter, scaling)
+        parameter.tensor = matrix.values.to(device: device, copy: true).contiguous()
+        parameter.scales = matrix.scales.to(device: device, copy: true).contiguous()
+        continue
+      }
       parameter.tensor = try loader.tensor(parameter, dtype: parameter.isLearned ? dtype : parameter.dtype)
         .to(device: device, copy: true).contiguous()
     }

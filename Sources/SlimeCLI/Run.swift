@@ -33,6 +33,8 @@ enum Run {
       "tokenizer_path": .string(configuration.tokenizerPath ?? configuration.modelPath),
       "device": .string(configuration.device.rawValue), "dtype": .string(configuration.resolvedDType.rawValue),
       "random_seed": .int(configuration.randomSeed), "log_level": .string(configuration.logLevel.rawValue),
+      "quantization": configuration.engine.quantization.map { .string($0.rawValue) } ?? .null,
+      "kv_cache_dtype": .string(configuration.engine.kvCacheType.rawValue),
       "chunked_prefill_size": configuration.engine.chunkedPrefillSize.map(JSONValue.int) ?? .null,
       "mem_fraction_static": configuration.engine.memFractionStatic.map(JSONValue.double) ?? .null,
     ]

@@ -55,6 +55,14 @@ private func complaint(_ line: String) -> String {
     #expect(configuration.optimizer.seed == 3)
   }
 
+  @Test func enginesMayBeQuantised() throws {
+    let engine = try parse("--sglang-quantization fp8 --sglang-kv-cache-dtype fp8_e4m3").engine
+    #expect(engine.quantization == .fp8 && engine.kvCacheType.tensorType == .float8e4m3)
+    #expect(try parse("--sglang-kv-cache-dtype auto").engine.kvCacheType.tensorType == nil)
+    #expect(complaint("--sglang-kv-cache-dtype fp8_e5m2").contains("one of auto, bfloat16, bf16, fp8_e4m3, not 'fp8_e5m2'"))
+    #expect(complaint("--sglang-quantization awq").contains("one of fp8, unquant, not 'awq'"))
+  }
+
   @Test func theLastOfAFlagGivenTwiceCounts() throws {
     #expect(try parse("--lr 1 --lr 2").optimizer.learningRate == 2)
     #expect(try parse("--rollout-stop a b --rollout-stop c").rollout.stop == ["c"])

@@ -194,6 +194,14 @@ struct EveryOperator {
     add("outer", 2) { t in _ = t(0).outer(t(1)) }
     add("_grouped_mm", 4) { t in _ = t(0).groupedMm(t(1), offs: t(2), bias: t(3)) }
     add("_scaled_mm", 6) { t in _ = t(0).scaledMm(t(1), scaleA: t(2), scaleB: t(3), bias: t(4), scaleResult: t(5)) }
+    add("_scaled_mm_v2", 5) { t in
+      _ = t(0).scaledMmV2(
+        t(1), scaleA: [t(2)], recipeA: [1], swizzleA: [1], scaleB: [t(3)], recipeB: [1], swizzleB: [1], bias: t(4)
+      )
+    }
+    add("_scaled_grouped_mm", 7) { t in
+      _ = t(0).scaledGroupedMm(t(1), scaleA: t(2), scaleB: t(3), offs: t(4), bias: t(5), scaleResult: t(6))
+    }
     add("rms_norm", 2) { t in _ = t(0).rmsNorm([1], weight: t(1)) }
     add("_fused_rms_norm", 2) { t in _ = t(0).fusedRmsNorm([1], weight: t(1)) }
     add("_fused_rms_norm_backward", 4) { t in

@@ -177,6 +177,8 @@ CT_API ct_tensor ct_op_einsum(const char* equation, ct_tensors tensors, ct_ints 
 CT_API ct_tensor ct_op_outer(ct_tensor self, ct_tensor vec2);
 CT_API ct_tensor ct_op__grouped_mm(ct_tensor self, ct_tensor mat2, ct_tensor offs, ct_tensor bias, int32_t out_dtype);
 CT_API ct_tensor ct_op__scaled_mm(ct_tensor self, ct_tensor mat2, ct_tensor scale_a, ct_tensor scale_b, ct_tensor bias, ct_tensor scale_result, int32_t out_dtype, bool use_fast_accum);
+CT_API ct_tensor ct_op__scaled_mm_v2(ct_tensor self, ct_tensor mat2, ct_tensors scale_a, ct_ints recipe_a, ct_ints swizzle_a, ct_tensors scale_b, ct_ints recipe_b, ct_ints swizzle_b, ct_tensor bias, int32_t out_dtype, ct_ints contraction_dim, bool use_fast_accum);
+CT_API ct_tensor ct_op__scaled_grouped_mm(ct_tensor self, ct_tensor mat2, ct_tensor scale_a, ct_tensor scale_b, ct_tensor offs, ct_tensor bias, ct_tensor scale_result, int32_t out_dtype, bool use_fast_accum);
 CT_API ct_tensor ct_op_rms_norm(ct_tensor input, ct_ints normalized_shape, ct_tensor weight, ct_optional_double eps);
 CT_API void ct_op__fused_rms_norm(ct_tensor input, ct_ints normalized_shape, ct_tensor weight, ct_optional_double eps, ct_tensor* results);
 CT_API void ct_op__fused_rms_norm_backward(ct_tensor grad_out, ct_tensor input, ct_ints normalized_shape, ct_tensor rstd, ct_tensor weight, ct_ints output_mask, ct_tensor* results);

@@ -79,7 +79,7 @@ struct AttentionGroup {
     let (heads, dimension) = (query.size(1), query.size(2))
     let keyValueHeads = key.size(1)
     func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
-      (isFresh ? own : cached).indexSelect(0, index: contextCells)
+      (isFresh ? own : cached).indexSelect(0, index: contextCells).to(dtype: own.dtype)
         .view([rows, contextLength, keyValueHeads, own.size(2)]).transpose(1, dim1: 2)
     }
     let queries = queryCells.map { query.indexSelect(0, index: $0) } ?? query

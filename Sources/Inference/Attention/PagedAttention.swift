@@ -39,7 +39,7 @@ public final class PagedAttention: AttentionBackend {
   }
 
   public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    cache.write(key: key, value: value, slots: slots, layer: layer)
+    let (key, value) = cache.write(key: key, value: value, slots: slots, layer: layer)
     let (cachedKey, cachedValue) = (cache.keys[layer], cache.values[layer])
     switch work {
     case .flash(let contexts):
@@ -80,7 +80,7 @@ private struct PackedContexts {
   ) -> Tensor {
     let dimension = Tensor.flashDimension(query, value)
     func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
-      (slots.map { cached.indexSelect(0, index: $0) } ?? own).paddedHeads(to: dimension)
+      (slots.map { cached.indexSelect(0, index: $0).to(dtype: own.dtype) } ?? own).paddedHeads(to: dimension)
     }
     return query.paddedHeads(to: dimension).flashAttentionForward(
       contexts(key, cachedKey), value: contexts(value, cachedValue), cumSeqQ: cumulativeQueries,

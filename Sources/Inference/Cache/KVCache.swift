@@ -6,6 +6,9 @@ import Torch
 ///
 /// Position `p` of a request lives in the slot `page · pageSize + p mod pageSize` of its page table. Slots are written
 /// before they are read, so the memory starts as it is found: on a CPU what is never used takes none.
+///
+/// They are kept in a type of their own: as e4m3 without scales, what is larger than 448 becomes 448 (SGLang's fp8_e4m3
+/// where a checkpoint has no scales of keys and values).
 public struct KVCache {
   public let pageSize: Int
   public let pageCount: Int
@@ -49,8 +52,24 @@ public struct KVCache {
   func refill() { for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) } }
 
   /// Writes the keys and values of new tokens. `slots`: `[T]`, int64.
-  func write(key: Tensor, value: Tensor, slots: Tensor, layer: Int) {
-    _ = keys[layer].indexCopy_(0, index: slots, source: key)
-    _ = values[layer].indexCopy_(0, index: slots, source: value)
+  /// - Returns: them as they are read again, in the type that they came in.
+  func write(key: Tensor, value: Tensor, slots: Tensor, layer: Int) -> (key: Tensor, value: Tensor) {
+    (write(key, to: keys[layer], slots), write(value, to: values[layer], slots))
+  }
+
+  private func write(_ new: Tensor, to memory: Tensor, _ slots: Tensor) -> Tensor {
+    guard new.dtype != memory.dtype else {
+      _ = memory.indexCopy_(0, index: slots, source: new)
+      return new
+    }
+    guard memory.dtype == .float8e4m3 else {
+      let kept = new.to(dtype: memory.dtype)
+      _ = memory.indexCopy_(0, index: slots, source: kept)
+      return kept.to(dtype: new.dtype)
+    }
+    let kept = new.clamped(-Float8Matrix.largest, max: Float8Matrix.largest).to(dtype: .float8e4m3)
+    // Bytes can be copied by index on every device.
+    _ = memory.viewing(.uint8).indexCopy_(0, index: slots, source: kept.viewing(.uint8))
+    return kept.to(dtype: new.dtype)
   }
 }

@@ -10,7 +10,7 @@ extension EngineCore {
     let running = scheduler.runningCount
     try ranks.onEvery { $0.install(weights.value) }
     forgetPrefixes()
-    for weight in weights.value { missingWeights.remove(weight.name) }
+    for weight in weights.value { missingWeights.subtract(weight.names) }
     if let version = installation.version { weightVersion = version }
     if installation.keepsPaused { pause(.inPlace) }
     return running

@@ -35,6 +35,7 @@ final class EngineCore {
 
   init(_ folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions) throws {
     let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
+      .quantized(options.quantization)
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
@@ -80,7 +81,7 @@ final class EngineCore {
     } else {
       let bytes = try ranks.smallest { try $0.cacheBytes(options) }
       let perToken = KVCache.bytesPerToken(
-        configuration, dtype: ranks.runner.dtype, tensorParallelSize: options.tensorParallelSize)
+        configuration, dtype: ranks.runner.cacheType, tensorParallelSize: options.tensorParallelSize)
         + draftBytes
       tokens = min(
         bytes / perToken, options.maxRunningRequests * longestPages * options.pageSize)

@@ -5,6 +5,10 @@ import Torch
 public struct EngineOptions: Sendable {
   /// Type of weights and KV cache; nil: the checkpoint's.
   public var dtype: DType?
+  /// What becomes of linear weights; nil: those that are stored as e4m3 stay so.
+  public var quantization: WeightQuantization?
+  /// Type that keys and values are kept in; nil: `dtype`.
+  public var cacheType: DType?
   /// Of the first rank; those of the others follow it.
   public var device: Device
   /// Ranks that split the model's layers and the heads of the KV cache.

@@ -26,7 +26,8 @@ final class EngineRanks {
       }
       followers = []
       try Runtime.open(options.device, for: "an engine")
-      runner = try ModelRunner(folder, configuration, dtype: dtype, parallel: .single(options.device))
+      runner = try ModelRunner(
+        folder, configuration, dtype: dtype, cacheType: options.cacheType, parallel: .single(options.device))
       return
     }
     let layout = try options.layout()
@@ -39,7 +40,7 @@ final class EngineRanks {
           ? try .nccl(name, store: store, rank: place, size: size, device: device, timeout: options.collectiveTimeout)
           : try .gloo(name, store: store, rank: place, size: size, timeout: options.collectiveTimeout)
       }
-      return try ModelRunner(folder, configuration, dtype: dtype, parallel: parallel)
+      return try ModelRunner(folder, configuration, dtype: dtype, cacheType: options.cacheType, parallel: parallel)
     }
     followers = (1..<layout.worldSize).map { rank in Follower(rank) { try make(rank) } }
     let own = Result { try make(0) }

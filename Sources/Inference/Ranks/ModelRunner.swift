@@ -10,6 +10,8 @@ final class ModelRunner {
   let model: CausalLM
   let parallel: ParallelContext
   let dtype: DType
+  /// Of the KV cache.
+  let cacheType: DType
   /// Set once the model is loaded and it is known how many pages there are.
   var cache: KVCache!
   /// Copies in host memory of weights whose own memory was given back.
@@ -21,9 +23,10 @@ final class ModelRunner {
     })
 
   init(
-    _ folder: HuggingFaceFolder, _ configuration: ModelConfiguration, dtype: DType, parallel: ParallelContext
+    _ folder: HuggingFaceFolder, _ configuration: ModelConfiguration, dtype: DType, cacheType: DType? = nil,
+    parallel: ParallelContext
   ) throws {
-    (self.parallel, self.dtype) = (parallel, dtype)
+    (self.parallel, self.dtype, self.cacheType) = (parallel, dtype, cacheType ?? dtype)
     model = try configuration.model(parallel: parallel, dtype: dtype)
     try catchingTorchErrors { try model.load(folder, dtype: dtype, device: parallel.device) }
   }
@@ -38,7 +41,7 @@ final class ModelRunner {
   func makeCache(pageCount: Int, pageSize: Int) throws {
     cache = try catchingTorchErrors {
       KVCache(
-        model.configuration, pageCount: pageCount, pageSize: pageSize, dtype: dtype, device: parallel.device,
+        model.configuration, pageCount: pageCount, pageSize: pageSize, dtype: cacheType, device: parallel.device,
         tensorParallelSize: parallel.tensor.size)
     }
   }

@@ -36,7 +36,7 @@ package final class ModelDrafter: Drafter {
 
   /// - Throws: what is wrong with the folder, or that its vocabulary is another one.
   init(_ folder: HuggingFaceFolder, _ options: EngineOptions, vocabularySize: Int) throws {
-    let configuration = try ModelRegistry.configuration(of: folder)
+    let configuration = try ModelRegistry.configuration(of: folder).quantized(nil)
     guard configuration.vocabularySize == vocabularySize else {
       throw EngineError(
         "The draft model in \(folder.url.path) has a vocabulary of \(configuration.vocabularySize) tokens, and the model "
@@ -44,10 +44,11 @@ package final class ModelDrafter: Drafter {
     }
     contextLength = configuration.contextLength
     runner = try ModelRunner(
-      folder, configuration, dtype: options.dtype ?? configuration.dtype ?? .float32, parallel: .single(options.device))
+      folder, configuration, dtype: options.dtype ?? configuration.dtype ?? .float32, cacheType: options.cacheType,
+      parallel: .single(options.device))
   }
 
-  package var cacheBytesPerToken: Int { KVCache.bytesPerToken(runner.model.configuration, dtype: runner.dtype) }
+  package var cacheBytesPerToken: Int { KVCache.bytesPerToken(runner.model.configuration, dtype: runner.cacheType) }
 
   package func prepare(_ configuration: SchedulerConfiguration) throws {
     var own = configuration

@@ -21,17 +21,26 @@ extension ModelRunner {
   /// Copies weights into the model; those of which this rank holds nothing are for others.
   func install(_ weights: [StagedWeight]) {
     for weight in weights {
-      if let place = places[weight.name] { _ = place.tensor.copy_(place.part(of: weight.tensor)) }
+      places[weight.name]?.install(weight)
     }
     Runtime.synchronize(parallel.device)
   }
 
   /// Fills this rank's part of a whole tensor on the CPU.
   func export(_ name: String, into whole: Tensor) {
-    if let place = places[name] { _ = place.part(of: whole).copy_(place.tensor) }
+    if let place = places[name] {
+      _ = place.part(of: whole).copy_(place.tensor)
+    } else if let suffix = Float8Scaling.scaleSuffixes.first(where: name.hasSuffix) {
+      places[String(name.dropLast(suffix.count))]?.exportScales(into: whole)
+    }
   }
 
-  func resetWeights() { for parameter in model.table.parameters { _ = parameter.tensor.fill_(-7) } }
+  func resetWeights() {
+    for parameter in model.table.parameters {
+      _ = parameter.tensor.fill_(-7)
+      _ = parameter.scales?.fill_(1)
+    }
+  }
 
   // MARK: Memory
 
@@ -40,8 +49,9 @@ extension ModelRunner {
     let isOnHost = parallel.device.kind == .cpu
     if tags.contains(.keyValueCache) { cache.empty() }
     if tags.contains(.weights) {
-      if keepsWeights, !isOnHost { stashedWeights = model.table.parameters.map { $0.tensor.to(device: .cpu, copy: true) } }
-      if !(keepsWeights && isOnHost) { for parameter in model.table.parameters { parameter.tensor.emptyStorage() } }
+      let weights = model.table.parameters.flatMap(\.tensors)
+      if keepsWeights, !isOnHost { stashedWeights = weights.map { $0.to(device: .cpu, copy: true) } }
+      if !(keepsWeights && isOnHost) { for weight in weights { weight.emptyStorage() } }
     }
     if !isOnHost { try DeviceMemory.emptyCache() }
   }
@@ -49,9 +59,9 @@ extension ModelRunner {
   func resume(_ tags: Set<MemoryTag>) {
     if tags.contains(.keyValueCache) { cache.refill() }
     guard tags.contains(.weights) else { return }
-    for (index, parameter) in model.table.parameters.enumerated() where parameter.tensor.storageByteCount == 0 {
-      parameter.tensor.refillStorage(bytes: parameter.tensor.byteCount)
-      if !stashedWeights.isEmpty { _ = parameter.tensor.copy_(stashedWeights[index]) }
+    for (index, weight) in model.table.parameters.flatMap(\.tensors).enumerated() where weight.storageByteCount == 0 {
+      weight.refillStorage(bytes: weight.byteCount)
+      if !stashedWeights.isEmpty { _ = weight.copy_(stashedWeights[index]) }
     }
     stashedWeights = []
   }

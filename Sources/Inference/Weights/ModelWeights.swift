@@ -13,6 +13,11 @@ struct WeightDescription: Sendable {
 struct StagedWeight {
   let name: String
   let tensor: Tensor
+  /// Of each row, `[rows, groups]`, where the model keeps the weight as e4m3.
+  var scales: Tensor?
+
+  /// It, and its scales.
+  var names: [String] { [name] + (scales == nil ? [] : Float8Scaling.scaleSuffixes.map { name + $0 }) }
 }
 
 /// The checkpoint tensors that a model is made of.
@@ -25,16 +30,26 @@ struct ModelWeights {
   /// In the model's order.
   let names: [String]
   private let descriptions: [String: WeightDescription]
+  /// How weights are kept that are e4m3.
+  let scalings: [String: Float8Scaling]
+  /// How the checkpoint has them that the engine was started with.
+  var storedScaling: Float8Scaling? { model.configuration.storedQuantization?.scaling }
 
   init(_ configuration: ModelConfiguration, dtype: DType) throws {
     model = try configuration.model(parallel: .single(), dtype: dtype)
     self.dtype = dtype
     let all = model.table.parameters.flatMap { parameter in
-      parameter.pieces.map {
-        WeightDescription(
-          name: $0.checkpointName, shape: $0.shape, dtype: parameter.isLearned ? dtype : parameter.dtype)
+      parameter.pieces.flatMap { piece in
+        parameter.quantization.map(piece.float8Descriptions) ?? [
+          WeightDescription(
+            name: piece.checkpointName, shape: piece.shape, dtype: parameter.isLearned ? dtype : parameter.dtype)
+        ]
       }
     }
+    scalings = Dictionary(
+      uniqueKeysWithValues: model.table.parameters.flatMap { parameter in
+        parameter.pieces.compactMap { piece in parameter.quantization.map { (piece.checkpointName, $0) } }
+      })
     names = all.map(\.name)
     descriptions = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
   }
@@ -46,11 +61,12 @@ struct ModelWeights {
   /// A tied head may be sent all the same: it says nothing new.
   private func isTiedHead(_ name: String) -> Bool { model.configuration.tiesEmbeddings && name == "lm_head.weight" }
 
-  /// Copies of a bucket's tensors as the model keeps them, on the CPU.
+  /// Copies of a bucket's tensors as the model keeps them, on the CPU; numbers and scales of e4m3 as they are, for `joined`.
   /// - Throws: `EngineError` about the first name or shape that is not the model's; nothing was copied then.
   func staged(_ bucket: [NamedTensor]) throws -> [StagedWeight] {
     let bucket = bucket.filter { !isTiedHead($0.name) }
-    let found = try bucket.map { new in
+    let found = try bucket.map { new -> WeightDescription in
+      if let scales = try scales(new) { return scales }
       guard let description = descriptions[new.name] else {
         throw EngineError("The weight update holds the tensor '\(new.name)', which the model does not have.")
       }
@@ -63,7 +79,8 @@ struct ModelWeights {
     return try catchingTorchErrors {
       withoutGradients {
         zip(bucket, found).map { new, description in
-          StagedWeight(
+          if let quantized = quantized(new) { return quantized }
+          return StagedWeight(
             name: new.name, tensor: new.tensor.to(dtype: description.dtype, device: .cpu, copy: true).contiguous())
         }
       }
@@ -78,6 +95,13 @@ struct ModelWeights {
     let loader = try WeightLoader(folder, for: model)
     return try catchingTorchErrors {
       try model.table.parameters.flatMap { parameter in
+        if let scaling = parameter.quantization {
+          let whole = try loader.float8(parameter, scaling)
+          return parameter.rows.map { piece, rows in
+            StagedWeight(
+              name: piece.checkpointName, tensor: whole.values[rows].clone(), scales: whole.scales[rows].clone())
+          }
+        }
         let whole = try loader.tensor(parameter)
           .to(dtype: parameter.isLearned ? dtype : parameter.dtype, copy: true).contiguous()
         return checkpointTensors(parameter, whole).map { StagedWeight(name: $0.name, tensor: $0.tensor) }

@@ -71,7 +71,7 @@ final class WeightStage: @unchecked Sendable {
         throw EngineError(
           "Nothing of the weight update was applied, because a part of it failed (\(failure)); begin again and send every tensor.")
       }
-      return HandedOver(Array(update.weights.values))
+      return HandedOver(try stage.places.joined(Array(update.weights.values)))
     }
   }
 
@@ -100,11 +100,11 @@ final class WeightStage: @unchecked Sendable {
 
   func staged(_ bucket: sending [NamedTensor]) async throws -> HandedOver<[StagedWeight]> {
     let bucket = HandedOver(bucket)
-    return try await perform { HandedOver(try $0.places.staged(bucket.value)) }
+    return try await perform { HandedOver(try $0.places.joined($0.places.staged(bucket.value))) }
   }
 
   func staged(_ bucket: [NamedBytes]) async throws -> HandedOver<[StagedWeight]> {
-    try await perform { HandedOver(try $0.places.staged(bucket.map { try $0.named() })) }
+    try await perform { HandedOver(try $0.places.joined($0.places.staged(bucket.map { try $0.named() }))) }
   }
 
   func staged(_ folder: URL) async throws -> HandedOver<[StagedWeight]> {

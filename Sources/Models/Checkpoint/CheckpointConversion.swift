@@ -3,12 +3,13 @@ import Foundation
 import Parallelism
 import Torch
 
-/// Weights between a Hugging Face folder and a torch_dist checkpoint, tensor by tensor, in the type that they have.
+/// Weights between Hugging Face folders and torch_dist checkpoints, tensor by tensor, in the type that they have; what a folder
+/// holds as e4m3 with scales is read as numbers of the type that its config.json names.
 public enum CheckpointConversion {
   /// Writes a torch_dist checkpoint of the folder's weights, as iteration 0 of `directory`.
   public static func toTorchDist(_ folder: HuggingFaceFolder, in directory: CheckpointDirectory) throws {
     let (model, names) = try whole(folder)
-    let files = try folder.weights()
+    let files = try PlainTensors(folder, model.configuration)
     let save = try TorchDistSave.begin(in: directory, iteration: 0)
     do {
       let items = try catchingTorchErrors {
@@ -30,28 +31,33 @@ public enum CheckpointConversion {
   }
 
   /// Writes a Hugging Face folder of the weights of a torch_dist checkpoint; `folder` has its config.json and tokenizer.
-  public static func toHuggingFace(_ checkpoint: URL, like folder: HuggingFaceFolder, to destination: URL) throws {
-    let (model, names) = try whole(folder)
+  /// - Parameter quantized: see `ModelFolderWriter`.
+  public static func toHuggingFace(
+    _ checkpoint: URL, like folder: HuggingFaceFolder, to destination: URL, quantized: Bool = false
+  ) throws {
+    let (_, names) = try whole(folder)
     let reader = try TorchDistReader(checkpoint)
-    let pieces = model.table.parameters.flatMap(\.pieces)
-    func dtype(_ piece: ParameterPiece) throws -> SafetensorsDType {
+    try ModelFolderWriter.write(to: destination, like: folder, quantized: quantized) { piece in
       let entry = try reader.description(of: names.parts(piece)[0].key)
       guard let dtype = entry.dtype else {
         throw ModelError("\(checkpoint.path) holds tensor '\(entry.name)' of type \(entry.dtypeName), which no model has")
       }
-      return SafetensorsDType(dtype)
-    }
-    let writer = try HuggingFaceWriter(
-      to: destination, config: folder.config,
-      tensors: try pieces.map { TensorSpecification(name: $0.checkpointName, dtype: try dtype($0), shape: $0.shape) },
-      copyingFrom: folder)
-    for piece in pieces {
+      return dtype
+    } tensor: { piece in
       let parts = try names.parts(piece).map { part in
         try reader.tensor(part.key, part.box).reshape([part.rows.count] + piece.shape.dropFirst())
       }
-      try writer.write(piece.checkpointName, parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0))
+      return parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
     }
-    try writer.finish()
+  }
+
+  /// Writes a Hugging Face folder of another one's weights, with linear weights in e4m3 or without any.
+  /// - Parameter quantized: see `ModelFolderWriter`.
+  public static func toHuggingFace(_ folder: HuggingFaceFolder, to destination: URL, quantized: Bool) throws {
+    let files = try PlainTensors(folder, ModelRegistry.configuration(of: folder))
+    try ModelFolderWriter.write(
+      to: destination, like: folder, quantized: quantized, dtype: { try files.dtype($0.checkpointName) },
+      tensor: { try files.tensor($0.checkpointName) })
   }
 
   private static func whole(_ folder: HuggingFaceFolder) throws -> (CausalLM, MegatronNames) {
@@ -59,5 +65,22 @@ public enum CheckpointConversion {
     return (
       try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32), MegatronNames(configuration)
     )
+  }
+}
+
+/// A folder's tensors, none of them as e4m3 with scales.
+private struct PlainTensors {
+  private let files: StoredTensors
+  private let dtype: DType
+
+  init(_ folder: HuggingFaceFolder, _ configuration: ModelConfiguration) throws {
+    (files, dtype) = (try StoredTensors(folder, configuration), configuration.dtype ?? .float32)
+  }
+
+  func dtype(_ name: String) throws -> DType { try files.isFloat8(name) ? dtype : files.tensor(name).dtype }
+
+  func tensor(_ name: String) throws -> Tensor {
+    let tensor = try files.tensor(name)
+    return try files.isFloat8(name) ? tensor.to(dtype: dtype) : tensor
   }
 }

@@ -1,6 +1,14 @@
 import Parallelism
 import Torch
 
+extension Parameter {
+  /// x Wᵀ + b, in whichever form the weight is kept.
+  func linear(_ input: Tensor, bias: Parameter? = nil) -> Tensor {
+    if let float8 { return input.float8Linear(float8, bias: bias?.tensor) }
+    return input.linear(tensor, bias: bias?.tensor)
+  }
+}
+
 /// y = x Wᵀ + b with the outputs split over the tensor-parallel ranks; one or several checkpoint matrices side by side
 /// (q|k|v, gate|up), each split by itself.
 public struct ColumnParallelLinear {
@@ -38,7 +46,8 @@ public struct ColumnParallelLinear {
     // A slice that several ranks hold is used by each for other heads.
     let sharing = WeightSharing(gradientIsPartial: parts.contains { $0.sliceCount < group.size })
     weight = scope(name).parameter(
-      "weight", pieces: pieces("weight") { [$0.outputSize, inputSize] }, initializer: initializer, sharing: sharing)
+      "weight", pieces: pieces("weight") { [$0.outputSize, inputSize] }, initializer: initializer, sharing: sharing,
+      isLinear: true)
     bias = hasBias
       ? scope(name).parameter(
         "bias", pieces: pieces("bias") { [$0.outputSize] }, initializer: .constant(0), sharing: sharing) : nil
@@ -47,7 +56,7 @@ public struct ColumnParallelLinear {
 
   /// `[T, inputSize]` (sequence parallel: `[T / ranks, inputSize]`) → `[T, this rank's outputs]`
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    parallel.enteringTensorParallel(input).linear(weight.tensor, bias: bias?.tensor)
+    weight.linear(parallel.enteringTensorParallel(input), bias: bias)
   }
 }
 
@@ -61,12 +70,12 @@ public struct ReplicatedLinear {
     parallel: ParallelContext
   ) {
     weight = scope.parameter(
-      "weight", shape: [outputSize, inputSize], initializer: initializer, sharing: parallel.sequenceSharing)
+      "weight", shape: [outputSize, inputSize], initializer: initializer, sharing: parallel.sequenceSharing, isLinear: true)
     bias = hasBias
       ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
   }
 
-  public func callAsFunction(_ input: Tensor) -> Tensor { input.linear(weight.tensor, bias: bias?.tensor) }
+  public func callAsFunction(_ input: Tensor) -> Tensor { weight.linear(input, bias: bias) }
 }
 
 extension ParallelContext {
@@ -90,7 +99,8 @@ public struct RowParallelLinear {
     parallel: ParallelContext
   ) {
     weight = scope.parameter(
-      "weight", shape: [outputSize, inputSize], slice: parallel.tensorSlice(dimension: 1), initializer: initializer)
+      "weight", shape: [outputSize, inputSize], slice: parallel.tensorSlice(dimension: 1), initializer: initializer,
+      isLinear: true)
     bias = hasBias
       ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
     self.parallel = parallel
@@ -98,8 +108,8 @@ public struct RowParallelLinear {
 
   /// `[T, this rank's inputs]` → `[T, outputSize]` (sequence parallel: `[T / ranks, outputSize]`)
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    guard parallel.tensor.size > 1 else { return input.linear(weight.tensor, bias: bias?.tensor) }
-    let sum = parallel.leavingTensorParallel(input.linear(weight.tensor))
+    guard parallel.tensor.size > 1 else { return weight.linear(input, bias: bias) }
+    let sum = parallel.leavingTensorParallel(weight.linear(input))
     return bias.map { sum + $0.tensor } ?? sum
   }
 }

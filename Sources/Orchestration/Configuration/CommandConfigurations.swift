@@ -1,3 +1,5 @@
+import Models
+
 /// `slime serve`: an engine behind SGLang's HTTP API.
 public struct ServeConfiguration: Sendable, Equatable, Codable {
   public var modelPath = ""
@@ -74,12 +76,14 @@ public struct ScoreConfiguration: Sendable, Equatable, Codable {
   public init() {}
 }
 
-/// `slime convert`: between Hugging Face and torch_dist.
+/// `slime convert`: between Hugging Face folders, plain or FP8, and torch_dist.
 public struct ConvertConfiguration: Sendable, Equatable, Codable {
   public var hfCheckpoint = ""
   public var save: String?
   public var load: String?
   public var saveHF: String?
+  /// What `saveHF` gets; nil: plain numbers.
+  public var quantization: WeightQuantization?
 
   public init() {}
 }

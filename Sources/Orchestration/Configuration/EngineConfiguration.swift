@@ -1,9 +1,19 @@
 import Inference
+import Models
+import Torch
 
 /// What drafts tokens, by SGLang's names.
 public enum SpeculativeAlgorithm: String, Sendable, Codable, CaseIterable {
   case ngram = "NGRAM"
   case standalone = "STANDALONE"
+}
+
+/// What keys and values are kept in, by SGLang's names.
+public enum KVCacheType: String, Sendable, Codable, CaseIterable {
+  /// The model's type.
+  case auto
+  case bfloat16, bf16
+  case float8e4m3 = "fp8_e4m3"
 }
 
 /// The limits of a rollout engine. A nil leaves the choice to the engine. Names are those of SGLang.
@@ -19,6 +29,9 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
   public var chunkedPrefillSize: Int?
   /// Tokens a page of the KV cache holds.
   public var pageSize: Int?
+  /// What becomes of linear weights; nil: those that are stored as e4m3 stay so.
+  public var quantization: WeightQuantization?
+  public var kvCacheType = KVCacheType.auto
   /// Ranks that split each layer.
   public var tensorParallelSize = 1
   /// Parts of them that experts are divided over.
@@ -43,4 +56,15 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
 
   /// `memFractionStatic` of an engine that has its devices for itself.
   public static let memoryFraction = 0.85
+}
+
+extension KVCacheType {
+  /// nil: the model's type.
+  public var tensorType: DType? {
+    switch self {
+    case .auto: nil
+    case .bfloat16, .bf16: .bfloat16
+    case .float8e4m3: .float8e4m3
+    }
+  }
 }

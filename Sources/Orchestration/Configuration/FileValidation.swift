@@ -33,8 +33,10 @@ extension ConvertConfiguration {
   public func validate() throws(ConfigurationError) {
     try require(!hfCheckpoint.isEmpty, "--hf-checkpoint is required: the folder of the model")
     try require(
-      (save != nil) != (load != nil && saveHF != nil) && (save == nil || load == nil && saveHF == nil),
-      "give --save FOLDER to write a torch_dist checkpoint, or --load FOLDER and --save-hf FOLDER to read one")
+      (save == nil) != (saveHF == nil) && (load == nil || saveHF != nil) && (save != nil || load != nil || quantization != nil),
+      "give --save FOLDER to write a torch_dist checkpoint, --load FOLDER and --save-hf FOLDER to read one, or --save-hf FOLDER "
+        + "and --quantization to change how a Hugging Face folder's weights are stored")
+    try require(quantization == nil || saveHF != nil, "--quantization has no effect without --save-hf FOLDER; leave it out")
     try requireFile(hfCheckpoint + "/config.json", of: "--hf-checkpoint \(hfCheckpoint)")
   }
 }

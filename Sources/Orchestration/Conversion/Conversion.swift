@@ -12,12 +12,16 @@ public enum Conversion {
       try directory.record(iteration: 0)
       return
     }
-    guard let load = configuration.load, let target = configuration.saveHF else { return }
+    guard let target = configuration.saveHF.map({ URL(fileURLWithPath: $0) }) else { return }
+    let quantized = configuration.quantization == .fp8
+    guard let load = configuration.load else {
+      return try CheckpointConversion.toHuggingFace(folder, to: target, quantized: quantized)
+    }
     let directory = CheckpointDirectory(URL(fileURLWithPath: load))
     guard let iteration = try directory.latestIteration() else {
       throw ConfigurationError("--load \(load) holds no checkpoint: there is no \(CheckpointDirectory.trackerName) in it")
     }
     try CheckpointConversion.toHuggingFace(
-      directory.folder(iteration: iteration), like: folder, to: URL(fileURLWithPath: target))
+      directory.folder(iteration: iteration), like: folder, to: target, quantized: quantized)
   }
 }

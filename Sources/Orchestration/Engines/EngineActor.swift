@@ -76,6 +76,7 @@ extension EngineConfiguration {
     options.maxTotalTokens = maxTotalTokens
     if let pageSize { options.pageSize = pageSize }
     options.memoryFraction = memFractionStatic
+    (options.quantization, options.cacheType) = (quantization, kvCacheType.tensorType)
     options.tensorParallelSize = tensorParallelSize
     options.expertParallelSize = expertParallelSize
     options.schedulePolicy = schedulePolicy

@@ -3,6 +3,7 @@ import Inference
 import JSON
 import Models
 import Parallelism
+import Torch
 import Training
 
 /// What a launch would take, before anything runs: `slime plan`.
@@ -112,14 +113,21 @@ public struct Plan: Sendable {
     let (train, plain) = (configuration.train, EngineOptions())
     let dtype = train.backend.resolvedDType.tensorType
     let size = train.cluster.rolloutGPUsPerEngine
-    let weights = try parameterCount(model) * dtype.size / size
+    let weights = try weightBytes(model.quantized(train.engine.quantization), dtype) / size
     if train.engine.maxTotalTokens == nil, let fraction = train.engine.memFractionStatic {
       return (weights, max(Int(configuration.gpu.accelerator.memory * fraction) - weights, 0))
     }
-    let perToken = KVCache.bytesPerToken(model, dtype: dtype, tensorParallelSize: size)
+    let perToken = KVCache.bytesPerToken(model, dtype: train.engine.kvCacheType.tensorType ?? dtype, tensorParallelSize: size)
     let context = train.engine.contextLength ?? model.contextLength
     let most = min(plain.cacheBytes / perToken, (train.engine.maxRunningRequests ?? plain.maxRunningRequests) * context)
     return (weights, (train.engine.maxTotalTokens ?? most) * perToken)
+  }
+
+  private static func weightBytes(_ model: ModelConfiguration, _ dtype: DType) throws -> Int {
+    let whole = ParallelContext.imagined(try ParallelLayout(worldSize: 1), rank: 0)
+    return try model.model(parallel: whole, dtype: dtype).table.parameters.reduce(0) { sum, parameter in
+      sum + parameter.tensors.reduce(0) { $0 + $1.byteCount }
+    }
   }
 
   private static func parameterCount(_ model: ModelConfiguration) throws -> Int {

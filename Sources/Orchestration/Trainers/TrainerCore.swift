@@ -97,10 +97,11 @@ final class TrainerCore {
 }
 
 extension JSONValue {
-  /// A config.json that says what type the weights have, under the key that it used before.
+  /// A config.json that says what type the weights have, under the key that it used before; none of them is quantised.
   func settingDType(_ dtype: DType) -> JSONValue {
     guard case .object(var object) = self else { return self }
     object[object["dtype"] == nil && object["torch_dtype"] != nil ? "torch_dtype" : "dtype"] = .string(dtype.name)
+    object["quantization_config"] = nil
     return .object(object)
   }
 }

@@ -9,6 +9,8 @@ extension EngineConfiguration {
       .option(prefix + "max-total-tokens", \.maxTotalTokens, "TOKENS", "size of the KV cache; default by memory"),
       .option(prefix + "max-running-requests", \.maxRunningRequests, "requests in a batch"),
       .option(prefix + "chunked-prefill-size", \.chunkedPrefillSize, "TOKENS", "most prompt tokens in a batch"),
+      .option(prefix + "quantization", \.quantization, "how linear weights are kept; default as they are stored"),
+      .option(prefix + "kv-cache-dtype", \.kvCacheType, "precision of the KV cache"),
       .option(prefix + "page-size", \.pageSize, "TOKENS", "in a page of the KV cache"),
       .option(prefix + "ep-size", \.expertParallelSize, "parts of an engine's ranks that the experts are divided over")
         .also(prefix + "expert-parallel-size", prefix + "ep"),

@@ -92,6 +92,8 @@ extension WSDDecayStyle: FlagValue {}
 extension LogLevel: FlagValue {}
 extension SchedulePolicy: FlagValue {}
 extension SpeculativeAlgorithm: FlagValue {}
+extension WeightQuantization: FlagValue {}
+extension KVCacheType: FlagValue {}
 extension BenchSubject: FlagValue {}
 extension PlannedGPU: FlagValue {}
 extension WeightTransport: FlagValue {}

@@ -8,7 +8,7 @@ extension UnsupportedGroup {
       "moe-a2a-backend", "deepep-mode", "enable-ep-moe", "enable-eplb",
     ]),
     sglang("weights are those of config.json and *.safetensors, in --dtype; leave it out", [
-      .accept("load-format", "auto", "safetensors"), .accept("kv-cache-dtype", "auto"), "quantization",
+      .accept("load-format", "auto", "safetensors"),
       "quantization-param-path", .accept(switch: "trust-remote-code"), "json-model-override-args", "revision",
       "model-loader-extra-config", "enable-lora", "lora-paths", "max-lora-rank", "max-loras-per-batch", "is-embedding",
       "enable-multimodal",

@@ -34,6 +34,17 @@ public struct ParameterPiece: Sendable, Equatable {
     (self.checkpointName, self.shape, self.slice) = (checkpointName, shape, slice)
   }
 
+  /// The module it belongs to: its name without `.weight`.
+  public var module: String {
+    checkpointName.hasSuffix(".weight") ? String(checkpointName.dropLast(".weight".count)) : checkpointName
+  }
+
+  /// The part of a dimension that is held here.
+  public func range(_ dimension: Int) -> Range<Int> {
+    guard let slice, slice.dimension == dimension else { return 0..<shape[dimension] }
+    return slice.range(of: shape[dimension])
+  }
+
   /// The shape of the part that is held here.
   public var localShape: [Int] {
     var local = shape
@@ -67,24 +78,38 @@ public final class Parameter {
   public let isLearned: Bool
   /// The type that the model computes with it in.
   public let dtype: DType
+  /// How it is kept as e4m3; nil: it is kept in `dtype`.
+  public let quantization: Float8Scaling?
   /// The shape of this rank's part.
   public let shape: [Int]
   /// The weight as the forward pass uses it. It starts without memory (`Device.meta`); whoever holds the model gives it
   /// memory, and FSDP exchanges it around each use.
   public var tensor: Tensor
+  /// The scales of a weight that is kept as e4m3, those of each row: `[rows, groups]`, fp32. They come and go with `tensor`.
+  public var scales: Tensor?
 
   init(
-    name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing, isLearned: Bool, dtype: DType
+    name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing, isLearned: Bool, dtype: DType,
+    quantization: Float8Scaling? = nil
   ) {
     (self.name, self.pieces, self.initializer, self.sharing) = (name, pieces, initializer, sharing)
-    (self.isLearned, self.dtype) = (isLearned, dtype)
+    (self.isLearned, self.dtype, self.quantization) = (isLearned, dtype, quantization)
     var shape = pieces[0].localShape
     for piece in pieces.dropFirst() {
       precondition(piece.localShape.dropFirst() == shape.dropFirst(), "the pieces of \(name) do not fit together")
       shape[0] += piece.localShape[0]
     }
     self.shape = shape
-    tensor = .empty(shape, dtype: dtype, device: .meta)
+    tensor = .empty(shape, dtype: quantization == nil ? dtype : .float8e4m3, device: .meta)
+    scales = quantization.map { .empty([shape[0], $0.groupCount(shape[1])], device: .meta) }
+  }
+
+  /// All that takes memory.
+  public var tensors: [Tensor] { [tensor] + (scales.map { [$0] } ?? []) }
+
+  /// The weight where it is kept as e4m3.
+  public var float8: Float8Matrix? {
+    scales.map { Float8Matrix(values: tensor, scales: $0, groupSize: quantization?.groupSize) }
   }
 
   public var count: Int { shape.reduce(1, *) }

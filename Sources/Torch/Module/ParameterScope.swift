@@ -3,8 +3,18 @@ public final class ParameterTable {
   public private(set) var parameters: [Parameter] = []
   /// Of the learned weights.
   public let dtype: DType
+  /// Which linear weights are kept as e4m3; nil: none.
+  public let quantization: Float8Scheme?
 
-  public init(dtype: DType = .float32) { self.dtype = dtype }
+  public init(dtype: DType = .float32, quantization: Float8Scheme? = nil) {
+    (self.dtype, self.quantization) = (dtype, quantization)
+  }
+
+  /// How a linear weight made of these pieces is kept.
+  fileprivate func scaling(_ pieces: [ParameterPiece]) -> Float8Scaling? {
+    guard let quantization, pieces.allSatisfy({ quantization.applies(to: $0.module) }) else { return nil }
+    return quantization.scaling
+  }
 
   fileprivate func add(_ parameter: Parameter) {
     precondition(!parameters.contains { $0.name == parameter.name }, "two parameters named \(parameter.name)")
@@ -31,14 +41,16 @@ public struct ParameterScope {
   public func name(_ name: String) -> String { self(name).path }
 
   /// Registers a weight made of `pieces`.
-  /// - Parameter isLearned: false: a constant of the checkpoint, kept in fp32.
+  /// - Parameters:
+  ///   - isLearned: false: a constant of the checkpoint, kept in fp32.
+  ///   - isLinear: whether it is the matrix of a linear layer that can multiply e4m3.
   public func parameter(
     _ name: String, pieces: [ParameterPiece], initializer: Initializer, sharing: WeightSharing = WeightSharing(),
-    isLearned: Bool = true
+    isLearned: Bool = true, isLinear: Bool = false
   ) -> Parameter {
     let parameter = Parameter(
       name: self.name(name), pieces: pieces, initializer: initializer, sharing: sharing, isLearned: isLearned,
-      dtype: isLearned ? table.dtype : .float32)
+      dtype: isLearned ? table.dtype : .float32, quantization: isLinear ? table.scaling(pieces) : nil)
     table.add(parameter)
     return parameter
   }
@@ -46,10 +58,10 @@ public struct ParameterScope {
   /// Registers a weight that a checkpoint holds under its own name.
   public func parameter(
     _ name: String, shape: [Int], slice: ParameterPiece.Slice? = nil, initializer: Initializer,
-    sharing: WeightSharing = WeightSharing(), isLearned: Bool = true
+    sharing: WeightSharing = WeightSharing(), isLearned: Bool = true, isLinear: Bool = false
   ) -> Parameter {
     parameter(
       name, pieces: [ParameterPiece(self.name(name), shape: shape, slice: slice)], initializer: initializer,
-      sharing: sharing, isLearned: isLearned)
+      sharing: sharing, isLearned: isLearned, isLinear: isLinear)
   }
 }

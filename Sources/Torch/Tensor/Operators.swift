@@ -1155,6 +1155,44 @@ extension Tensor {
     ))
   }
 
+  /// `aten::_scaled_mm_v2`
+  public func scaledMmV2(
+    _ mat2: Tensor, scaleA: [Tensor], recipeA: [Int], swizzleA: [Int], scaleB: [Tensor], recipeB: [Int],
+    swizzleB: [Int], bias: Tensor? = nil, outDtype: DType? = nil, contractionDim: [Int] = [], useFastAccum: Bool = false
+  ) -> Tensor {
+    defer { withExtendedLifetime((self, mat2, scaleA, scaleB, bias)) {} }
+    return withHandles(scaleA) { scaleA in
+      withInts(recipeA) { recipeA in
+        withInts(swizzleA) { swizzleA in
+          withHandles(scaleB) { scaleB in
+            withInts(recipeB) { recipeB in
+              withInts(swizzleB) { swizzleB in
+                withInts(contractionDim) { contractionDim in
+                  Tensor(owned: ct_op__scaled_mm_v2(
+                    handle, mat2.handle, scaleA, recipeA, swizzleA, scaleB, recipeB, swizzleB, bias?.handle,
+                    outDtype?.rawValue ?? -1, contractionDim, useFastAccum
+                  ))
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// `aten::_scaled_grouped_mm`
+  public func scaledGroupedMm(
+    _ mat2: Tensor, scaleA: Tensor, scaleB: Tensor, offs: Tensor? = nil, bias: Tensor? = nil,
+    scaleResult: Tensor? = nil, outDtype: DType? = nil, useFastAccum: Bool = false
+  ) -> Tensor {
+    defer { withExtendedLifetime((self, mat2, scaleA, scaleB, offs, bias, scaleResult)) {} }
+    return Tensor(owned: ct_op__scaled_grouped_mm(
+      handle, mat2.handle, scaleA.handle, scaleB.handle, offs?.handle, bias?.handle, scaleResult?.handle,
+      outDtype?.rawValue ?? -1, useFastAccum
+    ))
+  }
+
   /// `aten::rms_norm`
   public func rmsNorm(_ normalizedShape: [Int], weight: Tensor? = nil, eps: Double? = nil) -> Tensor {
     defer { withExtendedLifetime((self, weight)) {} }

@@ -99,6 +99,19 @@ import Training
     #expect(plan.refusal?.description.contains("KV cache: lower --sglang-max-total-tokens") == true)
   }
 
+  /// Weights and KV cache of an engine in e4m3: a byte a number of the linear layers, and a scale for each of their outputs.
+  @Test func enginesInFloat8TakeLess() throws {
+    let plan = try plan(Self.qwen4B) {
+      ($0.train.cluster.actorGPUsPerNode, $0.train.cluster.colocate) = (4, true)
+      ($0.train.globalBatchSize, $0.averageTokens, $0.train.engine.maxTotalTokens) = (8, 1024, 500_000)
+      ($0.train.engine.quantization, $0.train.engine.kvCacheType) = (.fp8, .float8e4m3)
+    }
+    #expect(plan.ranks[0].memory.cache == 500_000 * 147_456 / 2)
+    let (attention, feedForward) = ((4096 + 2 * 1024 + 4096) * 2560, 3 * 9728 * 2560)
+    let outputs = 4096 + 2 * 1024 + 2560 + 2 * 9728 + 2560
+    #expect(plan.ranks[0].memory.engineWeights == 2 * plan.parameterCount - 36 * (attention + feedForward) + 36 * 4 * outputs)
+  }
+
   @Test func stepsThatCannotBeDealtOutAreRefused() throws {
     #expect(throws: ConfigurationError.self) {
       try plan(Self.qwen4B) { ($0.train.cluster.actorGPUsPerNode, $0.train.globalBatchSize) = (8, 12) }

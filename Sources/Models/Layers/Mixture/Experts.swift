@@ -28,18 +28,15 @@ public struct Experts {
       "gate_up_proj",
       pieces: own.flatMap { expert in
         ["gate_proj", "up_proj"].map { piece(expert, $0, [inner, hiddenSize], splitting: 0) }
-      }, initializer: initializer, sharing: WeightSharing(isExpert: true))
+      }, initializer: initializer, sharing: WeightSharing(isExpert: true), isLinear: true)
     down = scope.parameter(
       "down_proj", pieces: own.map { piece($0, "down_proj", [hiddenSize, inner], splitting: 1) },
-      initializer: initializer, sharing: WeightSharing(isExpert: true))
+      initializer: initializer, sharing: WeightSharing(isExpert: true), isLinear: true)
   }
 
   /// Rows by experts, `[rows, hiddenSize]` → the same, partial where experts are split.
   func callAsFunction(_ rows: Tensor, _ groups: RowGroups) -> Tensor {
-    func matrices(_ parameter: Parameter) -> Tensor {
-      parameter.tensor.view([count, parameter.shape[0] / count, parameter.shape[1]])
-    }
-    let both = rows.groupedLinear(matrices(gateUp), groups).chunk(2, dim: 1)
-    return (both[0].silu() * both[1]).groupedLinear(matrices(down), groups)
+    let both = gateUp.groupedLinear(rows, groups, count: count).chunk(2, dim: 1)
+    return down.groupedLinear(both[0].silu() * both[1], groups, count: count)
   }
 }

@@ -1,6 +1,33 @@
 import Parallelism
 import Torch
 
+extension Parameter {
+  /// y = x Wᵀ where each group of rows has a matrix of its own: this weight's, one below another.
+  func groupedLinear(_ input: Tensor, _ groups: RowGroups, count: Int) -> Tensor {
+    guard let float8 else {
+      return input.groupedLinear(tensor.view([count, shape[0] / count, shape[1]]), groups)
+    }
+    if let product = groupedProduct(input, float8, groups, count: count) { return product }
+    let outputs = shape[0] / count
+    let products = input.splitWithSizes(groups.hostCounts).enumerated().compactMap { group, rows in
+      rows.size(0) == 0 ? nil : rows.float8Linear(float8.rows(group * outputs..<(group + 1) * outputs))
+    }
+    return products.isEmpty ? .empty([0, outputs], dtype: input.dtype, device: input.device) : .cat(products, dim: 0)
+  }
+
+  /// All groups by one kernel, which knows one scale a row; nil: libtorch has none for this.
+  private func groupedProduct(_ input: Tensor, _ weight: Float8Matrix, _ groups: RowGroups, count: Int) -> Tensor? {
+    let (outputs, inputs) = (shape[0] / count, shape[1])
+    guard input.device.kind == .cuda, input.dtype == .bfloat16, input.size(0) > 0, weight.scales.size(1) == 1,
+      outputs % 16 == 0, inputs % 16 == 0
+    else { return nil }
+    let rows = Float8Matrix(quantizing: input, .row)
+    return rows.values.scaledGroupedMm(
+      weight.values.view([count, outputs, inputs]).transpose(1, dim1: 2), scaleA: rows.scales.view([input.size(0)]),
+      scaleB: weight.scales.view([count, outputs]), offs: groups.ends, outDtype: .bfloat16)
+  }
+}
+
 extension Tensor {
   /// y = x Wᵀ where each group of rows has a matrix of its own.
   /// - Parameter weights: `[groups, outputs, inputs]`
