@@ -17,7 +17,7 @@ final class EngineCore {
   var released: Set<MemoryTag> = []
   /// Weights whose values were given up, and that no update has brought since.
   var missingWeights: Set<String> = []
-  private let sampler = Sampler()
+  private let sampler: Sampler
   /// nil: nothing is drafted.
   let speculator: Speculator?
   private let tokenizer: Tokenizer?
@@ -34,6 +34,7 @@ final class EngineCore {
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
     let endOfSequence = Set(folder.endOfSequenceTokenIDs + (tokenizer?.eosTokenID.map { [$0] } ?? []))
     ranks = try EngineRanks(folder, configuration, options)
+    sampler = Sampler(parts: ranks.runner.vocabularyParts)
     let contextLength = options.contextLength ?? configuration.contextLength
     speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
     let pageCount = try Self.pageCount(
@@ -222,7 +223,7 @@ final class EngineCore {
         samples = try sampler.sample(
           logits, plan.items.filter(\.samples).flatMap { live[$0.id]!.samplerRows(drafts: $0.drafts) })
       }, prompt: { block, logits in
-        promptLogProbs += try wanted.compute(block, logits)
+        promptLogProbs += try wanted.compute(block, logits, parts: runner.vocabularyParts)
       })
       return StepResult(
         samples: samples, promptLogProbs: promptLogProbs,
@@ -316,11 +317,14 @@ private struct WantedLogProbs {
     }
   }
 
-  /// - Parameter logits: of the positions in `block`.
-  func compute(_ block: Range<Int>, _ logits: Tensor) throws -> [TokenLogProbs] {
+  /// - Parameters:
+  ///   - logits: of the positions in `block`.
+  ///   - parts: in deterministic mode, the ranks' parts of the vocabulary.
+  func compute(_ block: Range<Int>, _ logits: Tensor, parts: [Range<Int>]?) throws -> [TokenLogProbs] {
     let wanted = Array(targets[block])
     return try LogProbs.compute(
-      logits, tokens: Tensor(wanted).to(device: logits.device), wanted, Array(requests[block])
+      logits, tokens: Tensor(wanted).to(device: logits.device), wanted, Array(requests[block]),
+      parts: parts
     ).compactMap { $0 }
   }
 }

@@ -41,6 +41,9 @@ public struct EngineOptions: Sendable {
   /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
   /// lie there already, and keep their place.
   public var stashesWeights = true
+  /// Whether a request gets the same tokens and log-probabilities, bit by bit, whatever runs beside it and however its
+  /// prompt is cut or found in the cache, and those that a trainer in deterministic mode computes.
+  public var isDeterministic = false
   /// How tokens are drafted; nil: not at all.
   public var speculative: SpeculativeOptions?
   /// What drafts instead of that which `speculative` names.

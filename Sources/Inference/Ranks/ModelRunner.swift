@@ -43,6 +43,12 @@ final class ModelRunner {
     }
   }
 
+  /// In deterministic mode, the ranks' parts of the vocabulary, whose sums training adds up one by one.
+  private(set) lazy var vocabularyParts: [Range<Int>]? = !parallel.isDeterministic ? nil
+    : (0..<parallel.tensor.size).map {
+      ParameterPiece.Slice(dimension: 0, index: $0, count: parallel.tensor.size).range(of: model.configuration.vocabularySize)
+    }
+
   /// Logits of prompts are made for so many numbers at a time.
   private static let maxPromptLogits = 1 << 25
 
@@ -58,7 +64,8 @@ final class ModelRunner {
     let device = parallel.device
     let tokens = Tensor(plan.items.flatMap(\.tokens)).to(device: device)
     let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).to(device: device)
-    let attention = PagedAttention(plan, cache: cache, dtype: dtype, device: device)
+    let attention = PagedAttention(
+      plan, cache: cache, dtype: dtype, device: device, isDeterministic: parallel.isDeterministic)
     let hidden = model.hidden(tokens, ForwardContext(positions: positions, attention: attention, routing: routing))
     let rows = LogitRows(plan)
     if !rows.sampled.isEmpty {

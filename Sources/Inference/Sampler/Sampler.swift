@@ -35,7 +35,10 @@ package struct Sampler {
     package var logProbs: TokenLogProbs?
   }
 
-  package init() {}
+  /// In deterministic mode, the ranks' parts of the vocabulary.
+  private let parts: [Range<Int>]?
+
+  package init(parts: [Range<Int>]? = nil) { self.parts = parts }
 
   /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
   package func sample(_ logits: Tensor, _ rows: [Row]) throws -> [Sample] {
@@ -47,7 +50,7 @@ package struct Sampler {
     let tokens: [Int] = try chosen.values(count: rows.count)
     let bestScores: [Float] = try best.values(count: rows.count)
     let logProbs = try rows.contains { $0.logProbs != nil }
-      ? LogProbs.compute(scaled, tokens: chosen, tokens, rows.map(\.logProbs))
+      ? LogProbs.compute(scaled, tokens: chosen, tokens, rows.map(\.logProbs), parts: parts)
       : [TokenLogProbs?](repeating: nil, count: rows.count)
     return rows.indices.map { i in
       Sample(token: tokens[i], isValid: bestScores[i].isFinite, logProbs: logProbs[i])
@@ -103,7 +106,9 @@ package struct Sampler {
     let (sorted, order) = (isAll ? scaled : scaled.indexSelect(0, index: index)).softmax(1).sort(stable: true, dim: 1, descending: true)
     let columns = scaled.size(1)
     let rank = Tensor.arange(columns, dtype: .float32, device: device).unsqueeze(0)
-    let before = sorted.cumsum(1) - sorted
+    // A GPU sums a row by itself in another way than one among others.
+    let sums = parts == nil ? sorted.cumsum(1) : Tensor.cat(members.indices.map { sorted[$0..<$0 + 1].cumsum(1) })
+    let before = sums - sorted
     let excluded = rank.ge(column { $0.topK > 0 ? Float($0.topK) : .infinity })
       .logicalOr(before.gt(column { Float($0.topP) }))
       .logicalOr(sorted.lt(sorted.narrow(1, start: 0, length: 1) * column { Float($0.minP) }))

@@ -47,7 +47,7 @@ public struct ColumnParallelLinear {
 
   /// `[T, inputSize]` (sequence parallel: `[T / ranks, inputSize]`) → `[T, this rank's outputs]`
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    parallel.enteringTensorParallel(input).linear(weight.tensor, bias: bias?.tensor)
+    parallel.linear(parallel.enteringTensorParallel(input), weight.tensor, bias: bias?.tensor)
   }
 }
 
@@ -55,18 +55,20 @@ public struct ColumnParallelLinear {
 public struct ReplicatedLinear {
   public let weight: Parameter
   public let bias: Parameter?
+  private let parallel: ParallelContext
 
   public init(
     _ scope: ParameterScope, inputSize: Int, outputSize: Int, bias hasBias: Bool, initializer: Initializer,
     parallel: ParallelContext
   ) {
+    self.parallel = parallel
     weight = scope.parameter(
       "weight", shape: [outputSize, inputSize], initializer: initializer, sharing: parallel.sequenceSharing)
     bias = hasBias
       ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
   }
 
-  public func callAsFunction(_ input: Tensor) -> Tensor { input.linear(weight.tensor, bias: bias?.tensor) }
+  public func callAsFunction(_ input: Tensor) -> Tensor { parallel.linear(input, weight.tensor, bias: bias?.tensor) }
 }
 
 extension ParallelContext {
@@ -98,8 +100,8 @@ public struct RowParallelLinear {
 
   /// `[T, this rank's inputs]` → `[T, outputSize]` (sequence parallel: `[T / ranks, outputSize]`)
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    guard parallel.tensor.size > 1 else { return input.linear(weight.tensor, bias: bias?.tensor) }
-    let sum = parallel.leavingTensorParallel(input.linear(weight.tensor))
+    guard parallel.tensor.size > 1 else { return parallel.linear(input, weight.tensor, bias: bias?.tensor) }
+    let sum = parallel.leavingTensorParallel(parallel.linear(input, weight.tensor))
     return bias.map { sum + $0.tensor } ?? sum
   }
 }

@@ -81,6 +81,7 @@ extension EngineConfiguration {
     options.schedulePolicy = schedulePolicy
     options.scheduleConservativeness = scheduleConservativeness
     options.disableRadixCache = disableRadixCache
+    options.isDeterministic = isDeterministic
     let algorithm: SpeculativeOptions.Algorithm? =
       switch speculation {
       case nil: nil

@@ -10,11 +10,13 @@ public struct Experts {
   let down: Parameter
   /// On this rank.
   private let count: Int
+  private let parallel: ParallelContext
 
   init(
     _ scope: ParameterScope, _ mixture: MixtureConfiguration, hiddenSize: Int, initializer: Initializer,
     parallel: ParallelContext
   ) {
+    self.parallel = parallel
     count = mixture.expertCount / parallel.expert.size
     let own = parallel.expert.rank * count..<(parallel.expert.rank + 1) * count
     let group = parallel.expertTensor
@@ -39,7 +41,7 @@ public struct Experts {
     func matrices(_ parameter: Parameter) -> Tensor {
       parameter.tensor.view([count, parameter.shape[0] / count, parameter.shape[1]])
     }
-    let both = rows.groupedLinear(matrices(gateUp), groups).chunk(2, dim: 1)
-    return (both[0].silu() * both[1]).groupedLinear(matrices(down), groups)
+    let both = parallel.groupedLinear(rows, matrices(gateUp), groups).chunk(2, dim: 1)
+    return parallel.groupedLinear(parallel.silu(both[0]) * both[1], matrices(down), groups)
   }
 }
