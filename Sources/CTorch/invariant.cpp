@@ -5,16 +5,28 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <dlfcn.h>
 
+#include <atomic>
+#include <exception>
+#include <mutex>
+
 #include "internal.h"
 
 using namespace ctorch;
 
 namespace {
 
+/// A function of libtorch's own copies of OpenMP and MKL; null where it has none.
+template <typename F>
+F* find(const char* name) {
+  return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
+}
+
 /// Libraries that are asked for a product divide long sums among the threads that they may have: one, here.
 class OneThread {
  public:
   OneThread() {
+    // A thread that is new to ATen would be given its number of threads later, by the first operator.
+    at::get_num_threads();
     if (set_mkl) mkl_before = set_mkl(1);
     if (get_omp && set_omp) {
       omp_before = get_omp();
@@ -27,10 +39,6 @@ class OneThread {
   }
 
  private:
-  template <typename F>
-  static F* find(const char* name) {
-    return reinterpret_cast<F*>(dlsym(RTLD_DEFAULT, name));
-  }
   static inline int (*const set_mkl)(int) = find<int(int)>("MKL_Set_Num_Threads_Local");
   static inline int (*const get_omp)() = find<int()>("omp_get_max_threads");
   static inline void (*const set_omp)(int) = find<void(int)>("omp_set_num_threads");
@@ -38,18 +46,46 @@ class OneThread {
   int omp_before = 1;
 };
 
-int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
+/// What a parallel region of OpenMP compiles to; this compiler has none.
+using Region = void(void (*body)(void*), void* context, unsigned threads, unsigned flags);
+
+template <typename F>
+struct Pieces {
+  const F& body;
+  const int64_t count;
+  std::atomic<int64_t> next{0};
+  std::mutex lock;
+  std::exception_ptr error;
+
+  void run() noexcept {
+    // Threads of the pool know nothing of what is off on the caller's.
+    at::AutoDispatchBelowADInplaceOrView without_gradients;
+    OneThread one_thread;
+    try {
+      for (int64_t index; (index = next++) < count;) body(index);
+    } catch (...) {
+      std::lock_guard guard(lock);
+      error = std::current_exception();
+      next = count;
+    }
+  }
+};
 
 /// Calls `body(index)` for each of `count` pieces, on as many threads as ATen has, each of which computes by itself.
 template <typename F>
 void for_each_piece(int64_t count, const F& body) {
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    // Threads of the pool know nothing of what is off on this one.
-    at::AutoDispatchBelowADInplaceOrView without_gradients;
-    OneThread one_thread;
-    for (int64_t index = begin; index < end; ++index) body(index);
-  });
+  static Region* const region = find<Region>("GOMP_parallel");
+  Pieces<F> pieces{body, count};
+  int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
+  if (region && threads > 1) {
+    region([](void* context) { static_cast<Pieces<F>*>(context)->run(); }, &pieces, threads, 0);
+  } else {
+    pieces.run();
+  }
+  if (pieces.error) std::rethrow_exception(pieces.error);
 }
+
+int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 /// Rows from `start`, `count` of them, with zeros where there are no more.
 at::Tensor padded_rows(const at::Tensor& rows, int64_t start, int64_t count) {
@@ -106,7 +142,7 @@ at::Tensor products(const at::Tensor& left, const at::Tensor& right, const at::T
   }
   at::Tensor output = at::empty({count, left.size(1), right.size(2)}, left.options());
   at::Tensor own_index = index.contiguous();
-  const int64_t* places = own_index.const_data_ptr<int64_t>();
+  auto* places = static_cast<const int64_t*>(own_index.const_data_ptr());
   for_each_piece(count, [&](int64_t i) {
     at::Tensor result = output.select(0, i);
     at::mm_out(result, left.select(0, i), right.select(0, places[i]));
