@@ -70,7 +70,11 @@ void ct_cuda_set_device(int32_t device_index) {
 }
 
 void ct_set_deterministic(bool deterministic) {
-  guarded([&] { at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/false); });
+  guarded([&] {
+    at::globalContext().setDeterministicAlgorithms(deterministic, /*warn_only=*/false);
+    // Nothing here reads memory that it has not written.
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+  });
 }
 
 ct_generator ct_generator_new(int32_t device_type, int32_t device_index, uint64_t seed) {

@@ -142,7 +142,7 @@ open class CausalLM {
   open func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
-    return (rows.map { entered.indexSelect(0, index: $0) } ?? entered).linear(headWeight.tensor)
+    return parallel.linear(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight.tensor)
   }
 
   /// What the head says of `targets`, from the last stage's output: a critic says what it expects where they are predicted.
@@ -165,7 +165,8 @@ open class CausalLM {
     let piece = headWeight?.pieces[0]
     let first = piece.flatMap { piece in piece.slice?.range(of: piece.shape[0]).lowerBound } ?? 0
     return vocabularyLogProbs(
-      logits: logits(hidden, at: rows), from: first, targets: targets, temperature: temperature, group: parallel.tensor)
+      logits: logits(hidden, at: rows), from: first, targets: targets, temperature: temperature, group: parallel.tensor,
+      isDeterministic: parallel.isDeterministic)
   }
 
   /// The parameters of each block of this stage and those outside, in the table's order.

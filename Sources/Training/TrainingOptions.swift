@@ -57,6 +57,9 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   /// nil: the fastest that the device and the compute type allow.
   public var attention: AttentionImplementation?
   public var gradientCheckpointing = false
+  /// Whether a token's log-probability is the same bits however samples are packed and ranks divide them (those of tensor
+  /// parallelism aside), and those that a deterministic engine gives; two runs then learn the same bits.
+  public var isDeterministic = false
   public var megatron = MegatronOptions()
   public var fsdp = FSDPOptions()
 
@@ -88,6 +91,17 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
 
   /// - Throws: `ModelError` when the one that is asked for cannot train the model there.
   func attention(of model: ModelConfiguration, _ parallel: ParallelContext) throws -> AttentionImplementation {
+    if isDeterministic {
+      guard parallel.context.size == 1 else {
+        throw ModelError(
+          "--deterministic-mode does not know --context-parallel-size \(parallel.context.size): rings merge parts of a sequence in "
+            + "an order that depends on the rank; use 1")
+      }
+      guard attention == nil || attention == .flashAttention2 else {
+        throw ModelError(
+          "--deterministic-mode has an attention of its own, not \(attention!.rawValue); leave --attn-implementation out")
+      }
+    }
     let device = ImaginedRun.current.map { $0.device == .cuda ? Device.cuda() : .cpu } ?? parallel.device
     return try (attention ?? .fastest(on: device, computeType)).checked(
       on: device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)

@@ -7,7 +7,8 @@ import Torch
 
 /// Paged attention over random chunks against attention over whole sequences.
 @Suite struct PagedAttentionTests {
-  @Test(arguments: [1, 2, 3] as [UInt64]) func equalsWholeSequences(_ seed: UInt64) throws {
+  @Test(arguments: [1, 2, 3] as [UInt64], [false, true])
+  func equalsWholeSequences(_ seed: UInt64, isDeterministic: Bool) throws {
     var random = SeededGenerator(state: seed)
     let generator = Generator(seed: seed)
     let configuration = try ModelRegistry.configuration(of: modelFolder("llama3-gqa"))
@@ -20,7 +21,13 @@ import Torch
     let query = Tensor.randn([total, heads, dimension], generator: generator)
     let key = Tensor.randn([total, keyValueHeads, dimension], generator: generator)
     let value = Tensor.randn([total, keyValueHeads, dimension], generator: generator)
-    let wanted = PackedAttention(lengths: lengths, device: .cpu).attend(query: query, key: key, value: value, layer: 0)
+    func whole(_ isDeterministic: Bool) -> PackedAttention {
+      PackedAttention(lengths: lengths, device: .cpu, isDeterministic: isDeterministic)
+    }
+    let wanted = whole(isDeterministic).attend(query: query, key: key, value: value, layer: 0)
+
+    let plain = whole(false).attend(query: query, key: key, value: value, layer: 0)
+    #expect((wanted - plain).abs().max().item() < 1e-5)
 
     let pageCount = lengths.map { ($0 + pageSize - 1) / pageSize }.reduce(0, +)
     let cache = KVCache(configuration, pageCount: pageCount, pageSize: pageSize, dtype: .float32, device: .cpu)
@@ -45,12 +52,13 @@ import Torch
         done[i] = end
       }
       guard !items.isEmpty else { continue }
-      let attention = PagedAttention(BatchPlan(items: items), cache: cache, dtype: .float32, device: .cpu)
+      let attention = PagedAttention(
+        BatchPlan(items: items), cache: cache, dtype: .float32, device: .cpu, isDeterministic: isDeterministic)
       let index = Tensor(rows)
       func part(_ whole: Tensor) -> Tensor { whole.indexSelect(0, index: index) }
       let found = attention.attend(query: part(query), key: part(key), value: part(value), layer: 0)
       let error = (found - part(wanted)).abs().max().item()
-      #expect(error < 1e-5, "largest difference \(error)")
+      #expect(isDeterministic ? error == 0 : error < 1e-5, "largest difference \(error)")
     }
   }
 }

@@ -91,6 +91,41 @@ import Testing
     #expect(wrong == 2 && sentence.contains("holds neither checkpoints nor a model's config.json"), "\(sentence)")
   }
 
+  /// How a run divides the work.
+  struct Division: Sendable, CustomTestStringConvertible {
+    var backend: TrainBackendKind
+    var tensor = 1
+    var dtype = ComputeDType.float32
+    var testDescription: String { "\(backend) tp \(tensor) \(dtype)" }
+  }
+
+  /// In deterministic mode trainer and engine compute the same bits, step after step; otherwise they do not.
+  @Test(arguments: [
+    Division(backend: .fsdp), Division(backend: .megatron, dtype: .bfloat16), Division(backend: .megatron, tensor: 2),
+  ])
+  func engineAndTrainerAgreeToTheBit(_ division: Division) throws {
+    let room = try Room()
+    func run(_ isDeterministic: Bool) throws -> [[String: Double]] {
+      let save = "save-\(isDeterministic)"
+      let (code, errors) = try room.train {
+        ($0.backend.isDeterministic, $0.engine.isDeterministic) = (isDeterministic, isDeterministic)
+        ($0.backend.trainBackend, $0.backend.dtype, $0.cluster.colocate) = (division.backend, division.dtype, true)
+        ($0.cluster.actorGPUsPerNode, $0.cluster.rolloutGPUsPerEngine) = (2, division.tensor)
+        ($0.backend.parallel.tensorParallelSize, $0.backend.parallel.sequenceParallel) = (division.tensor, division.tensor > 1)
+        ($0.backend.useDynamicBatchSize, $0.backend.maxTokensPerGPU) = (true, 64)
+        ($0.rollout.batchSize, $0.rollout.maxResponseLength, $0.rollout.temperature) = (4, 24, 0.8)
+        ($0.data.rolloutCount, $0.checkpoint.save) = (3, room.path(save))
+        $0.globalBatchSize = 4
+      }
+      #expect(code == 0, "\(errors)")
+      return try room.metrics(save)
+    }
+    let metrics = try run(true)
+    try #require(metrics.count >= 3)
+    for step in metrics { #expect(step["train/train_rollout_logprob_abs_diff"] == 0) }
+    #expect(try run(false).contains { $0["train/train_rollout_logprob_abs_diff"]! > 0 })
+  }
+
   /// A teacher is learned from without any reward, while the policy that samples is older than the one that is trained.
   @Test func aTeacherIsLearnedFrom() throws {
     let room = try Room()

@@ -11,14 +11,18 @@ public final class PagedAttention: AttentionBackend {
     /// `order`: where each token of the batch stands among the groups' outputs; nil: in its place.
     case groups([AttentionGroup], order: Tensor?)
     case flash(PackedContexts)
+    /// In deterministic mode.
+    case tiles(TiledAttention)
   }
 
   private let cache: KVCache
   private let slots: Tensor
   private let work: Work
 
-  /// - Parameter dtype: that of queries, keys and values.
-  public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device) {
+  /// - Parameters:
+  ///   - dtype: that of queries, keys and values.
+  ///   - isDeterministic: whether a token's result is the same bits whatever the batch holds beside it.
+  public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false) {
     self.cache = cache
     slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).sent(to: device)
     var count = 0
@@ -27,7 +31,15 @@ public final class PagedAttention: AttentionBackend {
       return AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
     }
     if device.kind == .cuda, dtype != .float32 {
-      work = .flash(PackedContexts(rows, pageSize: cache.pageSize, device: device))
+      work = .flash(PackedContexts(
+        rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0))
+      return
+    }
+    if isDeterministic {
+      let tiled = rows.map {
+        TiledAttention.Row(queries: $0.tokens, start: $0.start, contexts: $0.slots(pageSize: cache.pageSize))
+      }
+      work = .tiles(TiledAttention(tiled, device: device))
       return
     }
     let groups = AttentionRow.grouped(rows).map {
@@ -45,6 +57,7 @@ public final class PagedAttention: AttentionBackend {
     case .flash(let contexts):
       return contexts.attend(
         query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
+    case .tiles(let tiles): return tiles.attend(query, cachedKey, cachedValue, scale: scale).output
     case .groups(let groups, let order):
       let outputs = groups.map {
         $0.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
@@ -64,14 +77,16 @@ private struct PackedContexts {
   private let longestQuery: Int
   private let longestContext: Int
 
-  init(_ rows: [AttentionRow], pageSize: Int, device: Device) {
+  /// - Parameter leastMaxQuery: what the kernel is told at least of the longest row. For single queries (1) it divides
+  ///   contexts among threads, by how many there are.
+  init(_ rows: [AttentionRow], pageSize: Int, device: Device, leastMaxQuery: Int) {
     func cumulative(_ lengths: [Int]) -> Tensor {
       Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).sent(to: device)
     }
     slots = rows.allSatisfy(\.isFresh) ? nil : Tensor(rows.flatMap { $0.slots(pageSize: pageSize) }).sent(to: device)
     cumulativeQueries = cumulative(rows.map(\.queryLength))
     cumulativeContexts = cumulative(rows.map(\.contextLength))
-    longestQuery = rows.map(\.queryLength).max()!
+    longestQuery = max(rows.map(\.queryLength).max()!, leastMaxQuery)
     longestContext = rows.map(\.contextLength).max()!
   }
 

@@ -17,7 +17,7 @@ final class EngineCore {
   var released: Set<MemoryTag> = []
   /// Weights whose values were given up, and that no update has brought since.
   var missingWeights: Set<String> = []
-  private let sampler = Sampler()
+  private let sampler: Sampler
   /// nil: nothing is drafted.
   let speculator: Speculator?
   private let tokenizer: Tokenizer?
@@ -41,6 +41,7 @@ final class EngineCore {
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
     let endOfSequence = Set(folder.endOfSequenceTokenIDs + (tokenizer?.eosTokenID.map { [$0] } ?? []))
     ranks = try EngineRanks(folder, configuration, options)
+    sampler = Sampler(parts: ranks.runner.vocabularyParts)
     let contextLength = options.contextLength ?? configuration.contextLength
     speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
     // A CPU does the work when it is told to: there is nothing to overlap with.
@@ -268,7 +269,7 @@ final class EngineCore {
         launch.samples = try sampler.sample(logits, rows)
         return launch.samples?.tokens
       }, prompt: { block, logits in
-        launch.prompts.append(try wanted.compute(block, logits))
+        launch.prompts.append(try wanted.compute(block, logits, parts: runner.vocabularyParts))
       })
       launch.routedExperts = try routing?.stacked(layerCount: model.configuration.layerCount).map { try HostCopy($0) }
     })
@@ -381,9 +382,13 @@ private struct WantedLogProbs {
     }
   }
 
-  /// - Parameter logits: of the positions in `block`.
-  func compute(_ block: Range<Int>, _ logits: Tensor) throws -> (LogProbs, tokens: [Int]) {
+  /// - Parameters:
+  ///   - logits: of the positions in `block`.
+  ///   - parts: in deterministic mode, the ranks' parts of the vocabulary.
+  func compute(_ block: Range<Int>, _ logits: Tensor, parts: [Range<Int>]?) throws -> (LogProbs, tokens: [Int]) {
     let wanted = Array(targets[block])
-    return (try LogProbs(logits, tokens: Tensor(wanted).sent(to: logits.device), Array(requests[block])), wanted)
+    let logProbs = try LogProbs(
+      logits, tokens: Tensor(wanted).sent(to: logits.device), Array(requests[block]), parts: parts)
+    return (logProbs, wanted)
   }
 }

@@ -49,6 +49,9 @@ public struct EngineOptions: Sendable {
   public var recordedBatch = 256
   /// Whether the next batch is planned while the device runs one; nil: on a GPU.
   public var overlapsSchedule: Bool?
+  /// Whether a request gets the same tokens and log-probabilities, bit by bit, whatever runs beside it and however its
+  /// prompt is cut or found in the cache, and those that a trainer in deterministic mode computes.
+  public var isDeterministic = false
   /// How tokens are drafted; nil: not at all.
   public var speculative: SpeculativeOptions?
   /// What drafts instead of that which `speculative` names.

@@ -18,6 +18,7 @@ final class EngineRanks {
   /// - Throws: what is wrong with the folder or the sizes.
   init(_ folder: HuggingFaceFolder, _ configuration: ModelConfiguration, _ options: EngineOptions) throws {
     let dtype = options.dtype ?? configuration.dtype ?? .float32
+    if options.isDeterministic, options.device.kind == .cuda { try Runtime.prepareDeterministicCUDA() }
     guard options.tensorParallelSize > 1 else {
       guard options.expertParallelSize == 1 else {
         throw EngineError(
@@ -26,8 +27,9 @@ final class EngineRanks {
       }
       followers = []
       try Runtime.open(options.device, for: "an engine")
-      runner = try ModelRunner(
-        folder, configuration, dtype: dtype, cacheType: options.cacheType, parallel: .single(options.device))
+      var parallel = ParallelContext.single(options.device)
+      parallel.isDeterministic = options.isDeterministic
+      runner = try ModelRunner(folder, configuration, dtype: dtype, cacheType: options.cacheType, parallel: parallel)
       return
     }
     let layout = try options.layout()
@@ -35,11 +37,12 @@ final class EngineRanks {
     let make: @Sendable (Int) throws -> ModelRunner = { rank in
       let device = options.device(ofRank: rank)
       try Runtime.open(device, for: "rank \(rank) of an engine")
-      let parallel = try ParallelContext(layout, rank: rank, device: device) { name, place, size in
+      var parallel = try ParallelContext(layout, rank: rank, device: device) { name, place, size in
         device.kind == .cuda
           ? try .nccl(name, store: store, rank: place, size: size, device: device, timeout: options.collectiveTimeout)
           : try .gloo(name, store: store, rank: place, size: size, timeout: options.collectiveTimeout)
       }
+      parallel.isDeterministic = options.isDeterministic
       return try ModelRunner(folder, configuration, dtype: dtype, cacheType: options.cacheType, parallel: parallel)
     }
     followers = (1..<layout.worldSize).map { rank in Follower(rank) { try make(rank) } }

@@ -52,11 +52,18 @@ final class ModelRunner {
   /// What the last plan sampled, `[rows]`, int64; nil: nothing, or no plan needs it.
   private var sampledTokens: Tensor?
 
+  /// Whether layers use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
+  private var fusesOperators: Bool {
+    let configuration = model.configuration
+    return Kernels.run(on: parallel.device, dtype) && !parallel.isDeterministic && configuration.headDimension % 32 == 0
+      && configuration.hiddenSize % 8 == 0 && configuration.intermediateSize % (8 * parallel.tensor.size) == 0
+  }
+
   /// Records decoding steps of up to so many requests, where that can be done.
   func recordDecoding(contextLength: Int, largestBatch: Int) throws {
     graphs = nil
     // Ranks that wait for each other are not recorded.
-    guard largestBatch > 0, parallel.tensor.size == 1,
+    guard largestBatch > 0, parallel.tensor.size == 1, fusesOperators,
       DecodeGraphs.support(model, device: parallel.device, dtype: dtype)
     else { return }
     graphs = try catchingTorchErrors {
@@ -67,6 +74,11 @@ final class ModelRunner {
 
   /// Recordings name memory that is about to go.
   func forgetRecordings() { graphs = nil }
+  /// In deterministic mode, the ranks' parts of the vocabulary, whose sums training adds up one by one.
+  private(set) lazy var vocabularyParts: [Range<Int>]? = !parallel.isDeterministic ? nil
+    : (0..<parallel.tensor.size).map {
+      ParameterPiece.Slice(dimension: 0, index: $0, count: parallel.tensor.size).range(of: model.configuration.vocabularySize)
+    }
 
   /// Logits of prompts are made for so many numbers at a time.
   private static let maxPromptLogits = 1 << 25
@@ -90,10 +102,9 @@ final class ModelRunner {
       return
     }
     let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).sent(to: device)
-    let attention = PagedAttention(plan, cache: cache, dtype: dtype, device: device)
-    let context = ForwardContext(
-      positions: positions, attention: attention, routing: routing,
-      fusesOperators: Kernels.run(on: device, dtype) && model.configuration.headDimension % 32 == 0)
+    let attention = PagedAttention(
+      plan, cache: cache, dtype: dtype, device: device, isDeterministic: parallel.isDeterministic)
+    let context = ForwardContext(positions: positions, attention: attention, routing: routing, fusesOperators: fusesOperators)
     let hidden = model.hidden(tokens, context)
     let rows = LogitRows(plan)
     if !rows.sampled.isEmpty {

@@ -1,3 +1,4 @@
+import Parallelism
 import Torch
 
 /// Which log-probabilities are wanted at a position, besides that of the token there.
@@ -39,10 +40,11 @@ struct LogProbs {
   ///   - logits: `[rows, vocabulary]`, fp32, already over the temperature.
   ///   - tokens: `[rows]`, int64, where the logits are.
   ///   - requests: nil for rows that want nothing.
-  init(_ logits: Tensor, tokens: Tensor, _ requests: [LogProbRequest?]) throws {
+  ///   - parts: in deterministic mode, the ranks' parts of the vocabulary.
+  init(_ logits: Tensor, tokens: Tensor, _ requests: [LogProbRequest?], parts: [Range<Int>]?) throws {
     self.requests = requests
-    let normalizers = logits.logsumexp([1], keepdim: true)
-    ofTokens = try HostCopy(logits.gather(1, index: tokens.unsqueeze(1)) - normalizers)
+    let normalizers = parts.map { vocabularyNormalizers(logits, parts: $0) } ?? [logits.logsumexp([1], keepdim: true)]
+    ofTokens = try HostCopy(normalizers.reduce(logits.gather(1, index: tokens.unsqueeze(1))) { $0 - $1 })
     top = try Self.top(logits, normalizers, requests)
     chosen = try Self.chosen(logits, normalizers, requests)
   }
@@ -53,22 +55,22 @@ struct LogProbs {
     self.ofTokens = try HostCopy(ofTokens)
   }
 
-  private static func top(_ logits: Tensor, _ normalizers: Tensor, _ requests: [LogProbRequest?]) throws -> Top? {
+  private static func top(_ logits: Tensor, _ normalizers: [Tensor], _ requests: [LogProbRequest?]) throws -> Top? {
     let members = requests.indices.filter { requests[$0].map { $0.top > 0 } ?? false }
     guard let width = members.map({ requests[$0]!.top }).max() else { return nil }
     let index = Tensor(members).sent(to: logits.device)
     let (values, order) = logits.indexSelect(0, index: index).topk(width, dim: 1)
     return try Top(
-      members: members, width: width, logProbs: HostCopy(values - normalizers.indexSelect(0, index: index)),
-      tokens: HostCopy(order))
+      members: members, width: width,
+      logProbs: HostCopy(normalizers.reduce(values) { $0 - $1.indexSelect(0, index: index) }), tokens: HostCopy(order))
   }
 
-  private static func chosen(_ logits: Tensor, _ normalizers: Tensor, _ requests: [LogProbRequest?]) throws -> Chosen? {
+  private static func chosen(_ logits: Tensor, _ normalizers: [Tensor], _ requests: [LogProbRequest?]) throws -> Chosen? {
     let places = requests.indices.flatMap { i in (requests[i]?.tokenIDs ?? []).map { (row: i, token: $0) } }
     guard !places.isEmpty else { return nil }
     let rows = Tensor(places.map(\.row)).sent(to: logits.device)
     let tokens = Tensor(places.map(\.token)).sent(to: logits.device)
-    let found = logits.index([rows, tokens]) - normalizers.squeeze(1).indexSelect(0, index: rows)
+    let found = normalizers.reduce(logits.index([rows, tokens])) { $0 - $1.squeeze(1).indexSelect(0, index: rows) }
     return try Chosen(places: places, logProbs: HostCopy(found))
   }
 

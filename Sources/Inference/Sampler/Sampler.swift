@@ -42,7 +42,10 @@ package struct Sampler {
     package var logProbs: TokenLogProbs?
   }
 
-  package init() {}
+  /// In deterministic mode, the ranks' parts of the vocabulary.
+  private let parts: [Range<Int>]?
+
+  package init(parts: [Range<Int>]? = nil) { self.parts = parts }
 
   /// What a batch samples, on its way to the host.
   package struct Pending {
@@ -71,14 +74,16 @@ package struct Sampler {
 
   /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
   package func sample(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
-    if Kernels.run(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) { return try sampleByKernel(logits, rows) }
+    if parts == nil, Kernels.run(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) {
+      return try sampleByKernel(logits, rows)
+    }
     let scaled = scaledLogits(logits, rows)
     var scores = scaled
     if let mask = truncationMask(scaled, rows) { scores = scores.maskedFill(mask, value: -Double.infinity) }
     if let noise = gumbelNoise(rows, columns: logits.size(1), device: logits.device) { scores = scores + noise }
     let (best, chosen) = scores.max(1)
     let logProbs = try rows.contains { $0.logProbs != nil }
-      ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs)) : nil
+      ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs), parts: parts) : nil
     return try Pending(chosen, scores: best, logProbs: logProbs, count: rows.count)
   }
 
@@ -143,7 +148,9 @@ package struct Sampler {
     let (sorted, order) = (isAll ? scaled : scaled.indexSelect(0, index: index)).softmax(1).sort(stable: true, dim: 1, descending: true)
     let columns = scaled.size(1)
     let rank = Tensor.arange(columns, dtype: .float32, device: device).unsqueeze(0)
-    let before = sorted.cumsum(1) - sorted
+    // A GPU sums a row by itself in another way than one among others.
+    let sums = parts == nil ? sorted.cumsum(1) : Tensor.cat(members.indices.map { sorted[$0..<$0 + 1].cumsum(1) })
+    let before = sums - sorted
     let excluded = rank.ge(column { $0.topK > 0 ? Float($0.topK) : .infinity })
       .logicalOr(before.gt(column { Float($0.topP) }))
       .logicalOr(sorted.lt(sorted.narrow(1, start: 0, length: 1) * column { Float($0.minP) }))

@@ -59,7 +59,8 @@ public func trainingAttention(
   lengths: [Int], parallel: ParallelContext, implementation: AttentionImplementation
 ) -> any AttentionBackend {
   guard parallel.context.size > 1 else {
-    return PackedAttention(lengths: lengths, device: parallel.device, implementation: implementation)
+    return PackedAttention(
+      lengths: lengths, device: parallel.device, implementation: implementation, isDeterministic: parallel.isDeterministic)
   }
   let blocks: any BlockAttention =
     switch implementation {

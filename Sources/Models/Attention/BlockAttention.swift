@@ -82,6 +82,15 @@ final class BlockShape {
     }
   }()
 
+  /// The sequences, packed one after another, where queries and keys are the same tokens.
+  var rows: [TiledAttention.Row] {
+    var start = 0
+    return queryLengths.map { length in
+      defer { start += length }
+      return TiledAttention.Row(queries: start..<start + length, start: 0, contexts: Array(start..<start + length))
+    }
+  }
+
   /// `[sequences + 1]`, int32: where each sequence's rows begin, and the end.
   lazy var cumulativeQueries = Self.cumulative(queryLengths, device)
   lazy var cumulativeKeys = Self.cumulative(keyLengths, device)

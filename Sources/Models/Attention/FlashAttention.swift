@@ -5,14 +5,18 @@ import Torch
 /// The kernel has one dimension for all heads, a multiple of 8: where keys and values have other ones, zeros fill them up,
 /// which change nothing.
 struct FlashBlockAttention: BlockAttention {
+  /// What the kernel is told at least of the longest sequence. For single queries (1) it divides contexts among threads,
+  /// by how many there are.
+  var leastMaxQuery = 0
+
   func forward(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
   ) -> (output: Tensor, logSumExp: Tensor) {
     let dimension = Tensor.flashDimension(query, value)
     let (output, logSumExp, _, _, _) = query.paddedHeads(to: dimension).flashAttentionForward(
       key.paddedHeads(to: dimension), value: value.paddedHeads(to: dimension), cumSeqQ: shape.cumulativeQueries,
-      cumSeqK: shape.cumulativeKeys, maxQ: shape.queryLengths.max() ?? 0, maxK: shape.keyLengths.max() ?? 0, dropoutP: 0,
-      isCausal: shape.isCausal, returnDebugMask: false, scale: scale)
+      cumSeqK: shape.cumulativeKeys, maxQ: max(shape.queryLengths.max() ?? 0, leastMaxQuery),
+      maxK: shape.keyLengths.max() ?? 0, dropoutP: 0, isCausal: shape.isCausal, returnDebugMask: false, scale: scale)
     // The kernel has heads first.
     return (output.narrowedHeads(to: value.size(2)), logSumExp.t().contiguous())
   }

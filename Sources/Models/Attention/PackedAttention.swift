@@ -8,18 +8,29 @@ public final class PackedAttention: AttentionBackend {
   private let lengths: [Int]
   private let device: Device
   private let implementation: AttentionImplementation
+  private let isDeterministic: Bool
   private lazy var shape = BlockShape(queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device)
+  private lazy var tiles = TiledAttention(shape.rows, device: device)
   private lazy var rectangles = Rectangle.covering(lengths, device: device)
 
   /// - Parameters:
   ///   - lengths: tokens of each sequence, in their order.
   ///   - implementation: one that was `checked` for the device and the type of what comes.
-  public init(lengths: [Int], device: Device, implementation: AttentionImplementation = .sdpa) {
+  ///   - isDeterministic: whether a token's result is the same bits whatever sequences stand beside its own.
+  public init(
+    lengths: [Int], device: Device, implementation: AttentionImplementation = .sdpa, isDeterministic: Bool = false
+  ) {
     (self.lengths, self.device, self.implementation) = (lengths, device, implementation)
+    self.isDeterministic = isDeterministic
   }
 
   public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    if implementation == .flashAttention2 { return FlashBlockAttention().attend(query, key, value, shape, scale: scale) }
+    if implementation == .flashAttention2 {
+      return FlashBlockAttention(leastMaxQuery: isDeterministic ? 2 : 0).attend(query, key, value, shape, scale: scale)
+    }
+    if isDeterministic, device.kind != .meta {
+      return TiledBlockAttention(tiles: tiles).attend(query, key, value, shape, scale: scale)
+    }
     let outputs = rectangles.map { $0.attend(query, key, value) { kernel($0, $1, $2, scale) } }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
     return inOrder.indexSelect(0, index: order)

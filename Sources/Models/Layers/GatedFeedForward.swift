@@ -11,11 +11,13 @@ public protocol FeedForward {
 public struct GatedFeedForward: FeedForward {
   let gateUp: ColumnParallelLinear
   let down: RowParallelLinear
+  private let parallel: ParallelContext
 
   /// - Parameter intermediateSize: nil: the configuration's.
   public init(
     _ scope: ParameterScope, _ configuration: ModelConfiguration, intermediateSize: Int? = nil, parallel: ParallelContext
   ) {
+    self.parallel = parallel
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
     let (hidden, bias) = (configuration.hiddenSize, configuration.feedForwardBias)
     let inner = intermediateSize ?? configuration.intermediateSize
@@ -29,7 +31,7 @@ public struct GatedFeedForward: FeedForward {
 
   public func callAsFunction(_ input: Tensor) -> Tensor {
     let both = gateUp(input).chunk(2, dim: 1)
-    return down(both[0].silu() * both[1])
+    return down(parallel.silu(both[0]) * both[1])
   }
 
   public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {

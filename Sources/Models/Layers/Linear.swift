@@ -1,14 +1,6 @@
 import Parallelism
 import Torch
 
-extension Parameter {
-  /// x Wᵀ + b, in whichever form the weight is kept.
-  func linear(_ input: Tensor, bias: Parameter? = nil) -> Tensor {
-    if let float8 { return input.float8Linear(float8, bias: bias?.tensor) }
-    return input.linear(tensor, bias: bias?.tensor)
-  }
-}
-
 /// y = x Wᵀ + b with the outputs split over the tensor-parallel ranks; one or several checkpoint matrices side by side
 /// (q|k|v, gate|up), each split by itself.
 public struct ColumnParallelLinear {
@@ -56,7 +48,7 @@ public struct ColumnParallelLinear {
 
   /// `[T, inputSize]` (sequence parallel: `[T / ranks, inputSize]`) → `[T, this rank's outputs]`
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    weight.linear(parallel.enteringTensorParallel(input), bias: bias)
+    parallel.linear(parallel.enteringTensorParallel(input), weight, bias: bias)
   }
 }
 
@@ -64,18 +56,20 @@ public struct ColumnParallelLinear {
 public struct ReplicatedLinear {
   public let weight: Parameter
   public let bias: Parameter?
+  private let parallel: ParallelContext
 
   public init(
     _ scope: ParameterScope, inputSize: Int, outputSize: Int, bias hasBias: Bool, initializer: Initializer,
     parallel: ParallelContext
   ) {
+    self.parallel = parallel
     weight = scope.parameter(
       "weight", shape: [outputSize, inputSize], initializer: initializer, sharing: parallel.sequenceSharing, isLinear: true)
     bias = hasBias
       ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
   }
 
-  public func callAsFunction(_ input: Tensor) -> Tensor { weight.linear(input, bias: bias) }
+  public func callAsFunction(_ input: Tensor) -> Tensor { parallel.linear(input, weight, bias: bias) }
 }
 
 extension ParallelContext {
@@ -108,8 +102,8 @@ public struct RowParallelLinear {
 
   /// `[T, this rank's inputs]` → `[T, outputSize]` (sequence parallel: `[T / ranks, outputSize]`)
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    guard parallel.tensor.size > 1 else { return weight.linear(input, bias: bias) }
-    let sum = parallel.leavingTensorParallel(weight.linear(input))
+    guard parallel.tensor.size > 1 else { return parallel.linear(input, weight, bias: bias) }
+    let sum = parallel.leavingTensorParallel(parallel.linear(input, weight))
     return bias.map { sum + $0.tensor } ?? sum
   }
 }

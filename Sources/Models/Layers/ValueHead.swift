@@ -21,8 +21,8 @@ public struct ValueHead {
 
   /// `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`) → `[T]`, fp32, on every tensor-parallel rank.
   func callAsFunction(_ hidden: Tensor) -> Tensor {
-    let own = hidden.to(dtype: .float32)
-      .linear(weight.tensor.to(dtype: .float32), bias: bias.tensor.to(dtype: .float32)).squeeze(1)
+    let own = parallel.linear(
+      hidden.to(dtype: .float32), weight.tensor.to(dtype: .float32), bias: bias.tensor.to(dtype: .float32)).squeeze(1)
     return parallel.sequenceParallel ? own.gatheredForAll(parallel.tensor) : own
   }
 

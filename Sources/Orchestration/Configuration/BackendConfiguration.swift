@@ -23,6 +23,8 @@ public struct BackendConfiguration: Sendable, Equatable, Codable {
   public var attention: AttentionImplementation?
   /// The same choice by Megatron's names.
   public var attentionBackend = AttentionBackendKind.auto
+  /// A token's log-probability is the same bits however samples are packed and divided, and two runs are.
+  public var isDeterministic = false
   public var fsdp = FSDPConfiguration()
   /// Bytes of parameters that go to the engine at a time.
   public var updateWeightBufferSize = 512 << 20

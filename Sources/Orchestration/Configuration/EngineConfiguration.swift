@@ -41,6 +41,8 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
   /// Forgets what it computed when a request ends.
   public var disableRadixCache = false
   public var disableOverlapSchedule = false
+  /// A request gets the same bits whatever runs beside it.
+  public var isDeterministic = false
   /// nil: a step gives one token of each response.
   public var speculation: SpeculativeAlgorithm?
   /// The model that drafts, with `STANDALONE`.

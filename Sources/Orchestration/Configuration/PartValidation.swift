@@ -47,6 +47,16 @@ extension BackendConfiguration {
     try require(
       attention == nil || attentionBackend == .auto,
       "--attn-implementation and --attention-backend choose the same thing; give one of them")
+    if isDeterministic {
+      try require(
+        parallel.contextParallelSize == 1,
+        "--deterministic-mode does not know --context-parallel-size \(parallel.contextParallelSize): rings merge parts of a "
+          + "sequence in an order that depends on the rank; use 1")
+      try require(
+        resolvedAttention == nil || resolvedAttention == .flashAttention2 && device == .cuda,
+        "--deterministic-mode has an attention of its own, not \(resolvedAttention?.rawValue ?? ""); leave --attn-implementation "
+          + "and --attention-backend out")
+    }
     try require(
       !balanceByFLOPs || useDynamicBatchSize, "--balance-by-flops has no effect without --use-dynamic-batch-size; add it")
     try require(microBatchSize >= 1, "--micro-batch-size must be at least 1, not \(microBatchSize)")

@@ -34,6 +34,7 @@ extension TrainConfiguration {
       beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay)
     options.balancesData = backend.balanceData || backend.balanceByFLOPs
     options.attention = backend.resolvedAttention
+    options.isDeterministic = backend.isDeterministic
     options.fsdp.offloadsToHost = backend.fsdp.offloadsToHost
     options.modelProvider = checkpoint.modelProvider
     options.computeType = backend.resolvedDType.tensorType

@@ -83,6 +83,7 @@ extension EngineConfiguration {
     options.scheduleConservativeness = scheduleConservativeness
     options.disableRadixCache = disableRadixCache
     if disableOverlapSchedule { options.overlapsSchedule = false }
+    options.isDeterministic = isDeterministic
     let algorithm: SpeculativeOptions.Algorithm? =
       switch speculation {
       case nil: nil

@@ -56,6 +56,7 @@ public enum Scoring {
     options.modelProvider = configuration.modelProvider
     options.computeType = configuration.backend.resolvedDType.tensorType
     options.attention = configuration.backend.resolvedAttention
+    options.isDeterministic = configuration.backend.isDeterministic
     options.megatron = configuration.backend.parallel.megatronOptions
     options.sequenceFormat = configuration.backend.parallel.sequenceFormat
     var setup = TrainerSetup(

@@ -30,6 +30,10 @@ final class TrainerCore {
     self.options = options
     func model(_ path: String) throws -> HuggingFaceFolder { try HuggingFaceFolder(URL(fileURLWithPath: path)) }
     folder = try model(args.folder)
+    if options.isDeterministic, args.device.kind == .cuda {
+      try Runtime.prepareDeterministicCUDA()
+      Runtime.setDeterministic(true)
+    }
     let parallel = try ParallelContext(
       args.layout, rank: args.rank, device: args.device, store: store, timeout: .seconds(args.timeoutSeconds))
     var policies: [Policy: HuggingFaceFolder] = [:]

@@ -56,7 +56,7 @@ public final class TokenDispatch {
     var rows = rows
     if let exchange {
       rows = rows.permuted(exchange.bySource, inverse: exchange.byExpert)
-        .scatteredRows(parallel.expertTensor, counts: exchange.gathered)
+        .scatteredRows(parallel.expertTensor, counts: exchange.gathered, inOrder: parallel.isDeterministic)
         .exchangedRows(parallel.expert, sent: exchange.received, received: exchange.sent)
     }
     return rows.permuted(place, inverse: order)

@@ -19,6 +19,9 @@ public struct ParallelContext {
   public let expertData: ProcessGroup
   /// The ways to and from the neighbours in the pipeline; nil where there is one stage.
   public let pipeline: PipelineLinks?
+  /// What is computed for a token is the same bits whatever else is computed with it, here and on every rank of any
+  /// layout with the same tensor-parallel sizes (`--deterministic-mode`, `--enable-deterministic-inference`).
+  public var isDeterministic = false
 
   /// Joins all groups of `rank`. Every rank of the world must do so.
   ///

@@ -11,10 +11,14 @@ extension ParallelContext {
 
   /// Out of it, from partial results: whole ones, of this rank's part of the sequence where that is split.
   public func leavingTensorParallel(_ partial: Tensor) -> Tensor {
-    sequenceParallel ? partial.scatteredToSequenceParallel(tensor) : partial.summedOverTensorParallel(tensor)
+    sequenceParallel
+      ? partial.scatteredToSequenceParallel(tensor, inOrder: isDeterministic)
+      : partial.summedOverTensorParallel(tensor, inOrder: isDeterministic)
   }
 }
 
+// `inOrder`: sums are of the ranks' parts one after the other, in fp32 or wider; a collective's own order may depend on how
+// much is summed and on where in it a number stands.
 extension Tensor {
   /// Into a region where each rank computes a part: identity; the gradient is summed over the ranks.
   public func enteringTensorParallel(_ group: ProcessGroup) -> Tensor {
@@ -23,9 +27,10 @@ extension Tensor {
   }
 
   /// Out of it: the ranks' partial results are summed; the gradient passes unchanged.
-  public func summedOverTensorParallel(_ group: ProcessGroup) -> Tensor {
+  public func summedOverTensorParallel(_ group: ProcessGroup, inOrder: Bool = false) -> Tensor {
     guard group.size > 1 else { return self }
-    return Tensor.function("SumOverTensorParallel", input: self, forward: { detached().summed(over: group) }) { $0 }
+    return Tensor.function(
+      "SumOverTensorParallel", input: self, forward: { detached().summed(over: group, inOrder: inOrder) }) { $0 }
   }
 
   /// From the sequence's parts to all of it, into a region where each rank computes a part of every token; the gradient
@@ -38,11 +43,11 @@ extension Tensor {
   }
 
   /// Out of such a region: partial results are summed, and each rank keeps its part of the sequence.
-  public func scatteredToSequenceParallel(_ group: ProcessGroup) -> Tensor {
+  public func scatteredToSequenceParallel(_ group: ProcessGroup, inOrder: Bool = false) -> Tensor {
     guard group.size > 1 else { return self }
-    return Tensor.function("ScatterToSequenceParallel", input: self, forward: { detached().reduceScattered(over: group) }) {
-      $0.gathered(from: group)
-    }
+    return Tensor.function(
+      "ScatterToSequenceParallel", input: self, forward: { detached().reduceScattered(over: group, inOrder: inOrder) }
+    ) { $0.gathered(from: group) }
   }
 
   /// From the sequence's parts to all of it, where every rank then does the same with all of it: the gradient is this
@@ -85,9 +90,9 @@ extension Tensor {
   }
 
   /// Out of such a region: partial results are summed, and each rank keeps its rows.
-  public func scatteredRows(_ group: ProcessGroup, counts: [Int]) -> Tensor {
+  public func scatteredRows(_ group: ProcessGroup, counts: [Int], inOrder: Bool = false) -> Tensor {
     guard group.size > 1 else { return self }
-    return Tensor.function("ScatterRows", input: self, forward: { detached().rowsSummed(group, counts) }) {
+    return Tensor.function("ScatterRows", input: self, forward: { detached().rowsSummed(group, counts, inOrder) }) {
       $0.rowsGathered(group, counts)
     }
   }
@@ -101,7 +106,8 @@ extension Tensor {
   // MARK: Without gradients. What failed earlier stays failed: sizes of a failed tensor must not make a good one.
 
   /// The sum over the ranks, in memory of its own.
-  package func summed(over group: ProcessGroup) -> Tensor {
+  package func summed(over group: ProcessGroup, inOrder: Bool = false) -> Tensor {
+    if inOrder, group.size > 1 { return unsqueeze(0).gathered(from: group).sumInOrder() }
     let sum = contiguous().clone()
     group.allReduce(sum)
     return sum
@@ -128,15 +134,17 @@ extension Tensor {
       .rowsExchanged(group, Array(repeating: counts[group.rank], count: group.size), counts)
   }
 
-  private func rowsSummed(_ group: ProcessGroup, _ counts: [Int]) -> Tensor {
+  private func rowsSummed(_ group: ProcessGroup, _ counts: [Int], _ inOrder: Bool = false) -> Tensor {
     let own = counts[group.rank]
-    return rowsExchanged(group, counts, Array(repeating: own, count: group.size))
-      .view([group.size, own] + shape.dropFirst()).sum([0])
+    let parts = rowsExchanged(group, counts, Array(repeating: own, count: group.size))
+      .view([group.size, own] + shape.dropFirst())
+    return inOrder ? parts.sumInOrder() : parts.sum([0])
   }
 
   /// This rank's part, along dimension 0, of the sum over the ranks.
-  package func reduceScattered(over group: ProcessGroup) -> Tensor {
+  package func reduceScattered(over group: ProcessGroup, inOrder: Bool = false) -> Tensor {
     guard isDefined else { return self }
+    if inOrder { return rowsSummed(group, Array(repeating: size(0) / group.size, count: group.size), true) }
     let own = Tensor.empty([size(0) / group.size] + shape.dropFirst(), dtype: dtype, device: device)
     group.reduceScatter(contiguous(), into: own)
     return own

@@ -14,8 +14,10 @@ public struct TokenStatistics {
 ///   - logits: `[T, this rank's part of the vocabulary]`, any floating-point type; computed in fp32.
 ///   - first: the id that the part begins with.
 ///   - targets: `[T]`, int64, ids in the whole vocabulary.
+///   - isDeterministic: whether a token's results are the same bits whatever tokens stand beside it.
 public func vocabularyLogProbs(
-  logits: Tensor, from first: Int, targets: Tensor, temperature: Double = 1, group: ProcessGroup
+  logits: Tensor, from first: Int, targets: Tensor, temperature: Double = 1, group: ProcessGroup,
+  isDeterministic: Bool = false
 ) -> TokenStatistics {
   var probabilities: Tensor?
   var safeTargets: Tensor?
@@ -23,7 +25,14 @@ public func vocabularyLogProbs(
   var entropyValue: Tensor?
   let outputs = Tensor.function("VocabularyLogProbs", inputs: [logits]) {
     let scaled = logits.detached().to(dtype: .float32, copy: true)
-    if temperature != 1 { scaled.div_(temperature) }
+    if temperature != 1 {
+      // By a number, a GPU multiplies with the reciprocal, which an engine's column of temperatures does not.
+      if isDeterministic {
+        scaled.div_(Tensor.full([1], temperature, device: scaled.device))
+      } else {
+        scaled.div_(temperature)
+      }
+    }
     let maximum = scaled.amax([1], keepdim: true)
     group.allReduce(maximum, .maximum)
     scaled.sub_(maximum)
@@ -33,12 +42,12 @@ public func vocabularyLogProbs(
     let chosen = scaled.gather(1, index: safe).squeeze(1) * isHere.to(dtype: .float32)
     group.allReduce(chosen)
     let exponentials = scaled.exp()
-    let sums = exponentials.sum([1])
+    func sum(_ rows: Tensor) -> Tensor { isDeterministic ? rows.rowInvariantSum() : rows.sum([1]) }
+    let sums = sum(exponentials)
     // Σ e^z·z, for the entropy: log Σ e^z − Σ p·z.
-    let weighted = (exponentials * scaled).sum([1])
+    let weighted = sum(exponentials * scaled)
     if group.size > 1 {
-      let both = Tensor.stack([sums, weighted])
-      group.allReduce(both)
+      let both = Tensor.stack([sums, weighted]).summed(over: group, inOrder: isDeterministic)
       sums.copy_(both[0])
       weighted.copy_(both[1])
     }
@@ -63,4 +72,17 @@ public func vocabularyLogProbs(
     return [result.to(dtype: logits.dtype)]
   }
   return TokenStatistics(logProbs: outputs[0], entropy: outputs[1])
+}
+
+/// What `vocabularyLogProbs` subtracts from logits in deterministic mode, to the same bits, for logits that stand together:
+/// the largest, then the log of the sum of exponentials of what is left. Each `[T, 1]`
+/// - Parameters:
+///   - logits: `[T, vocabulary]`, fp32, already over the temperature.
+///   - parts: the ranks' parts of the vocabulary, in order.
+public func vocabularyNormalizers(_ logits: Tensor, parts: [Range<Int>]) -> [Tensor] {
+  let maximum = logits.amax([1], keepdim: true)
+  let sums = parts.map { part in
+    (logits.narrow(1, start: part.lowerBound, length: part.count) - maximum).exp().rowInvariantSum()
+  }
+  return [maximum, Tensor.stack(sums).sumInOrder().log().unsqueeze(1)]
 }

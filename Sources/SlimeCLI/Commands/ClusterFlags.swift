@@ -28,6 +28,7 @@ extension BackendConfiguration {
     .option("dtype", \.dtype, "precision of matrix products; default float32 on cpu, bfloat16 on cuda"),
     .shorthand("bf16", for: "dtype", \.dtype, .bfloat16),
     .shorthand("fp16", for: "dtype", \.dtype, .float16),
+    .toggle("deterministic-mode", \.isDeterministic, "equal bits in every run, and however samples are packed; slower"),
   ]
 
   static let maxTokensPerGPU = Flag<Self>.option("max-tokens-per-gpu", \.maxTokensPerGPU, "most tokens of a micro-batch")

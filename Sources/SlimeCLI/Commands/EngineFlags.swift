@@ -21,6 +21,7 @@ extension EngineConfiguration {
       .option(prefix + "speculative-num-steps", \.speculativeSteps, "its steps; default as many as there are drafts"),
       .option(prefix + "speculative-eagle-topk", \.speculativeBranches, "branches of a draft"),
       .option(prefix + "speculative-num-draft-tokens", \.draftTokens, "tokens of a response that a step verifies"),
+      .toggle(prefix + "enable-deterministic-inference", \.isDeterministic, "equal bits whatever else is in the batch; slower"),
       .toggle(prefix + "disable-radix-cache", \.disableRadixCache, "keep no prefixes of requests that have ended"),
       .toggle(
         prefix + "disable-overlap-schedule", \.disableOverlapSchedule,

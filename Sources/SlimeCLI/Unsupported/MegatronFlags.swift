@@ -38,7 +38,6 @@ extension UnsupportedGroup {
       "no-rope-fusion", "no-bias-swiglu-fusion", "no-masked-softmax-fusion", "no-persist-layer-norm",
       "no-gradient-accumulation-fusion", "cross-entropy-loss-fusion", "cross-entropy-fusion-impl",
     ]),
-    megatron("runs are not bitwise repeatable on every device yet; leave it out", ["deterministic-mode"]),
     megatron("the model is described by config.json; leave it out", [
       "spec", "enable-experimental", "make-vocab-size-divisible-by", "seq-length", "encoder-seq-length", "rope-type",
       "rotary-interleaved", "no-rotary-interleaved", "rotary-seq-len-interpolation-factor", "rope-scaling-factor",

@@ -17,7 +17,7 @@ extension UnsupportedGroup {
       "max-prefill-tokens",
       "attention-backend", "sampling-backend", "grammar-backend", "disable-cuda-graph",
       "cuda-graph-max-bs", "cuda-graph-bs", "enable-torch-compile", "torch-compile-max-bs",
-      "enable-mixed-chunk", "enable-deterministic-inference", "enable-memory-saver", "num-continuous-decode-steps",
+      "enable-mixed-chunk", "enable-memory-saver", "num-continuous-decode-steps",
       "triton-attention-reduce-in-fp32", "enable-hierarchical-cache", "hicache-ratio", "stream-interval",
     ]),
     sglang("drafts are over the whole vocabulary; leave it out", ["speculative-token-map"]),

@@ -75,6 +75,19 @@ public enum Runtime {
   /// Operators without a deterministic implementation fail instead of running.
   public static func setDeterministic(_ on: Bool) { ct_set_deterministic(on) }
 
+  /// Lets matrix products on a GPU choose the same kernels in every process, and NCCL's sums one order. Before CUDA is opened.
+  /// - Throws: `TorchError` when the environment chooses an order that differs from run to run.
+  public static func prepareDeterministicCUDA() throws {
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0)
+    // Megatron-LM's list.
+    let repeatable = ["Ring", "Tree", "CollnetDirect", "CollnetChain", "^NVLS"]
+    if let chosen = ProcessInfo.processInfo.environment["NCCL_ALGO"], !repeatable.contains(chosen) {
+      throw TorchError(
+        "NCCL_ALGO=\(chosen) may sum in another order in each run; leave it out or set one of \(repeatable.joined(separator: ", "))")
+    }
+    setenv("NCCL_ALGO", repeatable[0], 0)
+  }
+
   /// The folder of the linked libtorch.
   public static var libraryFolder: URL {
     URL(fileURLWithPath: ct_library_path().map { String(cString: $0) } ?? "").deletingLastPathComponent()

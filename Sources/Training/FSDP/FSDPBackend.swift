@@ -26,6 +26,8 @@ public final class FSDPBackend: TrainBackend {
     _ folder: HuggingFaceFolder, policies others: [Policy: HuggingFaceFolder] = [:], options: TrainingOptions,
     parallel: ParallelContext
   ) throws {
+    var parallel = parallel
+    parallel.isDeterministic = options.isDeterministic
     (self.options, self.parallel) = (options, parallel)
     let configuration = try options.configuration(of: folder)
     try Self.check(configuration, parallel.layout)

@@ -31,6 +31,8 @@ public final class MegatronBackend: TrainBackend {
     _ folder: HuggingFaceFolder, policies others: [Policy: HuggingFaceFolder] = [:], options: TrainingOptions,
     parallel: ParallelContext
   ) throws {
+    var parallel = parallel
+    parallel.isDeterministic = options.isDeterministic
     self.parallel = parallel
     let configuration = try options.configuration(of: folder)
     self.configuration = configuration

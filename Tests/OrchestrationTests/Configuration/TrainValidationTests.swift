@@ -100,6 +100,12 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--save-hf x", "{rollout_id}") { $0.checkpoint.saveHF = "x" },
     Rule("--ref-load other", "--use-kl-loss") { $0.checkpoint.referenceLoad = "other" },
     Rule("--sglang-server-concurrency") { $0.serverConcurrency = 0 },
+    Rule("--deterministic-mode", "--context-parallel-size 2") {
+      ($0.backend.isDeterministic, $0.backend.parallel.contextParallelSize, $0.cluster.actorGPUsPerNode) = (true, 2, 2)
+    },
+    Rule("--deterministic-mode", "sdpa", "--attn-implementation") {
+      ($0.backend.isDeterministic, $0.backend.attention) = (true, .sdpa)
+    },
     Rule(sft: "--load-debug-rollout-data", "sft_loss") { $0.debug.loadRolloutData = "a{rollout_id}" },
     Rule(sft: "--debug-rollout-only", "sft_loss") { $0.debug.rolloutOnly = true },
   ]

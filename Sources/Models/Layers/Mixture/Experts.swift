@@ -10,11 +10,13 @@ public struct Experts {
   let down: Parameter
   /// On this rank.
   private let count: Int
+  private let parallel: ParallelContext
 
   init(
     _ scope: ParameterScope, _ mixture: MixtureConfiguration, hiddenSize: Int, initializer: Initializer,
     parallel: ParallelContext
   ) {
+    self.parallel = parallel
     count = mixture.expertCount / parallel.expert.size
     let own = parallel.expert.rank * count..<(parallel.expert.rank + 1) * count
     let group = parallel.expertTensor
@@ -36,7 +38,7 @@ public struct Experts {
 
   /// Rows by experts, `[rows, hiddenSize]` → the same, partial where experts are split.
   func callAsFunction(_ rows: Tensor, _ groups: RowGroups) -> Tensor {
-    let both = gateUp.groupedLinear(rows, groups, count: count).chunk(2, dim: 1)
-    return down.groupedLinear(both[0].silu() * both[1], groups, count: count)
+    let both = parallel.groupedLinear(rows, gateUp, groups, count: count).chunk(2, dim: 1)
+    return parallel.groupedLinear(parallel.silu(both[0]) * both[1], down, groups, count: count)
   }
 }

@@ -30,7 +30,7 @@ public struct MixtureFeedForward: FeedForward {
     if parallel.tensor.size > 1, !parallel.sequenceParallel { return replicated(input, chosen, weights) }
     let dispatch = TokenDispatch(chosen, expertCount: expertCount, parallel: parallel)
     let outputs = dispatch.collected(experts(dispatch.dispatched(input), dispatch.groups))
-    let routed = weights.to(dtype: input.dtype).unsqueeze(1).matmul(outputs).squeeze(1)
+    let routed = parallel.weightedSum(outputs, weights)
     return shared.map { routed + $0(input) } ?? routed
   }
 
@@ -39,7 +39,10 @@ public struct MixtureFeedForward: FeedForward {
   private func replicated(_ input: Tensor, _ chosen: Tensor, _ weights: Tensor) -> Tensor {
     let own = OwnRows(chosen, expertCount: expertCount, parallel: parallel)
     let outputs = own.collected(experts(own.rows(of: input), own.groups))
-    let routed = weights.to(dtype: input.dtype).unsqueeze(1).matmul(outputs).squeeze(1).summed(over: parallel.tensor)
+    // Training has each expert's whole output when it weighs them.
+    let routed = parallel.isDeterministic
+      ? parallel.weightedSum(outputs.summed(over: parallel.tensor, inOrder: true), weights)
+      : parallel.weightedSum(outputs, weights).summed(over: parallel.tensor)
     return shared.map { routed + $0(input) } ?? routed
   }
 }

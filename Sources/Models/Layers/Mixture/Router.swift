@@ -10,12 +10,13 @@ public struct Router {
   static let choiceBiasName = "e_score_correction_bias"
   private let mixture: MixtureConfiguration
   private let layer: Int
+  private let parallel: ParallelContext
 
   package init(
     _ scope: ParameterScope, _ mixture: MixtureConfiguration, hiddenSize: Int, layer: Int, initializer: Initializer,
     parallel: ParallelContext
   ) {
-    (self.mixture, self.layer) = (mixture, layer)
+    (self.mixture, self.layer, self.parallel) = (mixture, layer, parallel)
     weight = scope.parameter(
       "weight", shape: [mixture.expertCount, hiddenSize], initializer: initializer, sharing: parallel.sequenceSharing)
     choiceBias = mixture.hasChoiceBias
@@ -25,12 +26,12 @@ public struct Router {
 
   /// `[T, hiddenSize]` → experts `[T, expertsPerToken]`, int64, and their weights, fp32, differentiable.
   package func callAsFunction(_ input: Tensor, context: ForwardContext) -> (experts: Tensor, weights: Tensor) {
-    let logits = input.to(dtype: .float32).linear(weight.tensor.to(dtype: .float32))
+    let logits = parallel.linear(input.to(dtype: .float32), weight.tensor.to(dtype: .float32))
     let scores =
       switch mixture.score {
       case .softmax: logits.softmax(1)
       case .softmaxOfChosen: logits
-      case .sigmoid: logits.sigmoid()
+      case .sigmoid: parallel.sigmoid(logits)
       }
     let experts = withoutGradients { chosen(scores.detached(), context.routing) }
     var weights = scores.gather(1, index: experts)

@@ -6,11 +6,13 @@ public struct SharedExpert {
   private let feedForward: GatedFeedForward
   /// `[1, hiddenSize]`
   private let gate: Parameter?
+  private let parallel: ParallelContext
 
   init(
     _ scope: ParameterScope, _ shared: MixtureConfiguration.SharedExpert, _ configuration: ModelConfiguration,
     parallel: ParallelContext
   ) {
+    self.parallel = parallel
     feedForward = GatedFeedForward(
       scope(shared.name), configuration, intermediateSize: shared.intermediateSize, parallel: parallel)
     gate = shared.isGated
@@ -21,6 +23,6 @@ public struct SharedExpert {
 
   func callAsFunction(_ input: Tensor) -> Tensor {
     let output = feedForward(input)
-    return gate.map { output * input.linear($0.tensor).sigmoid() } ?? output
+    return gate.map { output * parallel.sigmoid(parallel.linear(input, $0.tensor)) } ?? output
   }
 }
