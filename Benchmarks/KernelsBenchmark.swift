@@ -27,14 +27,34 @@ public enum KernelsBenchmark {
     guard Kernels.run(on: device, .bfloat16) else {
       throw BenchmarkError("there are no kernels on \(device): a GPU and libCTorchCUDA.so beside the executable are needed")
     }
-    let rows = try withoutGradients {
+    var rows: [Row] = []
+    try withoutGradients {
       try catchingTorchErrors {
-        try [(1, 1024), (64, 2560), (4096, 4096)].map { try addNorm(device, rows: $0, width: $1) }
-          + [(1, 3072), (64, 9728), (4096, 9728)].map { try siluMultiply(device, rows: $0, width: $1) }
-          + [(1, 16, 8, 128), (64, 32, 8, 128), (256, 8, 1, 64)].map { try normRotate(device, rows: $0, heads: $1, keyHeads: $2, dimension: $3) }
-          + [(1, 16, 8, 128, 1000), (1, 32, 8, 128, 8000), (64, 16, 8, 128, 1024), (256, 32, 8, 128, 700), (3, 6, 2, 64, 333), (5, 16, 1, 256, 77), (7, 28, 4, 128, 129)]
-          .map { try decodeAttention(device, rows: $0, heads: $1, keyValueHeads: $2, dimension: $3, longest: $4) }
-          + [(1, 151_936), (64, 151_936), (256, 50_001)].map { try sample(device, rows: $0, columns: $1) }
+        for (count, width) in [(1, 1024), (64, 2560), (4096, 4096)] {
+          rows.append(try addNorm(device, rows: count, width: width))
+        }
+        for (count, outputs, inputs) in [
+          (1, 6144, 1024), (1, 19_456, 2560), (1, 2560, 9728), (2, 2560, 9728), (4, 6144, 2560), (3, 77, 72),
+        ] {
+          rows.append(try fewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs))
+        }
+        for (count, width) in [(1, 3072), (64, 9728), (4096, 9728)] {
+          rows.append(try siluMultiply(device, rows: count, width: width))
+        }
+        for (count, heads, keyHeads, dimension) in [(1, 16, 8, 128), (64, 32, 8, 128), (256, 8, 1, 64)] {
+          rows.append(try normRotate(device, rows: count, heads: heads, keyHeads: keyHeads, dimension: dimension))
+        }
+        for (count, heads, keyValueHeads, dimension, longest) in [
+          (1, 16, 8, 128, 1000), (1, 32, 8, 128, 8000), (64, 16, 8, 128, 1024), (256, 32, 8, 128, 700),
+          (3, 6, 2, 64, 333), (5, 16, 1, 256, 77), (7, 28, 4, 128, 129),
+        ] {
+          rows.append(
+            try decodeAttention(
+              device, rows: count, heads: heads, keyValueHeads: keyValueHeads, dimension: dimension, longest: longest))
+        }
+        for (count, columns) in [(1, 151_936), (64, 151_936), (256, 50_001)] {
+          rows.append(try sample(device, rows: count, columns: columns))
+        }
       }
     }
     if let wrong = rows.first(where: { !($0.error <= max(1.5 * $0.operatorError, 1e-6)) }) {
@@ -75,6 +95,16 @@ public enum KernelsBenchmark {
     return try row(
       "silu_multiply", "\(rows) x \(width)", bytes: rows * width * 6, truth: operators(.float32), device: device,
       kernel: { Kernels.siluMultiply(both) }, operators: { operators(.bfloat16) })
+  }
+
+  private static func fewRowsLinear(_ device: Device, rows: Int, outputs: Int, inputs: Int) throws -> Row {
+    let (input, weight, bias) = (noise([rows, inputs], device), noise([outputs, inputs], device), noise([outputs], device))
+    func operators(_ dtype: DType) -> Tensor {
+      input.to(dtype: dtype).linear(weight.to(dtype: dtype), bias: bias.to(dtype: dtype))
+    }
+    return try row(
+      "few_rows_linear", "\(rows) x \(outputs) x \(inputs)", bytes: outputs * inputs * 2, truth: operators(.float32),
+      device: device, kernel: { Kernels.fewRowsLinear(input, weight, bias: bias) }, operators: { operators(.bfloat16) })
   }
 
   private static func normRotate(_ device: Device, rows: Int, heads: Int, keyHeads: Int, dimension: Int) throws -> Row {

@@ -38,6 +38,7 @@ ct_tensor silu_multiply(ct_tensor both);
 void add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
 void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
                  ct_tensor cosine, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key);
+ct_tensor few_rows_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
 

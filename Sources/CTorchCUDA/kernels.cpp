@@ -156,7 +156,7 @@ ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor val
            splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output), (float)scale, page_size, key_value_heads, group);
     if (splits > 1)
       launch(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
-             bits(output), splits);
+             static_cast<int32_t*>(borrow(lengths).data_ptr()), bits(output), (int)splits, heads);
     return give(output);
   });
 }
@@ -195,13 +195,26 @@ void norm_rotate(ct_tensor query_handle, ct_tensor key_handle, ct_tensor query_w
     c10::cuda::CUDAGuard guard(query.device());
     int heads = query.size(1), key_heads = key.size(1);
     auto turned = at::empty(query.sizes(), query.options()), turned_key = at::empty(key.sizes(), key.options());
-    launch(kernel(layers, "norm_rotate", {head(query.size(2))}), dim3(query.size(0)),
-           dim3(32 * std::min(8, heads + key_heads)), 0, bits(query), (long)query.stride(0), heads, bits(key),
+    launch(kernel(layers, "norm_rotate", {head(query.size(2))}), 
+           dim3(query.size(0), query.size(0) < 64 ? (heads + key_heads + 7) / 8 : 1), dim3(256), 0, bits(query), (long)query.stride(0), heads, bits(key),
            (long)key.stride(0), key_heads, optional_bits(borrow_optional(query_weight)),
            optional_bits(borrow_optional(key_weight)), (float)epsilon, bits(cosine), bits(borrow(sine)),
            (int)cosine.size(-1), bits(turned), bits(turned_key));
     *new_query = give(turned);
     *new_key = give(turned_key);
+  });
+}
+
+ct_tensor few_rows_linear(ct_tensor input_handle, ct_tensor weight_handle, ct_tensor bias) {
+  return guarded<>(ct_tensor{}, [&] {
+    const auto &input = borrow(input_handle), &weight = borrow(weight_handle);
+    c10::cuda::CUDAGuard guard(input.device());
+    int rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
+    auto output = at::empty({rows, outputs}, input.options());
+    launch(kernel(layers, "few_rows_linear", {head(128), "-DROWS=" + std::to_string(rows)}), dim3((outputs + 7) / 8),
+           dim3(256), rows * inputs * sizeof(uint16_t), bits(input), bits(weight), optional_bits(borrow_optional(bias)),
+           bits(output), inputs, outputs);
+    return give(output);
   });
 }
 

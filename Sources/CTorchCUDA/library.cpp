@@ -39,6 +39,7 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .silu_multiply = silu_multiply,
       .add_norm = add_norm,
       .norm_rotate = norm_rotate,
+      .few_rows_linear = few_rows_linear,
       .sample = sample,
   };
   if (size != sizeof(functions)) return nullptr;

@@ -155,18 +155,26 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   }
 }
 
-// The parts of the splits put together; one block a row and head, a thread a dimension.
-extern "C" __global__ void merge_splits(const float* __restrict__ parts, bf16* __restrict__ output, int splits) {
+// The parts of the splits put together; one block a row and head, a thread a dimension. At most 32 splits.
+extern "C" __global__ void merge_splits(
+    const float* __restrict__ parts, const int* __restrict__ lengths, bf16* __restrict__ output, int splits, int heads) {
+  const int length = lengths[blockIdx.x / heads];
+  const int share = max(STEP, ((length + splits - 1) / splits + STEP - 1) / STEP * STEP);
+  const int used = (length + share - 1) / share;
   const float* own = parts + (long)blockIdx.x * splits * (HEAD + 2);
-  float all = NOTHING;
-  for (int s = 0; s < splits; ++s) all = fmaxf(all, own[s * (HEAD + 2) + HEAD]);
-  const float floor = all == NOTHING ? 0 : all;
-  float total = 0, sum = 0;
-  for (int s = 0; s < splits; ++s) {
-    const float share = exp2f(own[s * (HEAD + 2) + HEAD] - floor);
-    total += own[s * (HEAD + 2) + HEAD + 1] * share;
-    sum += own[s * (HEAD + 2) + threadIdx.x] * share;
-  }
+  const int lane = threadIdx.x % 32;
+  // Each warp finds the shares for itself.
+  const float most = lane < used ? own[lane * (HEAD + 2) + HEAD] : NOTHING;
+  const float weight = lane < used ? own[lane * (HEAD + 2) + HEAD + 1] : 0;
+  float all = most;
+#pragma unroll
+  for (int o = 16; o > 0; o /= 2) all = fmaxf(all, __shfl_xor_sync(0xffffffffu, all, o));
+  const float scale = all == NOTHING ? 0 : exp2f(most - all);
+  const float total = sum_of_warp(weight * scale);
+  float sum = 0;
+#pragma unroll 8
+  for (int s = 0; s < used; ++s)
+    sum += own[s * (HEAD + 2) + threadIdx.x] * __shfl_sync(0xffffffffu, scale, s);
   output[(long)blockIdx.x * HEAD + threadIdx.x] = narrow(total > 0 ? sum / total : 0);
 }
 )cuda"

@@ -75,7 +75,7 @@ extern "C" __global__ void norm_rotate(
   const long token = blockIdx.x;
   __shared__ float shared[8][HEAD];
   float* head = shared[threadIdx.x / 32];
-  for (int h = threadIdx.x / 32; h < query_heads + key_heads; h += warps) {
+  for (int h = blockIdx.y * warps + threadIdx.x / 32; h < query_heads + key_heads; h += gridDim.y * warps) {
     const bool is_query = h < query_heads;
     const int index = is_query ? h : h - query_heads;
     const bf16* source = is_query ? query + token * query_stride + index * HEAD : key + token * key_stride + index * HEAD;
@@ -110,4 +110,58 @@ extern "C" __global__ void norm_rotate(
     __syncwarp();
   }
 }
+
+// output = input weightᵀ (+ bias) for ROWS rows of input, as few as a batch that decodes has: bound by the weight's bytes.
+// A warp an output; the input lies in shared memory.
+#ifdef ROWS
+extern "C" __global__ void __launch_bounds__(256) few_rows_linear(
+    const bf16* __restrict__ input, const bf16* __restrict__ weight, const bf16* __restrict__ bias, bf16* __restrict__ output,
+    int inputs, int outputs) {
+  extern __shared__ Eight shared_input[];
+  const int pieces = inputs / 8;
+  for (int i = threadIdx.x; i < ROWS * pieces; i += blockDim.x) shared_input[i] = ((const Eight*)input)[i];
+  __syncthreads();
+  const int lane = threadIdx.x % 32;
+  for (int column = blockIdx.x * 8 + threadIdx.x / 32; column < outputs; column += gridDim.x * 8) {
+    const Eight* own = (const Eight*)(weight + (long)column * inputs);
+    float sums[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) sums[r] = 0;
+    int i = lane;
+    for (; i + 96 < pieces; i += 128) {
+      Eight loaded[4];
+#pragma unroll
+      for (int u = 0; u < 4; ++u) loaded[u] = own[i + 32 * u];
+#pragma unroll
+      for (int u = 0; u < 4; ++u) {
+        float w[8];
+        unpack(loaded[u], w);
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r) {
+          float x[8];
+          unpack(shared_input[r * pieces + i + 32 * u], x);
+#pragma unroll
+          for (int k = 0; k < 8; ++k) sums[r] += w[k] * x[k];
+        }
+      }
+    }
+    for (; i < pieces; i += 32) {
+      float w[8];
+      unpack(own[i], w);
+#pragma unroll
+      for (int r = 0; r < ROWS; ++r) {
+        float x[8];
+        unpack(shared_input[r * pieces + i], x);
+#pragma unroll
+        for (int k = 0; k < 8; ++k) sums[r] += w[k] * x[k];
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      const float sum = sum_of_warp(sums[r]);
+      if (lane == 0) output[(long)r * outputs + column] = narrow(sum + (bias ? wide(bias[column]) : 0));
+    }
+  }
+}
+#endif
 )cuda"

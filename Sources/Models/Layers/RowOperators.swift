@@ -12,7 +12,9 @@ extension ParallelContext {
 
   /// x Wᵀ + b
   func linear(_ input: Tensor, _ weight: Tensor, bias: Tensor? = nil) -> Tensor {
-    isDeterministic ? input.rowInvariantLinear(weight, bias: bias) : input.linear(weight, bias: bias)
+    if isDeterministic { return input.rowInvariantLinear(weight, bias: bias) }
+    return input.isForFewRows(weight)
+      ? Kernels.fewRowsLinear(input, weight, bias: bias) : input.linear(weight, bias: bias)
   }
 
   func silu(_ input: Tensor) -> Tensor { isDeterministic ? input.rowInvariantSilu() : input.silu() }
@@ -27,5 +29,15 @@ extension ParallelContext {
     guard isDeterministic else { return weights.to(dtype: outputs.dtype).unsqueeze(1).matmul(outputs).squeeze(1) }
     return (outputs.to(dtype: weights.dtype) * weights.unsqueeze(2)).transpose(0, dim1: 1).sumInOrder()
       .to(dtype: outputs.dtype)
+  }
+}
+
+extension Tensor {
+  /// Whether these are the rows of a small batch that decodes, for which there is a kernel.
+  fileprivate func isForFewRows(_ weight: Tensor) -> Bool {
+    guard !gradientsEnabled, Kernels.run(on: device, dtype), weight.dtype == dtype else { return false }
+    let (rows, inputs) = (size(0), size(1))
+    return 1...Kernels.fewRows ~= rows && inputs % 8 == 0 && rows * inputs <= Kernels.fewRowsNumbers && isContiguous
+      && weight.isContiguous
   }
 }

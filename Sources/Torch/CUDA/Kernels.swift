@@ -71,6 +71,22 @@ public enum Kernels {
     }
   }
 
+  /// Rows up to which `fewRowsLinear` is faster than matrix products are.
+  public static let fewRows = 4
+  /// Numbers that the rows may have together: they lie in shared memory.
+  public static let fewRowsNumbers = 24_576
+
+  /// input · weightᵀ + bias, for at most `fewRows` rows: what a batch that decodes multiplies.
+  /// - Parameters:
+  ///   - input: `[rows, inputs]`, contiguous; inputs a multiple of 8, and `rows · inputs` at most `fewRowsNumbers`.
+  ///   - weight: `[outputs, inputs]`, contiguous.
+  ///   - bias: `[outputs]`
+  public static func fewRowsLinear(_ input: Tensor, _ weight: Tensor, bias: Tensor?) -> Tensor {
+    withExtendedLifetime((input, weight, bias)) {
+      Tensor(owned: table.few_rows_linear(input.handle, weight.handle, bias?.handle))
+    }
+  }
+
   /// Samples each row of logits by the largest of logit / temperature + Gumbel noise.
   /// - Parameters:
   ///   - logits: `[rows, vocabulary]`
