@@ -47,6 +47,7 @@ struct ServerState: Sendable {
     addLoadRoutes(to: router)
     addMetricsRoutes(to: router)
     addControlRoutes(to: router)
+    addAdapterRoutes(to: router)
     addWeightRoutes(to: router)
     addOpenAIRoutes(to: router)
     return router

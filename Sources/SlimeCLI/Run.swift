@@ -17,10 +17,20 @@ enum Run {
   static func serve(_ configuration: ServeConfiguration) async throws {
     let toolCalls: ToolCallFormat? = try named(configuration.toolCallParser, "tool-call-parser")
     let reasoning: ReasoningFormat? = try named(configuration.reasoningParser, "reasoning-parser")
-    let engine = try await engine(
-      configuration.modelPath, configuration.engine, dtype: configuration.resolvedDType, device: configuration.device,
-      randomSeed: configuration.randomSeed, modelProvider: configuration.modelProvider,
-      tokenizerPath: configuration.tokenizerPath)
+    var engines: [Engine] = []
+    for rank in 0..<configuration.dataParallelSize {
+      engines.append(
+        try await engine(
+          configuration.modelPath, configuration.engine, dtype: configuration.resolvedDType, device: configuration.device,
+          firstDevice: rank * configuration.engine.tensorParallelSize, randomSeed: configuration.randomSeed,
+          modelProvider: configuration.modelProvider, tokenizerPath: configuration.tokenizerPath,
+          adapters: configuration.lora.options))
+    }
+    let engine: DataParallelEngine.Member =
+      engines.count == 1 ? engines[0] : DataParallelEngine(engines, randomSeed: configuration.randomSeed)
+    for adapter in configuration.lora.adapters {
+      try await engine.loadAdapter(adapter.name, from: URL(fileURLWithPath: adapter.path))
+    }
     let tokenizer = try Tokenizer(folder: URL(fileURLWithPath: configuration.tokenizerPath ?? configuration.modelPath))
     var serving = ServerConfiguration(
       host: configuration.host, port: configuration.port, apiKey: configuration.apiKey,
@@ -37,6 +47,9 @@ enum Run {
       "kv_cache_dtype": .string(configuration.engine.kvCacheType.rawValue),
       "chunked_prefill_size": configuration.engine.chunkedPrefillSize.map(JSONValue.int) ?? .null,
       "mem_fraction_static": configuration.engine.memFractionStatic.map(JSONValue.double) ?? .null,
+      "tp_size": .int(configuration.engine.tensorParallelSize), "ep_size": .int(configuration.engine.expertParallelSize),
+      "dp_size": .int(configuration.dataParallelSize), "enable_lora": .bool(configuration.lora.options != nil),
+      "max_loras_per_batch": (configuration.lora.options?.maxPerBatch).map(JSONValue.int) ?? .null,
     ]
     serving.device = configuration.device == .cuda ? .cuda(0) : .cpu
     let server = Server(engine: engine, tokenizer: try ModelPromptEncoder(tokenizer), configuration: serving)
@@ -145,8 +158,8 @@ enum Run {
 
   /// Loads an engine on a thread of its own: loading blocks.
   private static func engine(
-    _ path: String, _ limits: EngineConfiguration, dtype: ComputeDType, device: ComputeDevice, randomSeed: Int,
-    modelProvider: String?, tokenizerPath: String? = nil
+    _ path: String, _ limits: EngineConfiguration, dtype: ComputeDType, device: ComputeDevice, firstDevice: Int = 0,
+    randomSeed: Int, modelProvider: String?, tokenizerPath: String? = nil, adapters: AdapterOptions? = nil
   ) async throws -> Engine {
     try await withCheckedThrowingContinuation { continuation in
       let thread = Thread {
@@ -157,8 +170,9 @@ enum Run {
             var limits = limits
             if device == .cuda { limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction }
             var options = try limits.options(
-              dtype: dtype.tensorType, device: device == .cuda ? .cuda(0) : .cpu, randomSeed: randomSeed)
+              dtype: dtype.tensorType, device: device == .cuda ? .cuda(firstDevice) : .cpu, randomSeed: randomSeed)
             options.modelProvider = modelProvider
+            options.adapters = adapters
             return try Engine(
               folder: HuggingFaceFolder(url),
               tokenizer: Tokenizer(folder: tokenizerPath.map { URL(fileURLWithPath: $0) } ?? url), options: options)

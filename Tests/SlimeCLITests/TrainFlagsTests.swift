@@ -163,7 +163,42 @@ private func complaint(_ line: String) -> String {
     #expect(configuration.adminAPIKey == "k" && configuration.drainTimeout == 1.5 && configuration.incrementalStreamingOutput)
     #expect(configuration.engine.pageSize == 4 && configuration.engine.tensorParallelSize == 2)
     #expect(configuration.port == 0)
-    #expect(throws: ConfigurationError.self) { try ServeConfiguration.flags.parse(["--dp", "2"], into: &configuration) }
+    #expect(configuration.dataParallelSize == 1 && configuration.lora.options == nil)
+    try ServeConfiguration.flags.parse(["--dp", "2"], into: &configuration)
+    #expect(configuration.dataParallelSize == 2)
+    #expect(throws: ConfigurationError.self) { try ServeConfiguration.flags.parse(["--pp-size", "2"], into: &configuration) }
+  }
+
+  @Test func serveTakesAdapters() throws {
+    func parsed(_ words: [String]) throws -> LoRAConfiguration {
+      var configuration = ServeConfiguration()
+      try ServeConfiguration.flags.parse(words, into: &configuration)
+      return configuration.lora
+    }
+    let adapters = fixture("lora").path
+    let all = try parsed([
+      "--lora-paths", "a=\(adapters)/llama3-gqa-all", "\(adapters)/qwen2-attention", "--max-lora-rank", "16",
+      "--max-loras-per-batch", "2", "--lora-target-modules", "q_proj", "v_proj",
+    ])
+    let options = try #require(all.options)
+    #expect(options.maxRank == 16 && options.maxPerBatch == 2 && options.targets == ["q_proj", "v_proj"])
+    #expect(all.adapters.map(\.name) == ["a", "\(adapters)/qwen2-attention"])
+    #expect(all.adapters.map(\.path) == ["\(adapters)/llama3-gqa-all", "\(adapters)/qwen2-attention"])
+    let plain = try #require(try parsed(["--enable-lora", "--lora-target-modules", "all"]).options)
+    #expect(plain.maxRank == nil && plain.maxPerBatch == 8 && plain.targets == nil)
+    for (words, part) in [
+      (["--max-lora-rank", "8"], "--max-lora-rank has no effect without --enable-lora"),
+      (["--enable-lora", "--max-loras-per-batch", "0"], "--max-loras-per-batch must be at least 1"),
+      (["--enable-lora", "--lora-target-modules", "all", "q_proj"], "leave the others out"),
+      (["--lora-paths", "a=/x", "a=/y"], "two adapters named a"), (["--lora-paths", "a=/nowhere"], "--lora-paths a=/nowhere"),
+    ] {
+      var configuration = ServeConfiguration()
+      configuration.modelPath = fixture("models/llama3-gqa").path
+      configuration.lora = try parsed(words)
+      let error = #expect(throws: ConfigurationError.self) { try configuration.validate() }
+      #expect(error?.description.contains(part) == true, "\(String(describing: error))")
+    }
+    #expect(throws: ConfigurationError.self) { _ = try parsed(["--max-loaded-loras", "3"]) }
   }
 
   @Test func promptsMayBeginWithDashes() throws {

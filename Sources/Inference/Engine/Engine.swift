@@ -14,6 +14,8 @@ public final class Engine: UpdatableEngine {
   private let queue = CommandQueue<Command>(capacity: maxQueuedRequests)
   private let grammars: GrammarCompiler
   let stage: WeightStage
+  /// nil: the engine takes no adapters.
+  let adapterLoader: AdapterLoader?
 
   /// Loads the model; returns when the engine is ready, so it should not be called on Swift's cooperative threads.
   /// - Parameter tokenizer: nil: outputs have no text, and stop strings and grammars are refused.
@@ -23,6 +25,7 @@ public final class Engine: UpdatableEngine {
     let failure = Handover<(any Error)?>(nil)
     let vocabulary = Handover((size: 0, endOfSequence: Set<Int>()))
     let places = Handover<ModelWeights?>(nil)
+    let loader = Handover<AdapterLoader?>(nil)
     let queue = queue
     let thread = Thread {
       withoutGradients {
@@ -30,6 +33,9 @@ public final class Engine: UpdatableEngine {
         do {
           core = try EngineCore(folder, tokenizer: tokenizer, options: options)
           places.value = try ModelWeights(core.model.configuration, dtype: core.ranks.runner.dtype)
+          loader.value = try options.adapters.map {
+            try AdapterLoader(core.model.configuration, dtype: core.ranks.runner.dtype, options: $0)
+          }
         } catch {
           failure.value = error
           ready.signal()
@@ -48,6 +54,7 @@ public final class Engine: UpdatableEngine {
       tokenizer, vocabularySize: vocabulary.value.size, endOfSequence: vocabulary.value.endOfSequence)
     if let error = failure.value { throw error }
     stage = WeightStage(places.value!, patience: options.weightUpdatePatience)
+    adapterLoader = loader.value
   }
 
   deinit { shutDown() }
@@ -131,10 +138,17 @@ public final class Engine: UpdatableEngine {
 
   /// Runs `body` on the engine's thread, between two steps, while the device runs none.
   func perform<Value: Sendable>(_ body: @escaping @Sendable (EngineCore) throws -> Value) async throws -> Value {
+    try await performAnswering { core, answer in answer(Result { try body(core) }) }
+  }
+
+  /// The same for what is answered later, still on the engine's thread.
+  func performAnswering<Value: Sendable>(
+    _ body: @escaping @Sendable (EngineCore, @escaping @Sendable (Result<Value, any Error>) -> Void) -> Void
+  ) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
       let outcome = queue.post(always: true) { core in
         core.drain()
-        continuation.resume(with: Result { try body(core) })
+        body(core) { continuation.resume(with: $0) }
       }
       if outcome == .closed { continuation.resume(throwing: Self.stopped) }
     }

@@ -25,6 +25,9 @@ final class EngineCore {
   private let architectures: [String]
   private var live: [String: LiveRequest] = [:]
   private var arrivals = 0
+  /// The adapters that requests may name, and who waits until one is gone.
+  var adapters = AdapterRegistry()
+  var waitersForAdapters: [Int: AdapterWaiter] = [:]
   private var generatedTokens = 0
   /// Whether a batch is planned and queued while the device runs another.
   private let overlaps: Bool
@@ -42,6 +45,7 @@ final class EngineCore {
     let endOfSequence = Set(folder.endOfSequenceTokenIDs + (tokenizer?.eosTokenID.map { [$0] } ?? []))
     ranks = try EngineRanks(folder, configuration, options)
     sampler = Sampler(parts: ranks.runner.vocabularyParts)
+    if let adapters = options.adapters { try ranks.onEvery { $0.makeAdapters(capacity: adapters.maxPerBatch) } }
     let contextLength = options.contextLength ?? configuration.contextLength
     speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
     // A CPU does the work when it is told to: there is nothing to overlap with.
@@ -57,7 +61,7 @@ final class EngineCore {
         maxRunningRequests: options.maxRunningRequests,
         maxBatchTokens: max(options.chunkedPrefillSize, options.maxRunningRequests),
         conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
-        disableRadixCache: options.disableRadixCache))
+        disableRadixCache: options.disableRadixCache, maxAdaptersPerBatch: options.adapters?.maxPerBatch ?? .max))
     try speculator?.drafter.prepare(scheduler.configuration)
     try recordDecoding()
   }
@@ -105,14 +109,16 @@ final class EngineCore {
     _ request: GenerateRequest, grammar: TokenGrammar? = nil, arrival: ContinuousClock.Instant, to mailbox: Mailbox
   ) {
     guard !mailbox.isOver else { return }
+    let adapter: Int?
     do {
+      adapter = try self.adapter(of: request)
       if tokenizer == nil, !request.sampling.stop.isEmpty {
         throw InvalidRequest("stop strings need a tokenizer, which this engine runs without; use stop_token_ids.")
       }
       if request.routedExpertsStart != nil, model.configuration.mixture == nil {
         throw InvalidRequest("return_routed_experts needs a model with experts, and this one has none; leave it out.")
       }
-      try scheduler.submit(request)
+      try scheduler.submit(request, adapter: adapter)
     } catch {
       return mailbox.end(.failure(error))
     }
@@ -126,9 +132,10 @@ final class EngineCore {
         ignoresEnd: request.sampling.ignoreEOS)
     }
     let new = LiveRequest(
-      request, seed: seed, arrival: arrival, stop: stop, tokenizer: tokenizer, constraint: constraint,
+      request, adapter: adapter, seed: seed, arrival: arrival, stop: stop, tokenizer: tokenizer, constraint: constraint,
       weightVersion: weightVersion, mailbox: mailbox)
     live[request.id] = new
+    if let adapter { adapters.begin(adapter) }
     sequentialCount += new.response.needsTokens ? 1 : 0
   }
 
@@ -168,6 +175,8 @@ final class EngineCore {
   func shutDown() {
     for request in live.values { request.mailbox.end(.failure(EngineError("The engine was shut down."))) }
     live = [:]
+    for done in waitersForAdapters.values { done(.failure(EngineError("The engine was shut down."))) }
+    waitersForAdapters = [:]
   }
 
   var status: EngineStatus {
@@ -191,6 +200,7 @@ final class EngineCore {
     status.evictedTokensTotal = scheduler.evictedTokens
     status.retractedTotal = scheduler.retractions
     status.speculation = speculator?.counts
+    status.adapters = options.adapters == nil ? nil : adapters.descriptions
     return status
   }
 
@@ -367,6 +377,7 @@ final class EngineCore {
     sequentialCount -= request.response.needsTokens ? 1 : 0
     tell(request)
     speculator?.end(request)
+    if let adapter = request.adapter { leaveAdapter(adapter) }
   }
 }
 

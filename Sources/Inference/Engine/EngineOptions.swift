@@ -52,6 +52,8 @@ public struct EngineOptions: Sendable {
   /// Whether a request gets the same tokens and log-probabilities, bit by bit, whatever runs beside it and however its
   /// prompt is cut or found in the cache, and those that a trainer in deterministic mode computes.
   public var isDeterministic = false
+  /// Which LoRA adapters requests may use; nil: none.
+  public var adapters: AdapterOptions?
   /// How tokens are drafted; nil: not at all.
   public var speculative: SpeculativeOptions?
   /// What drafts instead of that which `speculative` names.

@@ -7,6 +7,8 @@ extension StreamDecoder: IncrementalDecoder {}
 /// A request that the engine serves: its output so far, and whom to tell.
 final class LiveRequest {
   let request: GenerateRequest
+  /// The number of the adapter that it uses.
+  let adapter: Int?
   let mailbox: Mailbox
   private let arrival: ContinuousClock.Instant
   /// What the next token is sampled by.
@@ -19,10 +21,10 @@ final class LiveRequest {
   private var hasStarted = false
 
   init(
-    _ request: GenerateRequest, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
+    _ request: GenerateRequest, adapter: Int?, seed: Int, arrival: ContinuousClock.Instant, stop: StopCondition, tokenizer: Tokenizer?,
     constraint: GrammarConstraint?, weightVersion: String, mailbox: Mailbox
   ) {
-    (self.request, self.arrival, self.mailbox) = (request, arrival, mailbox)
+    (self.request, self.adapter, self.arrival, self.mailbox) = (request, adapter, arrival, mailbox)
     response = ResponseState(request, seed: seed, stop: stop, constraint: constraint)
     text = tokenizer.map {
       OutputBuilder(
@@ -39,7 +41,9 @@ final class LiveRequest {
 
   /// Prompt and response.
   var tokens: [Int] { request.tokens + output.outputTokens }
-  var namespace: CacheNamespace { CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt) }
+  var namespace: CacheNamespace {
+    CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt, adapter: adapter)
+  }
 
   var logProbRequest: LogProbRequest? {
     request.returnLogProbs ? LogProbRequest(top: request.topLogProbs, tokenIDs: request.tokenIDsLogProb) : nil

@@ -20,17 +20,19 @@ public struct GenerateRequest: Sendable, Equatable, Codable {
   /// Only requests with equal keys and salts share cached prefixes: who may, and under which adapter or image.
   public var extraKey: String?
   public var cacheSalt: String?
+  /// The name of the LoRA adapter to use (SGLang's lora_path); nil: the model alone.
+  public var adapter: String?
 
   public init(
     id: String, tokens: [Int], sampling: SamplingParameters = SamplingParameters(), returnLogProbs: Bool = false,
     logProbStart: Int? = nil, topLogProbs: Int = 0, tokenIDsLogProb: [Int] = [], routedExpertsStart: Int? = nil,
-    priority: Int? = nil, extraKey: String? = nil, cacheSalt: String? = nil
+    priority: Int? = nil, extraKey: String? = nil, cacheSalt: String? = nil, adapter: String? = nil
   ) {
     (self.id, self.tokens, self.sampling) = (id, tokens, sampling)
     (self.returnLogProbs, self.logProbStart) = (returnLogProbs, logProbStart)
     (self.topLogProbs, self.tokenIDsLogProb) = (topLogProbs, tokenIDsLogProb)
     (self.routedExpertsStart, self.priority) = (routedExpertsStart, priority)
-    (self.extraKey, self.cacheSalt) = (extraKey, cacheSalt)
+    (self.extraKey, self.cacheSalt, self.adapter) = (extraKey, cacheSalt, adapter)
   }
 }
 

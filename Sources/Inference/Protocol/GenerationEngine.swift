@@ -15,6 +15,9 @@ public protocol GenerationEngine: Sendable {
 
   func status() async throws -> EngineStatus
 
+  /// Of each engine where this is several that share requests; otherwise its own.
+  func rankStatuses() async throws -> [EngineStatus]
+
   /// Stops sampling, in one of three ways, until `resume`. Requests that arrive meanwhile wait.
   func pause(_ mode: PauseMode) async throws
 
@@ -32,6 +35,8 @@ public enum PauseMode: String, Sendable, Equatable, Codable, CaseIterable {
 }
 
 extension GenerationEngine {
+  public func rankStatuses() async throws -> [EngineStatus] { [try await status()] }
+
   public func pause(_ mode: PauseMode) async throws { throw InvalidRequest("This engine cannot pause.") }
   public func resume() async throws { throw InvalidRequest("This engine cannot pause, so there is nothing to resume.") }
 
@@ -91,6 +96,8 @@ public struct EngineStatus: Sendable, Equatable, Codable {
   public var retractedTotal = 0
   /// What became of all drafts; nil: the engine makes none.
   public var speculation: SpeculationCounts?
+  /// Those that requests may name; nil: the engine takes none.
+  public var adapters: [AdapterDescription]?
 
   public init() {}
 }

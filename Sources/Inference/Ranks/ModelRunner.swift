@@ -14,6 +14,8 @@ final class ModelRunner {
   let cacheType: DType
   /// Set once the model is loaded and it is known how many pages there are.
   var cache: KVCache!
+  /// nil: the engine takes none.
+  private(set) var adapters: RankAdapters?
   /// Copies in host memory of weights whose own memory was given back.
   var stashedWeights: [Tensor] = []
   /// Of each checkpoint tensor that this rank holds, or holds a part of, by its name.
@@ -45,6 +47,8 @@ final class ModelRunner {
         tensorParallelSize: parallel.tensor.size)
     }
   }
+
+  func makeAdapters(capacity: Int) { adapters = RankAdapters(model, dtype: dtype, capacity: capacity) }
 
   /// nil: decoding steps are not recorded.
   private var graphs: DecodeGraphs?
@@ -96,7 +100,8 @@ final class ModelRunner {
   ) throws {
     let device = parallel.device
     let tokens = tokens(plan)
-    if let graphs, routing == nil, graphs.hold(plan) {
+    // What is recorded knows of no adapters.
+    if let graphs, routing == nil, plan.adapters.isEmpty, graphs.hold(plan) {
       let chosen = try sampled(graphs.run(plan, tokens: tokens))
       sampledTokens = keepsSamples ? shared(chosen, count: plan.items.count) : nil
       return
@@ -105,6 +110,8 @@ final class ModelRunner {
     let attention = PagedAttention(
       plan, cache: cache, dtype: dtype, device: device, isDeterministic: parallel.isDeterministic)
     let context = ForwardContext(positions: positions, attention: attention, routing: routing, fusesOperators: fusesOperators)
+    adapters?.begin(plan)
+    defer { adapters?.end() }
     let hidden = model.hidden(tokens, context)
     let rows = LogitRows(plan)
     if !rows.sampled.isEmpty {

@@ -18,13 +18,16 @@ public struct BatchPlan: Sendable, Equatable {
     public var promptLogProbs: Range<Int>
     /// Set when the only token is not known yet: the row of the batch before that samples it. A 0 stands for it in `tokens`.
     public var sampledToken: Int?
+    /// The number of the adapter that it uses; nil: none.
+    public var adapter: Int?
 
     package init(
       id: String, start: Int, tokens: [Int], draftCount: Int = 0, pages: [Int], samples: Bool,
-      promptLogProbs: Range<Int>, sampledToken: Int? = nil
+      promptLogProbs: Range<Int>, sampledToken: Int? = nil, adapter: Int? = nil
     ) {
       (self.id, self.start, self.tokens, self.draftCount, self.pages) = (id, start, tokens, draftCount, pages)
       (self.samples, self.promptLogProbs, self.sampledToken) = (samples, promptLogProbs, sampledToken)
+      self.adapter = adapter
     }
 
     public var end: Int { start + tokens.count }

@@ -13,6 +13,7 @@ struct PagePrefixes: Sendable, Equatable {
       mix(part.map { UInt64($0.utf8.count) } ?? .max)
       for byte in (part ?? "").utf8 { mix(UInt64(byte)) }
     }
+    if let adapter = namespace.adapter { mix(UInt64(adapter)) }
   }
 
   /// Goes on with the whole pages of `tokens` that have no number yet.

@@ -1,10 +1,12 @@
-/// Whose prompts may share KV: requests of one namespace (SGLang's `extra_key` and `cache_salt`).
+/// Whose prompts may share KV: requests of one namespace (SGLang's `extra_key`, `cache_salt` and adapter).
 package struct CacheNamespace: Hashable, Sendable {
   package var extraKey: String?
   package var cacheSalt: String?
+  /// The number of an adapter.
+  package var adapter: Int?
 
-  package init(extraKey: String? = nil, cacheSalt: String? = nil) {
-    (self.extraKey, self.cacheSalt) = (extraKey, cacheSalt)
+  package init(extraKey: String? = nil, cacheSalt: String? = nil, adapter: Int? = nil) {
+    (self.extraKey, self.cacheSalt, self.adapter) = (extraKey, cacheSalt, adapter)
   }
 }
 

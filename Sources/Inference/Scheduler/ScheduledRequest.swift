@@ -15,6 +15,8 @@ struct ScheduledRequest: Sendable, Equatable {
   let priority: Int
   let arrival: Int
   let namespace: CacheNamespace
+  /// The number of the adapter that it uses.
+  var adapter: Int? { namespace.adapter }
   let promptCount: Int
   let stop: StopCondition
   let ignoresEndOfSequence: Bool
@@ -50,10 +52,10 @@ struct ScheduledRequest: Sendable, Equatable {
   /// Set while a batch with this request is in flight: how it ends when the batch is complete.
   var abortMessage: String?
 
-  init(_ request: GenerateRequest, arrival: Int, configuration: SchedulerConfiguration) {
+  init(_ request: GenerateRequest, adapter: Int? = nil, arrival: Int, configuration: SchedulerConfiguration) {
     (id, self.arrival, tokens, promptCount) = (request.id, arrival, request.tokens, request.tokens.count)
     (priority, routedExpertsStart) = (request.priority ?? 0, request.routedExpertsStart)
-    namespace = CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt)
+    namespace = CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt, adapter: adapter)
     prefixes = PagePrefixes(pageSize: configuration.pageSize, namespace: namespace)
     if !configuration.disableRadixCache { prefixes.extend(over: request.tokens) }
     ignoresEndOfSequence = request.sampling.ignoreEOS
@@ -83,6 +85,7 @@ struct ScheduledRequest: Sendable, Equatable {
     return BatchPlan.Item(
       id: id, start: scheduled, tokens: isAwaited ? [0] : Array(tokens[scheduled..<end]), pages: pages,
       samples: end == tokenCount && stop.maxNewTokens > 0,
-      promptLogProbs: first..<max(first, min(end + 1, promptCount)), sampledToken: isAwaited ? sampleRow! : nil)
+      promptLogProbs: first..<max(first, min(end + 1, promptCount)), sampledToken: isAwaited ? sampleRow! : nil,
+      adapter: adapter)
   }
 }

@@ -74,15 +74,16 @@ public struct Scheduler: Sendable {
 
 extension Scheduler {
   /// Queues a request.
+  /// - Parameter adapter: the number of the adapter that it uses.
   /// - Throws: `InvalidRequest` when it is malformed, its id is live, or it could never run.
-  public mutating func submit(_ request: GenerateRequest) throws(InvalidRequest) {
+  public mutating func submit(_ request: GenerateRequest, adapter: Int? = nil) throws(InvalidRequest) {
     try request.validate(
       vocabularySize: configuration.vocabularySize, contextLength: configuration.contextLength,
       tokenCapacity: configuration.tokenCapacity)
     guard liveIDs.insert(request.id).inserted else {
       throw InvalidRequest("The request id \(request.id) is that of a request still being served; use another.")
     }
-    enqueue(ScheduledRequest(request, arrival: arrivals, configuration: configuration))
+    enqueue(ScheduledRequest(request, adapter: adapter, arrival: arrivals, configuration: configuration))
     arrivals += 1
   }
 
@@ -308,16 +309,22 @@ extension Scheduler {
   }
 
   /// Admits waiting requests, in order, until one does not fit. One whose prefix is being computed lets others pass: as
-  /// long as it does, the one that computes it runs.
+  /// long as it does, the one that computes it runs. One whose adapter has no place lets those without one pass, and none
+  /// with: their adapters' requests end, and then there is a place.
   private mutating func admit(_ budget: inout Int, _ items: inout [BatchPlan.Item]) {
     guard !waiting.isEmpty, budget > 0, running.count < configuration.maxRunningRequests else { return }
     var available = cache.availablePages - running.reduce(0) { $0 + reservation(for: $1, share: newTokenRatio.value) }
     let order = admissionOrder()
     var admitted: Set<Int> = []
+    var adapters = Set(running.compactMap(\.adapter))
+    var areAdaptersHeld = false
     for rank in waiting.indices {
       guard budget > 0, running.count < configuration.maxRunningRequests else { break }
       let place = order?[rank] ?? rank
       if let awaited = waiting[place].awaited, cache.isComputing(awaited) { continue }
+      let adapter = waiting[place].adapter
+      if let adapter, !adapters.contains(adapter), adapters.count == configuration.maxAdaptersPerBatch { areAdaptersHeld = true }
+      if adapter != nil, areAdaptersHeld { continue }
       let match = cache.match(waiting[place])
       waiting[place].awaited = cache.awaitedPrefix(waiting[place], match)
       if waiting[place].awaited != nil { continue }
@@ -325,6 +332,7 @@ extension Scheduler {
       guard needed <= available else { break }
       available -= needed
       admitted.insert(place)
+      if let adapter { adapters.insert(adapter) }
       running.append(waiting[place])
       cache.admit(&running[running.count - 1], match)
       schedule(running.count - 1, &budget, &items)

@@ -18,17 +18,20 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
   /// A request waits while a running one computes at least so many tokens, in whole pages, that it would compute too
   /// (SGLang's in-batch prefix caching threshold).
   public var deferralThreshold: Int
+  /// Adapters that running requests may use.
+  public var maxAdaptersPerBatch: Int
 
   public init(
     pageSize: Int = 16, totalPages: Int, contextLength: Int, vocabularySize: Int, endOfSequence: Set<Int> = [],
     maxRunningRequests: Int = 256, maxBatchTokens: Int = 2048, conservativeness: Double = 1, policy: SchedulePolicy = .fcfs,
-    disableRadixCache: Bool = false, deferralThreshold: Int = 32
+    disableRadixCache: Bool = false, deferralThreshold: Int = 32, maxAdaptersPerBatch: Int = .max
   ) {
     (self.pageSize, self.totalPages) = (pageSize, totalPages)
     (self.contextLength, self.vocabularySize, self.endOfSequence) = (contextLength, vocabularySize, endOfSequence)
     (self.maxRunningRequests, self.maxBatchTokens) = (maxRunningRequests, maxBatchTokens)
     (self.conservativeness, self.policy) = (conservativeness, policy)
     (self.disableRadixCache, self.deferralThreshold) = (disableRadixCache, deferralThreshold)
+    self.maxAdaptersPerBatch = maxAdaptersPerBatch
   }
 
   /// Tokens that the KV cache holds in all.
@@ -49,7 +52,7 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
     let positive = [
       ("page size", pageSize), ("number of KV pages", totalPages), ("context length", contextLength),
       ("vocabulary size", vocabularySize), ("limit of running requests", maxRunningRequests),
-      ("threshold for waiting for a prefix", deferralThreshold),
+      ("threshold for waiting for a prefix", deferralThreshold), ("limit of adapters in a batch", maxAdaptersPerBatch),
     ]
     for (name, value) in positive where value < 1 {
       throw InvalidSchedulerConfiguration(description: "The \(name) must be at least 1, got \(value).")

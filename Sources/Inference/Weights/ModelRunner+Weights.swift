@@ -46,6 +46,7 @@ extension ModelRunner {
 
   /// - Parameter keepsWeights: in host memory, where those of a CPU lie already.
   func release(_ tags: Set<MemoryTag>, keepsWeights: Bool) throws {
+    if tags.contains(.weights) { adapters?.leaveDevice() }
     let isOnHost = parallel.device.kind == .cpu
     if tags.contains(.keyValueCache) { cache.empty() }
     if tags.contains(.weights) {

@@ -123,7 +123,7 @@ final class WeightStage: @unchecked Sendable {
 }
 
 /// A value that one thread leaves for another and does not touch again.
-struct HandedOver<Value>: @unchecked Sendable {
-  let value: Value
-  init(_ value: Value) { self.value = value }
+package struct HandedOver<Value>: @unchecked Sendable {
+  package let value: Value
+  package init(_ value: Value) { self.value = value }
 }

@@ -44,6 +44,7 @@ public struct ColumnParallelLinear {
       ? scope(name).parameter(
         "bias", pieces: pieces("bias") { [$0.outputSize] }, initializer: .constant(0), sharing: sharing) : nil
     self.parallel = parallel
+    weight.takesLowRankTerms = true
   }
 
   /// `[T, inputSize]` (sequence parallel: `[T / ranks, inputSize]`) → `[T, this rank's outputs]`
@@ -67,6 +68,7 @@ public struct ReplicatedLinear {
       "weight", shape: [outputSize, inputSize], initializer: initializer, sharing: parallel.sequenceSharing, isLinear: true)
     bias = hasBias
       ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
+    weight.takesLowRankTerms = true
   }
 
   public func callAsFunction(_ input: Tensor) -> Tensor { parallel.linear(input, weight, bias: bias) }
@@ -98,6 +100,7 @@ public struct RowParallelLinear {
     bias = hasBias
       ? scope.parameter("bias", shape: [outputSize], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
     self.parallel = parallel
+    weight.takesLowRankTerms = true
   }
 
   /// `[T, this rank's inputs]` → `[T, outputSize]` (sequence parallel: `[T / ranks, outputSize]`)

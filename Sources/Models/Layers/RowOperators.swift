@@ -4,10 +4,15 @@ import Torch
 // Operators that compute each token by itself: libtorch's, or in deterministic mode those that give a token the same bits
 // whatever tokens stand beside it.
 extension ParallelContext {
-  /// x Wᵀ + b, in whichever form the weight is kept.
+  /// x Wᵀ + b, in whichever form the weight is kept, and what adapters add to it.
   func linear(_ input: Tensor, _ weight: Parameter, bias: Parameter? = nil) -> Tensor {
-    if let float8 = weight.float8 { return input.float8Linear(float8, bias: bias?.tensor) }
-    return linear(input, weight.tensor, bias: bias?.tensor)
+    let output =
+      if let float8 = weight.float8 {
+        input.float8Linear(float8, bias: bias?.tensor)
+      } else {
+        linear(input, weight.tensor, bias: bias?.tensor)
+      }
+    return weight.lowRankTerms?.added(to: output, of: input) ?? output
   }
 
   /// x Wᵀ + b

@@ -24,6 +24,9 @@ public struct ServeConfiguration: Sendable, Equatable, Codable {
   /// nil: float32 on CPU, bfloat16 on CUDA.
   public var dtype: ComputeDType?
   public var engine = EngineConfiguration()
+  /// Engines that share the requests.
+  public var dataParallelSize = 1
+  public var lora = LoRAConfiguration()
   public var randomSeed = 42
   /// What builds the model in the place of its family.
   public var modelProvider: String?

@@ -48,6 +48,8 @@ extension ServeConfiguration {
     try require(
       (0...86400).contains(drainTimeout), "--drain-timeout must be 0 to 86400 seconds, not \(drainTimeout)")
     try engine.validate()
+    try require(dataParallelSize >= 1, "--dp-size must be at least 1, not \(dataParallelSize)")
+    try lora.validate()
     try requireFile(modelPath + "/config.json", of: "--model-path \(modelPath)")
     if let tokenizerPath { try requireFile(tokenizerPath + "/tokenizer.json", of: "--tokenizer-path \(tokenizerPath)") }
   }
@@ -80,6 +82,6 @@ extension [ArchitectureClaim] {
   }
 }
 
-private func requireFile(_ path: String, of flag: String) throws(ConfigurationError) {
+func requireFile(_ path: String, of flag: String) throws(ConfigurationError) {
   try require(FileManager.default.fileExists(atPath: path), "\(flag): there is no file \(path)")
 }

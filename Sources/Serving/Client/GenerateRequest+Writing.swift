@@ -18,6 +18,7 @@ extension GenerateRequest {
     if let priority { body["priority"] = .int(priority) }
     if let extraKey { body["extra_key"] = .string(extraKey) }
     if let cacheSalt { body["cache_salt"] = .string(cacheSalt) }
+    if let adapter { body["lora_path"] = .string(adapter) }
     return .object(body)
   }
 }

@@ -18,23 +18,31 @@ extension ServerState {
         guard let rank = Int(text), rank >= 0 else { throw InvalidRequest("dp_rank must be a rank from 0 on, got \(text).") }
         return rank
       }
-      let status = try await engine.status()
+      let all = try await engine.rankStatuses()
+      let ranks = Array(all.enumerated()).filter { rank == nil || $0.offset == rank }
       switch query["format"] ?? "json" {
-      case "json": return Response(json: loads(rank ?? 0 == 0 ? [status] : [], sections))
-      case "prometheus": return Response(prometheus: loadsText(rank ?? 0 == 0 ? [status] : []))
+      case "json": return Response(json: loads(ranks, sections, throughput: throughput(all)))
+      case "prometheus": return Response(prometheus: loadsText(ranks))
       default: throw InvalidRequest("format must be json or prometheus, got \(query["format"]!).")
       }
     }
   }
 
-  private func loads(_ ranks: [EngineStatus], _ sections: Set<String>) -> JSONValue {
+  /// Of an engine on average: they are measured together.
+  func throughput(_ ranks: [EngineStatus]) -> Double {
+    metrics.throughput(generatedTokens: ranks.reduce(0) { $0 + $1.generatedTokens }) / Double(ranks.count)
+  }
+
+  private func loads(
+    _ ranks: [(offset: Int, element: EngineStatus)], _ sections: Set<String>, throughput: Double
+  ) -> JSONValue {
     [
       "timestamp": .string(Date().ISO8601Format()), "accelerator": nil, "num_accelerators": 1,
-      "loads": .array(ranks.enumerated().map { load($1, rank: $0, sections) }),
+      "loads": .array(ranks.map { load($0.element, rank: $0.offset, sections, throughput) }),
     ]
   }
 
-  private func load(_ status: EngineStatus, rank: Int, _ sections: Set<String>) -> JSONValue {
+  private func load(_ status: EngineStatus, rank: Int, _ sections: Set<String>, _ throughput: Double) -> JSONValue {
     let (load, counts) = (EngineLoad(status), metrics.counts)
     var entry: JSONObject = [
       "timestamp": .double(Date().timeIntervalSince1970), "dp_rank": .int(rank),
@@ -42,7 +50,7 @@ extension ServerState {
       "num_used_tokens": .int(load.usedTokens), "num_total_tokens": .int(load.usedTokens),
       "max_total_num_tokens": .int(load.capacity), "max_running_requests": .int(status.maxRunningRequests),
       "token_usage": .double(load.tokenUsage), "utilization": .double(load.utilization),
-      "gen_throughput": .double(metrics.throughput(generatedTokens: status.generatedTokens)),
+      "gen_throughput": .double(throughput),
       "cache_hit_rate": .double(
         counts.promptTokens == 0 ? 0 : Double(counts.cachedTokens) / Double(counts.promptTokens)),
     ]
@@ -52,10 +60,10 @@ extension ServerState {
     return .object(entry)
   }
 
-  private func loadsText(_ ranks: [EngineStatus]) -> String {
+  private func loadsText(_ ranks: [(offset: Int, element: EngineStatus)]) -> String {
     var text = PrometheusText(prefix: "sglang:")
     func family(_ name: String, _ help: String, _ value: (EngineStatus) -> Double) {
-      text.family(name, help, type: "gauge", ranks.enumerated().map { (["dp_rank": String($0)], value($1)) })
+      text.family(name, help, type: "gauge", ranks.map { (["dp_rank": String($0.offset)], value($0.element)) })
     }
     family("num_running_reqs", "The number of running requests.") { Double($0.runningRequests) }
     family("num_waiting_reqs", "The number of waiting requests.") { Double($0.waitingRequests) }

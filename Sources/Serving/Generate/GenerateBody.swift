@@ -7,14 +7,17 @@ struct RequestLimits {
   var vocabularySize: Int
   var contextLength: Int
   var tokenCapacity: Int
+  private let adapters: [AdapterDescription]?
 
   init(_ status: EngineStatus) {
     (vocabularySize, contextLength) = (status.vocabularySize, status.contextLength)
     tokenCapacity = status.totalPages * status.pageSize
+    adapters = status.adapters
   }
 
   func check(_ request: GenerateRequest) throws(InvalidRequest) {
     try request.validate(vocabularySize: vocabularySize, contextLength: contextLength, tokenCapacity: tokenCapacity)
+    try request.checkAdapter(among: adapters)
   }
 
   /// A client that asks for more tokens than the context has is told so, as by SGLang.
@@ -46,14 +49,14 @@ struct GenerateBody {
     "routed_dp_rank", "data_parallel_rank", "bootstrap_host", "bootstrap_port", "bootstrap_room",
   ]
   private static let unsupported: Set<String> = [
-    "input_embeds", "image_data", "video_data", "audio_data", "lora_path", "custom_logit_processor", "session_params",
+    "input_embeds", "image_data", "video_data", "audio_data", "custom_logit_processor", "session_params",
     "return_hidden_states", "return_indexer_topk", "return_sampling_mask", "return_entropy",
     "sampling_logprobs_mode", "return_flat_raw_top_logprobs",
   ]
   private static let known: Set<String> = hints.union(unsupported).union([
     "text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
     "token_ids_logprob", "return_text_in_logprobs", "stream", "return_prompt_token_ids",
-    "return_routed_experts", "routed_experts_start_len", "priority", "extra_key", "cache_salt",
+    "return_routed_experts", "routed_experts_start_len", "priority", "extra_key", "cache_salt", "lora_path",
   ])
 
   /// - Throws: `InvalidRequest`, or what the tokenizer throws.
@@ -91,6 +94,7 @@ struct GenerateBody {
     let priorities = try Self.perPrompt(fields, "priority", count, isBatch, "an integer", \.int)
     let extraKeys = try Self.perPrompt(fields, "extra_key", count, isBatch, "a string", \.string)
     let cacheSalts = try Self.perPrompt(fields, "cache_salt", count, isBatch, "a string", \.string)
+    let adapters = try Self.adapters(fields, count, prompts.isBatch)
     let names = RequestNames(try Self.names(fields, count), prompts: count, samples: samples, isBatch: prompts.isBatch)
     groups = names.groups
 
@@ -104,7 +108,8 @@ struct GenerateBody {
           returnLogProbs: returnLogProbs?[prompt] ?? false, logProbStart: starts?[prompt] == -1 ? nil : starts?[prompt],
           topLogProbs: tops?[prompt] ?? 0, tokenIDsLogProb: tokenIDs?[prompt] ?? [],
           routedExpertsStart: returnsExperts?[prompt] == true ? expertStarts?[prompt] ?? 0 : nil,
-          priority: priorities?[prompt], extraKey: extraKeys?[prompt], cacheSalt: cacheSalts?[prompt])
+          priority: priorities?[prompt], extraKey: extraKeys?[prompt], cacheSalt: cacheSalts?[prompt],
+          adapter: adapters?[prompt])
         try limits.check(request)
         requests.append(request)
       }
@@ -126,6 +131,13 @@ struct GenerateBody {
       throw InvalidRequest("\(key) has \(values.count) elements for \(count) prompts; give one for each, or one value for all.")
     }
     return values
+  }
+
+  /// `lora_path`: an adapter's name for all prompts, or one or null for each.
+  private static func adapters(_ fields: Fields, _ count: Int, _ isBatch: Bool) throws(InvalidRequest) -> [String?]? {
+    try perPrompt(fields, "lora_path", count, isBatch, "an adapter's name or null") { value -> String?? in
+      value.isNull ? .some(nil) : value.string
+    }
   }
 
   private static func tokenIDsLogProb(_ fields: Fields, _ count: Int) throws(InvalidRequest) -> [[Int]]? {

@@ -21,7 +21,8 @@ extension ServerState {
     guard logProbs || top == 0 else { throw InvalidRequest("top_logprobs needs logprobs to be true.") }
     let status = try await engine.status()
     let submission = try OpenAISubmission(
-      [prompt], options, logProbs: logProbs, topLogProbs: top, promptLogProbs: false, limits: RequestLimits(status))
+      [prompt], options, adapter: try adapter(options, status), logProbs: logProbs, topLogProbs: top, promptLogProbs: false,
+      limits: RequestLimits(status))
     let scope = try RequestScope(submission.requests.map(\.id), submission.names.groups, self, context)
     let writer = ChatWriter(
       envelope: OpenAIEnvelope(

@@ -15,8 +15,8 @@ extension ServerState {
     let top = try fields.int("logprobs")
     let status = try await engine.status()
     let submission = try OpenAISubmission(
-      prompts.tokens, options, logProbs: top != nil, topLogProbs: top ?? 0, promptLogProbs: echo && top != nil,
-      limits: RequestLimits(status))
+      prompts.tokens, options, adapter: try adapter(options, status), logProbs: top != nil, topLogProbs: top ?? 0,
+      promptLogProbs: echo && top != nil, limits: RequestLimits(status))
     let scope = try RequestScope(submission.requests.map(\.id), submission.names.groups, self, context)
     let writer = CompletionWriter(
       envelope: OpenAIEnvelope(

@@ -14,6 +14,8 @@ struct OpenAIOptions {
   var priority: Int?
   var extraKey: String?
   var cacheSalt: String?
+  /// Of `lora_path`; `model` may name one as well.
+  var adapter: String?
 
   /// OpenAI names of SGLang's sampling parameters; the others are called alike.
   private static let renamed = [
@@ -30,7 +32,7 @@ struct OpenAIOptions {
     "user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "return_meta_info",
   ]
   private static let unsupported: Set<String> = [
-    "lora_path", "structural_tag", "suffix", "return_hidden_states", "return_routed_experts",
+    "structural_tag", "suffix", "return_hidden_states", "return_routed_experts",
     "reasoning_effort", "modalities", "audio", "functions", "function_call",
   ]
 
@@ -40,7 +42,7 @@ struct OpenAIOptions {
     try fields.expectOnly(
       Self.sameName.union(Self.renamed.keys).union(Self.hints).union(Self.unsupported).union(own).union([
         "model", "n", "best_of", "stream", "stream_options", "rid", "return_token_ids", "return_prompt_token_ids",
-        "response_format", "priority", "extra_key", "cache_salt",
+        "response_format", "priority", "extra_key", "cache_salt", "lora_path",
       ]))
     model = try fields.string("model")
     samples = try fields.int("n") ?? 1
@@ -52,7 +54,7 @@ struct OpenAIOptions {
     includeUsage = try fields.object("stream_options")?["include_usage"]?.bool ?? false
     name = try fields.string("rid")
     (priority, extraKey) = (try fields.int("priority"), try fields.string("extra_key"))
-    cacheSalt = try fields.string("cache_salt")
+    (cacheSalt, adapter) = (try fields.string("cache_salt"), try fields.string("lora_path"))
     let (tokenIDs, promptTokenIDs) = (try fields.bool("return_token_ids"), try fields.bool("return_prompt_token_ids"))
     returnTokenIDs = tokenIDs ?? false || promptTokenIDs ?? false
 
@@ -96,8 +98,8 @@ struct OpenAISubmission {
   var names: RequestNames
 
   init(
-    _ prompts: [[Int]], _ options: OpenAIOptions, logProbs: Bool, topLogProbs: Int, promptLogProbs: Bool,
-    limits: RequestLimits
+    _ prompts: [[Int]], _ options: OpenAIOptions, adapter: String?, logProbs: Bool, topLogProbs: Int,
+    promptLogProbs: Bool, limits: RequestLimits
   ) throws(InvalidRequest) {
     names = RequestNames(
       options.name.map(RequestNames.Given.one) ?? .none, prompts: prompts.count, samples: options.samples,
@@ -108,7 +110,7 @@ struct OpenAISubmission {
         let request = GenerateRequest(
           id: names.ids[prompt * options.samples + sample], tokens: tokens, sampling: options.sampling.ofSample(sample),
           returnLogProbs: logProbs, logProbStart: promptLogProbs ? 0 : nil, topLogProbs: topLogProbs,
-          priority: options.priority, extraKey: options.extraKey, cacheSalt: options.cacheSalt)
+          priority: options.priority, extraKey: options.extraKey, cacheSalt: options.cacheSalt, adapter: adapter)
         try limits.check(request)
         requests.append(request)
       }

@@ -10,7 +10,7 @@ extension RouterState {
     "update_weights_from_tensor", "update_weights_from_distributed", "update_weights_from_ipc", "update_weight_version",
     "begin_weight_update", "end_weight_update", "init_weights_update_group", "destroy_weights_update_group",
     "post_process_weights", "pull_weights", "weights_checker", "release_memory_occupation", "resume_memory_occupation",
-    "load_lora_adapter", "unload_lora_adapter", "start_profile", "stop_profile",
+    "load_lora_adapter", "load_lora_adapter_from_tensors", "unload_lora_adapter", "start_profile", "stop_profile",
   ]
   /// Of one worker.
   private static let maxBytes = 64 << 20

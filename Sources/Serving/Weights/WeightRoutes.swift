@@ -28,12 +28,7 @@ extension ServerState {
     control("update_weights_from_tensor", router) { fields, engine in
       try fields.expectOnly(Self.common.union(["serialized_named_tensors", "load_format", "checksum"]))
       let installation = try installation(fields)
-      let pickle = try serialized(fields)
-      let bucket = switch try fields.string("load_format") ?? "direct" {
-      case "direct", "auto": try PickledTensors.named(pickle)
-      case "flattened_bucket": try PickledTensors.flattened(pickle)
-      case let other: throw InvalidRequest("load_format must be null, direct or flattened_bucket, got \(other).")
-      }
+      let bucket = try sentTensors(fields)
       let isInForce = try await weights.take(bucket, installation, engine)
       return ["message": .string("Success" + Self.suffix(installation, isInForce))]
     }
@@ -102,6 +97,16 @@ extension ServerState {
     let selector = try fields.string("selector")
     guard selector == nil || selector == "target" || selector == "all" else {
       throw InvalidRequest("selector must be target or all, got \(selector!): this engine has no draft model.")
+    }
+  }
+
+  /// The tensors that a request brings.
+  func sentTensors(_ fields: Fields) throws -> [NamedBytes] {
+    let pickle = try serialized(fields)
+    switch try fields.string("load_format") ?? "direct" {
+    case "direct", "auto": return try PickledTensors.named(pickle)
+    case "flattened_bucket": return try PickledTensors.flattened(pickle)
+    case let other: throw InvalidRequest("load_format must be null, direct or flattened_bucket, got \(other).")
     }
   }
 

@@ -37,8 +37,11 @@ extension ServeConfiguration {
           .option("dtype", \.dtype, "precision; default float32 on cpu, bfloat16 on cuda"),
           .option("tp-size", \.engine.tensorParallelSize, "ranks of the engine, which split each layer")
             .also("tensor-parallel-size", "tp"),
+          .option("dp-size", \.dataParallelSize, "engines that share the requests; on GPUs, each on the next of them")
+            .also("data-parallel-size", "dp"),
         ] + EngineConfiguration.flags().map { $0.lifted(\.engine) }
       ),
+      ("LoRA adapters", LoRAConfiguration.flags.map { $0.lifted(\.lora) }),
     ],
     unsupported: .serve)
 }

@@ -10,8 +10,7 @@ extension UnsupportedGroup {
     sglang("weights are those of config.json and *.safetensors, in --dtype; leave it out", [
       .accept("load-format", "auto", "safetensors"),
       "quantization-param-path", .accept(switch: "trust-remote-code"), "json-model-override-args", "revision",
-      "model-loader-extra-config", "enable-lora", "lora-paths", "max-lora-rank", "max-loras-per-batch", "is-embedding",
-      "enable-multimodal",
+      "model-loader-extra-config", "is-embedding", "enable-multimodal",
     ]),
     sglang("there is one scheduling policy and one implementation of each operation; leave it out", [
       "max-prefill-tokens",
@@ -41,6 +40,13 @@ extension UnsupportedGroup {
     "sglang-router-ip", "sglang-router-port", "sglang-router-request-timeout-secs", "sglang-router-policy",
     .accept("prefill-num-servers", "0"),
   ])
+  /// Of a server alone.
+  static let adapters = sglang("all weights are trained, and sent to the engines whole; leave it out", [
+    "enable-lora", "lora-paths", "max-lora-rank", "max-loras-per-batch", "lora-target-modules",
+  ])
+  static let loadedAdapters = sglang("adapters are kept in host memory, as many as are loaded; leave it out", [
+    "max-loaded-loras", "lora-backend", "lora-eviction-policy",
+  ])
   static let sglangOther = UnsupportedGroup("SGLang", "the engine decides that by itself; leave it out", [])
 
   private static func sglang(_ remedy: String, _ flags: [UnsupportedFlag]) -> UnsupportedGroup {
@@ -58,13 +64,9 @@ extension UnsupportedGroup {
 extension UnsupportedFlags {
   package static let train = UnsupportedFlags(
     groups: UnsupportedGroup.slime + UnsupportedGroup.fsdp + UnsupportedGroup.megatron
-      + UnsupportedGroup.sglang.map { $0.prefixed("sglang-") } + [UnsupportedGroup.router, UnsupportedGroup.sglangOther],
+      + (UnsupportedGroup.sglang + [.adapters]).map { $0.prefixed("sglang-") } + [UnsupportedGroup.router, UnsupportedGroup.sglangOther],
     prefixes: [("sglang-router-", .router), ("router-", .router), ("sglang-", .sglangOther)])
 
   package static let serve = UnsupportedFlags(
-    groups: UnsupportedGroup.sglang + [
-      UnsupportedGroup(
-        "SGLang", by: "this server", "it has one engine: start several, and slime router before them",
-        [.accept("dp-size", "1"), .accept("data-parallel-size", "1"), .accept("dp", "1")])
-    ])
+    groups: UnsupportedGroup.sglang + [.loadedAdapters])
 }

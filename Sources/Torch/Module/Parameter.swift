@@ -73,6 +73,10 @@ public final class Parameter {
   /// The checkpoint tensors it is made of, laid one after another along dimension 0.
   public let pieces: [ParameterPiece]
   public let initializer: Initializer
+  /// Whether it is the matrix of a linear layer, to whose outputs adapters can add.
+  public var takesLowRankTerms = false
+  /// What they add in the forward pass that is about to run; nil: nothing.
+  public var lowRankTerms: LowRankTerms?
   public let sharing: WeightSharing
   /// Whether training changes it. What it does not change gets no gradient and no optimizer state.
   public let isLearned: Bool
