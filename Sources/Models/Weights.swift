@@ -8,17 +8,23 @@ public struct WeightLoader {
   private let folder: String
   /// Weights of a critic's head that the folder does not have: they start fresh, equal on every rank.
   private let fresh: Set<String>
+  /// Weights of the prediction layer that the folder does not have.
+  private let absent: Set<String>
 
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
+  /// - Parameter predictionIsOptional: whether the folder may lack the whole prediction layer of the model.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
-  public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
+  public init(_ folder: HuggingFaceFolder, for model: CausalLM, predictionIsOptional: Bool = false) throws {
     files = StoredTensors(try folder.weights(), expertCount: model.configuration.mixture?.expertCount)
     self.folder = folder.url.path
     var wanted = Set<String>()
     let pieces = model.table.parameters.flatMap(\.pieces)
     let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
     fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
-    for piece in pieces where !fresh.contains(piece.checkpointName) {
+    let predicting = Set(
+      pieces.map(\.checkpointName).filter { CausalLM.layer(of: $0) == model.configuration.predictionLayer })
+    absent = predictionIsOptional && predicting.isDisjoint(with: files.names) ? predicting : []
+    for piece in pieces where !fresh.contains(piece.checkpointName) && !absent.contains(piece.checkpointName) {
       wanted.insert(files.storedName(piece.checkpointName))
       try files.check(piece.checkpointName, shape: piece.shape)
     }
@@ -39,21 +45,30 @@ public struct WeightLoader {
     }
   }
 
+  /// Whether the folder has a parameter.
+  public func holds(_ parameter: Parameter) -> Bool { !parameter.pieces.contains { absent.contains($0.checkpointName) } }
+
   /// This rank's part of a parameter, in the checkpoint's type or `dtype`, on the CPU.
   public func tensor(_ parameter: Parameter, dtype: DType? = nil) throws -> Tensor {
     try withoutGradients {
       if fresh.contains(parameter.name) {
         return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
       }
-      let parts = try parameter.pieces.map { piece in
-        let whole = try files.tensor(piece.checkpointName)
-        guard let slice = piece.slice else { return whole }
-        let range = slice.range(of: piece.shape[slice.dimension])
-        return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
-      }
-      let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
-      return joined.to(dtype: dtype)
+      return try parameter.part(of: files.tensor).to(dtype: dtype)
     }
+  }
+}
+
+extension Parameter {
+  /// This rank's part, of whole checkpoint tensors.
+  func part(of tensor: (_ checkpointName: String) throws -> Tensor) rethrows -> Tensor {
+    let parts = try pieces.map { piece in
+      let whole = try tensor(piece.checkpointName)
+      guard let slice = piece.slice else { return whole }
+      let range = slice.range(of: piece.shape[slice.dimension])
+      return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
+    }
+    return parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
   }
 }
 

@@ -14,19 +14,33 @@ public final class PagedAttention: AttentionBackend {
   }
 
   private let cache: KVCache
-  private let slots: Tensor
+  /// Where the keys and values of the batch's tokens are written. `[T]`, int64
+  let slots: Tensor
   private let work: Work
 
   /// - Parameter dtype: that of queries, keys and values.
-  public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device) {
-    self.cache = cache
-    slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).to(device: device)
+  public convenience init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device) {
     var count = 0
     let rows = plan.items.map { item in
       defer { count += item.tokens.count }
-      return AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
+      var row = AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
+      let drafts = item.drafts
+      if drafts.branches { row.branches = drafts }
+      return row
     }
-    if device.kind == .cuda, dtype != .float32 {
+    self.init(
+      rows, slots: plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }, cache: cache, dtype: dtype, device: device)
+  }
+
+  /// - Parameters:
+  ///   - rows: one after another all tokens of the batch.
+  ///   - slots: where the keys and values of each are written.
+  init(_ rows: [AttentionRow], slots: [Int], cache: KVCache, dtype: DType, device: Device) {
+    self.cache = cache
+    self.slots = Tensor(slots).to(device: device)
+    let count = slots.count
+    // The kernel knows no trees.
+    if device.kind == .cuda, dtype != .float32, rows.allSatisfy({ $0.branches == nil }) {
       work = .flash(PackedContexts(rows, pageSize: cache.pageSize, device: device))
       return
     }

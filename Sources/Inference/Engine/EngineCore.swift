@@ -28,14 +28,16 @@ final class EngineCore {
   private var generatedTokens = 0
 
   init(_ folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions) throws {
-    let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
+    try options.speculative?.validate()
+    var configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
+    if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayer() }
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
     let endOfSequence = Set(folder.endOfSequenceTokenIDs + (tokenizer?.eosTokenID.map { [$0] } ?? []))
     ranks = try EngineRanks(folder, configuration, options)
     let contextLength = options.contextLength ?? configuration.contextLength
-    speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
+    speculator = try Speculator(options, ranks)
     let pageCount = try Self.pageCount(
       configuration, options, ranks, contextLength: contextLength,
       draftBytes: speculator?.drafter.cacheBytesPerToken ?? 0)
@@ -88,6 +90,10 @@ final class EngineCore {
     do {
       if tokenizer == nil, !request.sampling.stop.isEmpty {
         throw InvalidRequest("stop strings need a tokenizer, which this engine runs without; use stop_token_ids.")
+      }
+      if request.hiddenStates != nil, !options.returnsHiddenStates {
+        throw InvalidRequest(
+          "return_hidden_states needs an engine that was started with --enable-return-hidden-states; leave it out.")
       }
       if request.routedExpertsStart != nil, model.configuration.mixture == nil {
         throw InvalidRequest("return_routed_experts needs a model with experts, and this one has none; leave it out.")
@@ -192,7 +198,7 @@ final class EngineCore {
     guard let plan = step.plan else { return }
     do {
       _ = try drafts.get()
-      complete(plan, try catchingTorchErrors { try run(plan) })
+      try complete(plan, try catchingTorchErrors { try run(plan) })
     } catch {
       fail(plan, error)
     }
@@ -206,6 +212,8 @@ final class EngineCore {
     var promptLogProbs: [TokenLogProbs]
     /// Of all tokens, `[T, layers, expertsPerToken]`, int32, on the host; nil: no request asks.
     var routedExperts: Tensor?
+    /// Of the tokens of items whose requests want them, `[tokens, hiddenSize]`, fp32, on the host; nil: none does.
+    var hiddenStates: Tensor?
   }
 
   private func run(_ plan: BatchPlan) throws -> StepResult {
@@ -218,48 +226,74 @@ final class EngineCore {
       let wanted = WantedLogProbs(plan) { live[$0]! }
       var samples: [Sampler.Sample] = []
       var promptLogProbs: [TokenLogProbs] = []
+      var hiddenStates: Tensor?
       try runner.run(plan, routing: routing, sampled: { logits in
         samples = try sampler.sample(
           logits, plan.items.filter(\.samples).flatMap { live[$0.id]!.samplerRows(drafts: $0.drafts) })
       }, prompt: { block, logits in
         promptLogProbs += try wanted.compute(block, logits)
+      }, hidden: { hidden in
+        let rows = plan.rows { live[$0.id]!.request.hiddenStates != nil }
+        guard !rows.isEmpty else { return }
+        hiddenStates = hidden.indexSelect(0, index: Tensor(rows).to(device: hidden.device))
+          .to(dtype: .float32).to(device: .cpu)
       })
       return StepResult(
         samples: samples, promptLogProbs: promptLogProbs,
-        routedExperts: routing?.stacked(layerCount: model.configuration.layerCount)?.to(device: .cpu))
+        routedExperts: routing?.stacked(layerCount: model.configuration.layerCount)?.to(device: .cpu),
+        hiddenStates: hiddenStates)
     })
   }
 
-  private func complete(_ plan: BatchPlan, _ result: StepResult) {
+  private func complete(_ plan: BatchPlan, _ result: StepResult) throws {
     var prompts = result.promptLogProbs.makeIterator()
     var samples = result.samples[...]
     var sampled: [[SampledToken]] = []
-    var row = 0
+    var kept: [KeptTokens] = []
+    var (row, hiddenRow) = (0, 0)
     for item in plan.items {
       let request = live[item.id]!
       request.noteStart(item.start)
       for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
-      let accepted = item.samples ? accept(item, samples.prefix(item.sampleCount), request) : []
+      let accepted = item.samples ? accept(item, Array(samples.prefix(item.sampleCount)), request) : []
       samples = samples.dropFirst(item.sampleCount)
+      let own = KeptTokens(item, rightDrafts: item.drafts.path(along: accepted.dropLast().map(\.token)))
+      kept.append(own)
       if let experts = result.routedExperts, request.wantsRoutedExperts {
-        let count = item.tokens.count - item.draftCount + max(0, accepted.count - 1)
-        request.note(experts.narrow(0, start: row, length: count), position: item.start)
+        request.note(own.rows(of: experts, from: row), position: item.start)
+      }
+      if let states = result.hiddenStates, request.request.hiddenStates != nil {
+        request.note(hidden: own.rows(of: states, from: hiddenRow), position: item.start)
+        hiddenRow += item.tokens.count
       }
       row += item.tokens.count
       if item.samples { sampled.append(accepted) }
     }
     generatedTokens += sampled.reduce(0) { $0 + $1.count }
+    try catchingTorchErrors { try keep(kept) }
     apply(scheduler.complete(sampled))
     for item in plan.items where item.samples { live[item.id]?.report() }
   }
 
+  /// Brings what was computed of right drafts to where it belongs, and shows the drafter.
+  private func keep(_ kept: [KeptTokens]) throws {
+    let moves = kept.map { $0.moves(pageSize: options.pageSize) }
+    let (sources, destinations) = (moves.flatMap(\.sources), moves.flatMap(\.destinations))
+    if !sources.isEmpty { try ranks.onEvery { $0.move(from: sources, to: destinations) } }
+    try speculator?.drafter.follow(kept.map(\.computed))
+  }
+
   /// Gives a request the token that was sampled, and while that is what was drafted and the response goes on, the one
   /// sampled after it: what comes out is what running one token a step would have.
+  /// - Parameter samples: those after the certain tokens, and after each draft.
   private func accept(
-    _ item: BatchPlan.Item, _ samples: ArraySlice<Sampler.Sample>, _ request: LiveRequest
+    _ item: BatchPlan.Item, _ samples: [Sampler.Sample], _ request: LiveRequest
   ) -> [SampledToken] {
     var accepted: [SampledToken] = []
-    for (place, sample) in samples.enumerated() {
+    let drafts = item.drafts
+    var place: Int? = DraftTree.root
+    while let node = place {
+      let sample = samples[node + 1]
       guard sample.isValid else {
         fail(item, EngineError(
           "The logits hold no finite number to sample; check the weights, the dtype, logit_bias and the grammar."))
@@ -268,9 +302,7 @@ final class EngineCore {
       }
       let token = request.append(sample.token, sample.logProbs, weightVersion: weightVersion)
       accepted.append(token)
-      if request.ends(with: token) || place == item.draftCount || item.drafts[item.drafts.startIndex + place] != sample.token {
-        break
-      }
+      place = request.ends(with: token) ? nil : drafts.child(of: node, token: sample.token)
     }
     if item.draftCount > 0 {
       request.noteDrafts(proposed: item.draftCount, correct: accepted.count - 1)
@@ -300,6 +332,49 @@ final class EngineCore {
   private func leave(_ request: LiveRequest, _ tell: (LiveRequest) -> Void) {
     tell(request)
     speculator?.end(request)
+  }
+}
+
+extension BatchPlan {
+  /// The rows of the batch that are those of some items.
+  fileprivate func rows(where isWanted: (Item) -> Bool) -> [Int] {
+    var start = 0
+    return items.flatMap { item -> Range<Int> in
+      defer { start += item.tokens.count }
+      return isWanted(item) ? start..<start + item.tokens.count : 0..<0
+    }
+  }
+}
+
+/// The tokens of an item that stay: those that are no drafts, and the drafts that were right.
+private struct KeptTokens {
+  private let item: BatchPlan.Item
+  /// Places among the item's drafts, in their order.
+  private let rightDrafts: [Int]
+
+  init(_ item: BatchPlan.Item, rightDrafts: [Int]) { (self.item, self.rightDrafts) = (item, rightDrafts) }
+
+  private var isChain: Bool { rightDrafts.elementsEqual(rightDrafts.indices) }
+
+  /// Of something that has a row for each token of the item.
+  func rows(of tensor: Tensor, from first: Int) -> Tensor {
+    guard !isChain else { return tensor.narrow(0, start: first, length: item.certainCount + rightDrafts.count) }
+    let rows = first..<first + item.certainCount
+    return tensor.indexSelect(0, index: Tensor(Array(rows) + rightDrafts.map { rows.upperBound + $0 }))
+  }
+
+  /// Cache slots of right drafts that stand in others' places, and the places that are theirs.
+  func moves(pageSize: Int) -> (sources: [Int], destinations: [Int]) {
+    guard !isChain else { return ([], []) }
+    let slots = Array(item.slots(pageSize: pageSize).dropFirst(item.certainCount))
+    let moved = rightDrafts.indices.filter { rightDrafts[$0] != $0 }
+    return (moved.map { slots[rightDrafts[$0]] }, moved.map { slots[$0] })
+  }
+
+  var computed: ComputedTokens {
+    let drafts = item.drafts.tokens
+    return ComputedTokens(
+      start: item.start, tokens: item.tokens.prefix(item.certainCount) + rightDrafts.map { drafts[$0] }, pages: item.pages)
   }
 }
 

@@ -41,6 +41,8 @@ public struct EngineOptions: Sendable {
   /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
   /// lie there already, and keep their place.
   public var stashesWeights = true
+  /// Whether requests may ask for hidden states.
+  public var returnsHiddenStates = false
   /// How tokens are drafted; nil: not at all.
   public var speculative: SpeculativeOptions?
   /// What drafts instead of that which `speculative` names.

@@ -40,10 +40,7 @@ package struct Sampler {
   /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
   package func sample(_ logits: Tensor, _ rows: [Row]) throws -> [Sample] {
     let scaled = scaledLogits(logits, rows)
-    var scores = scaled
-    if let mask = truncationMask(scaled, rows) { scores = scores.maskedFill(mask, value: -Double.infinity) }
-    if let noise = gumbelNoise(rows, columns: logits.size(1), device: logits.device) { scores = scores + noise }
-    let (best, chosen) = scores.max(1)
+    let (best, chosen) = scores(scaled: scaled, rows).max(1)
     let tokens: [Int] = try chosen.values(count: rows.count)
     let bestScores: [Float] = try best.values(count: rows.count)
     let logProbs = try rows.contains { $0.logProbs != nil }
@@ -52,6 +49,16 @@ package struct Sampler {
     return rows.indices.map { i in
       Sample(token: tokens[i], isValid: bestScores[i].isFinite, logProbs: logProbs[i])
     }
+  }
+
+  /// What each token is chosen by: the highest is sampled. `[rows, vocabulary]`, fp32
+  package func scores(_ logits: Tensor, _ rows: [Row]) -> Tensor { scores(scaled: scaledLogits(logits, rows), rows) }
+
+  private func scores(scaled: Tensor, _ rows: [Row]) -> Tensor {
+    var scores = scaled
+    if let mask = truncationMask(scaled, rows) { scores = scores.maskedFill(mask, value: -Double.infinity) }
+    if let noise = gumbelNoise(rows, columns: scaled.size(1), device: scaled.device) { scores = scores + noise }
+    return scores
   }
 
   /// Adjusted logits over the temperature, fp32.

@@ -13,8 +13,8 @@
 /// What was computed stays in a radix tree of prefixes while there is room, and requests that begin alike compute the
 /// common part once: one that would compute what a running one is computing right now waits for it, and lets others pass.
 ///
-/// With drafts (speculative decoding) a decoding request runs several tokens at once and keeps as many as prove right.
-/// Drafts take what budget and pages nothing else needs.
+/// With drafts (speculative decoding) a decoding request runs several tokens at once, a chain or a tree, and keeps those that
+/// prove right. Drafts take what budget and pages nothing else needs.
 public struct Scheduler: Sendable {
   /// `max_new_tokens` beyond this is not reserved for (SGLang's clip).
   private static let reservationClip = 4096
@@ -138,15 +138,15 @@ extension Scheduler {
 // MARK: - Steps
 
 extension Scheduler {
-  /// The running requests of which one token is to be run, in order of admission: what they are, and how many drafts could
-  /// be of use to them.
-  package var decoding: [(id: String, tokens: [Int], usefulDrafts: Int)] {
-    running.filter(\.isDecoding).map { ($0.id, $0.tokens, max(0, $0.remainingNewTokens - 1)) }
+  /// The running requests of which one token is to be run, in order of admission: what they are, the page table of what is
+  /// computed, and how many drafts one after another could be of use to them.
+  package var decoding: [(id: String, tokens: [Int], pages: [Int], usefulDrafts: Int)] {
+    running.filter(\.isDecoding).map { ($0.id, $0.tokens, $0.pages, max(0, $0.remainingNewTokens - 1)) }
   }
 
   /// The next batch. It must be completed before another is planned.
   /// - Parameter drafts: what the responses of decoding requests, by id, may go on with.
-  public mutating func plan(drafts: [String: [Int]] = [:]) -> SchedulerStep {
+  public mutating func plan(drafts: [String: DraftTree] = [:]) -> SchedulerStep {
     precondition(inFlight == nil, "a batch is still in flight")
     guard hasWork else { return SchedulerStep() }
     if running.isEmpty { newTokenRatio.reset() }
@@ -171,7 +171,7 @@ extension Scheduler {
   }
 
   /// Takes what was sampled for the items of the plan that sample, in their order: of each the next token, preceded by
-  /// those of its drafts that were right. What follows the end of a response is dropped.
+  /// those of its drafts that were right, whose KV stands where a chain's would. What follows the end of a response is dropped.
   public mutating func complete(_ sampled: [[SampledToken]]) -> [SchedulerAction] {
     guard let plan = inFlight else { preconditionFailure("no batch is in flight") }
     let expected = plan.items.count(where: \.samples)
@@ -184,9 +184,8 @@ extension Scheduler {
     for item in plan.items {
       let i = index[item.id]!
       let new = item.samples ? samples.next()! : []
-      let areDraftsRight = zip(new.dropLast(), item.drafts).allSatisfy { $0.token == $1 }
       precondition(
-        new.isEmpty != item.samples && new.count <= item.sampleCount && areDraftsRight,
+        new.isEmpty != item.samples && item.drafts.path(along: new.dropLast().map(\.token)).count == max(0, new.count - 1),
         "the tokens of \(item.id) are not its right drafts and one more")
       running[i].computed = item.end - item.draftCount
       for sample in new {
@@ -195,7 +194,7 @@ extension Scheduler {
         reasons[i] = running[i].stop.reason(outputCount: running[i].outputCount, sampled: sample)
       }
       if item.samples { running[i].computed = running[i].tokens.count - 1 }
-      running[i].reportedExperts = running[i].computed
+      running[i].reportedCount = running[i].computed
       if item.draftCount > 0 { cache.trim(&running[i]) }
       cache.share(&running[i])
       running[i].nextPromptLogProb = max(running[i].nextPromptLogProb, item.promptLogProbs.upperBound)
@@ -246,19 +245,20 @@ extension Scheduler {
   }
 
   /// Gives decoding requests their drafts, as far as budget and pages go.
-  private mutating func add(_ drafts: [String: [Int]], _ budget: Int, _ items: inout [BatchPlan.Item]) {
+  private mutating func add(_ drafts: [String: DraftTree], _ budget: Int, _ items: inout [BatchPlan.Item]) {
     var budget = budget
     let index = Dictionary(uniqueKeysWithValues: running.indices.map { (running[$0].id, $0) })
     for place in items.indices {
       let i = index[items[place].id]!
       guard running[i].isDecoding, let draft = drafts[items[place].id] else { continue }
       let room = (running[i].pages.count + cache.availablePages) * configuration.pageSize - items[place].end
-      let added = draft.prefix(min(running[i].remainingNewTokens - 1, budget, room))
+      let (depths, deepest) = (draft.depths, running[i].remainingNewTokens - 1)
+      let added = draft.filter { depths[$0] <= deepest }.prefix(max(0, min(budget, room)))
       let missing = configuration.pages(for: items[place].end + added.count) - running[i].pages.count
       if missing > 0 { running[i].pages += cache.allocate(missing)! }
       budget -= added.count
-      items[place].tokens += added
-      items[place].draftCount = added.count
+      items[place].tokens += added.tokens
+      items[place].draftParents = added.parents
       items[place].pages = running[i].pages
     }
   }

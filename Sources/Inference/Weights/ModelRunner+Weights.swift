@@ -35,24 +35,41 @@ extension ModelRunner {
 
   // MARK: Memory
 
-  /// - Parameter keepsWeights: in host memory, where those of a CPU lie already.
+  /// All that is held here, and whether updates may leave it out: a draft head's weights.
+  private var weights: [(parameter: Parameter, isOfHead: Bool)] {
+    model.table.parameters.map { ($0, model.configuration.isOfPredictionLayer($0.name)) }
+      + (head?.table?.parameters ?? []).map { ($0, true) }
+  }
+
+  /// - Parameter keepsWeights: in host memory, where those of a CPU lie already. A draft head's are kept in any case.
   func release(_ tags: Set<MemoryTag>, keepsWeights: Bool) throws {
     let isOnHost = parallel.device.kind == .cpu
-    if tags.contains(.keyValueCache) { cache.empty() }
+    if tags.contains(.keyValueCache) {
+      cache.empty()
+      headRunner?.empty()
+    }
     if tags.contains(.weights) {
-      if keepsWeights, !isOnHost { stashedWeights = model.table.parameters.map { $0.tensor.to(device: .cpu, copy: true) } }
-      if !(keepsWeights && isOnHost) { for parameter in model.table.parameters { parameter.tensor.emptyStorage() } }
+      for (index, weight) in weights.enumerated() {
+        let isKept = keepsWeights || weight.isOfHead
+        if isKept, isOnHost { continue }
+        if isKept { stashedWeights[index] = weight.parameter.tensor.to(device: .cpu, copy: true) }
+        weight.parameter.tensor.emptyStorage()
+      }
     }
     if !isOnHost { try DeviceMemory.emptyCache() }
   }
 
   func resume(_ tags: Set<MemoryTag>) {
-    if tags.contains(.keyValueCache) { cache.refill() }
-    guard tags.contains(.weights) else { return }
-    for (index, parameter) in model.table.parameters.enumerated() where parameter.tensor.storageByteCount == 0 {
-      parameter.tensor.refillStorage(bytes: parameter.tensor.byteCount)
-      if !stashedWeights.isEmpty { _ = parameter.tensor.copy_(stashedWeights[index]) }
+    if tags.contains(.keyValueCache) {
+      cache.refill()
+      headRunner?.refill()
     }
-    stashedWeights = []
+    guard tags.contains(.weights) else { return }
+    for (index, weight) in weights.enumerated() where weight.parameter.tensor.storageByteCount == 0 {
+      let tensor = weight.parameter.tensor
+      tensor.refillStorage(bytes: tensor.byteCount)
+      if let stashed = stashedWeights[index] { _ = tensor.copy_(stashed) }
+    }
+    stashedWeights = [:]
   }
 }

@@ -46,10 +46,20 @@ struct ModelWeights {
   /// A tied head may be sent all the same: it says nothing new.
   private func isTiedHead(_ name: String) -> Bool { model.configuration.tiesEmbeddings && name == "lm_head.weight" }
 
+  /// Layers after the last that are not built may be sent, and copies of embedding and head in one that is.
+  private func isOfExtraLayer(_ name: String) -> Bool {
+    let last = model.configuration.layerCount
+    guard let layer = CausalLM.layer(of: name), descriptions[name] == nil else { return false }
+    guard model.configuration.hasPredictionLayer, layer == last else {
+      return (last..<last + model.configuration.extraLayerCount).contains(layer)
+    }
+    return name.hasSuffix(".embed_tokens.weight") || name.hasSuffix(".shared_head.head.weight")
+  }
+
   /// Copies of a bucket's tensors as the model keeps them, on the CPU.
   /// - Throws: `EngineError` about the first name or shape that is not the model's; nothing was copied then.
   func staged(_ bucket: [NamedTensor]) throws -> [StagedWeight] {
-    let bucket = bucket.filter { !isTiedHead($0.name) }
+    let bucket = bucket.filter { !isTiedHead($0.name) && !isOfExtraLayer($0.name) }
     let found = try bucket.map { new in
       guard let description = descriptions[new.name] else {
         throw EngineError("The weight update holds the tensor '\(new.name)', which the model does not have.")
@@ -75,9 +85,10 @@ struct ModelWeights {
   func staged(_ folder: HuggingFaceFolder) throws -> [StagedWeight] {
     try ModelRegistry.configuration(of: folder, provider: model.configuration.provider?.name)
       .requireSameWeights(as: model.configuration, folder.url.path)
-    let loader = try WeightLoader(folder, for: model)
+    // Trainers save models without the layer that predicts tokens further on.
+    let loader = try WeightLoader(folder, for: model, predictionIsOptional: true)
     return try catchingTorchErrors {
-      try model.table.parameters.flatMap { parameter in
+      try model.table.parameters.filter(loader.holds).flatMap { parameter in
         let whole = try loader.tensor(parameter)
           .to(dtype: parameter.isLearned ? dtype : parameter.dtype, copy: true).contiguous()
         return checkpointTensors(parameter, whole).map { StagedWeight(name: $0.name, tensor: $0.tensor) }

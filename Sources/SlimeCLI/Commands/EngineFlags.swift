@@ -15,10 +15,12 @@ extension EngineConfiguration {
       .option(prefix + "schedule-policy", \.schedulePolicy, "which waiting request is next"),
       .option(prefix + "schedule-conservativeness", \.scheduleConservativeness, "above 1: room for longer responses is kept"),
       .option(prefix + "speculative-algorithm", \.speculation, "what drafts tokens that a step then verifies; default none"),
-      .option(prefix + "speculative-draft-model-path", \.draftModel, "FOLDER", "model that drafts (STANDALONE)"),
+      .option(prefix + "speculative-draft-model-path", \.draftModel, "FOLDER",
+        "model that drafts (STANDALONE), or draft head (EAGLE3, or EAGLE, whose default is the model's own layer); stays as it is when weights are updated"),
       .option(prefix + "speculative-num-steps", \.speculativeSteps, "its steps; default as many as there are drafts"),
-      .option(prefix + "speculative-eagle-topk", \.speculativeBranches, "branches of a draft"),
+      .option(prefix + "speculative-eagle-topk", \.speculativeBranches, "likeliest tokens that a draft head tries after each draft; above 1 drafts are trees"),
       .option(prefix + "speculative-num-draft-tokens", \.draftTokens, "tokens of a response that a step verifies"),
+      .toggle(prefix + "enable-return-hidden-states", \.returnsHiddenStates, "let requests ask for return_hidden_states"),
       .toggle(prefix + "disable-radix-cache", \.disableRadixCache, "keep no prefixes of requests that have ended"),
     ]
   }
