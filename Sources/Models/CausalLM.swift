@@ -23,6 +23,8 @@ open class CausalLM {
   let headWeight: Parameter?
   /// nil outside the last stage, and where the head is the vocabulary's.
   private let valueHead: ValueHead?
+  /// nil outside the last stage, and where the configuration asks for none.
+  let predictor: PredictionLayer?
   private let rotary: RotaryEmbedding
 
   /// - Parameters:
@@ -55,7 +57,7 @@ open class CausalLM {
     valueHead = stage.holdsHead && configuration.head == .value
       ? ValueHead(root, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel) : nil
     guard stage.holdsHead, configuration.head == .vocabulary else {
-      headWeight = nil
+      (headWeight, predictor) = (nil, nil)
       return
     }
     if configuration.tiesEmbeddings, let embedding {
@@ -66,6 +68,12 @@ open class CausalLM {
         source, shape: [configuration.vocabularySize, configuration.hiddenSize], slice: parallel.tensorSlice(dimension: 0))
       headWeight = root("lm_head").parameter("weight", pieces: [piece], initializer: initializer)
     }
+    predictor = try configuration.hasPredictionLayer
+      ? PredictionLayer(
+        model("layers")(configuration.predictionLayer), configuration, parallel: parallel,
+        block: block(
+          model("layers")(configuration.predictionLayer), configuration.ofPredictionLayer, configuration.predictionLayer,
+          parallel)) : nil
   }
 
   private static func check(_ configuration: ModelConfiguration, tensorParallelSize size: Int) throws {
@@ -126,15 +134,30 @@ open class CausalLM {
     if gradientsEnabled, context.runner.runsAgain, configuration.mixture != nil {
       context.routing = context.routing ?? RoutingRecord()
     }
-    let passed = context
+    let (passed, first) = (context, stage.layers.lowerBound)
     for start in stride(from: 0, to: layers.count, by: context.runner.groupSize) {
       let blocks = start..<min(start + context.runner.groupSize, layers.count)
       let parameters = parametersByBlock.blocks[blocks].joined().map(\.tensor)
       hidden = context.runner.run(blocks, input: hidden, parameters: parameters) { [layers] input in
-        layers[blocks].reduce(input) { $1($0, rotary: table, context: passed) }
+        blocks.reduce(input) { hidden, place in
+          passed.layerInputs?.note(hidden, layer: first + place)
+          return layers[place](hidden, rotary: table, context: passed)
+        }
       }
     }
     return finalNorm.map { $0(hidden) } ?? hidden
+  }
+
+  /// Runs the prediction layer, in a model of one stage that has one.
+  /// - Parameters:
+  ///   - tokens: `[T]`, int64
+  ///   - hidden: of the tokens before them, what `hidden` or this function returned. `[T, hiddenSize]`
+  /// - Returns: what `logits` makes predictions of the tokens after `tokens` of. `[T, hiddenSize]`
+  public func predicted(_ tokens: Tensor, hidden: Tensor, _ context: ForwardContext) -> Tensor {
+    guard let predictor else { preconditionFailure("a model without a prediction layer predicts no tokens further on") }
+    let embedding = embed(tokens)
+    let table = rotary.table(positions: context.positions, dtype: embedding.dtype)
+    return predictor(embedding: embedding, hidden: hidden, rotary: table, context: context)
   }
 
   /// The last stage's output → logits of this rank's part of the vocabulary, in the given rows.
@@ -169,12 +192,12 @@ open class CausalLM {
       isDeterministic: parallel.isDeterministic)
   }
 
-  /// The parameters of each block of this stage and those outside, in the table's order.
+  /// The parameters of each block of this stage and those outside, a prediction layer's too, in the table's order.
   public private(set) lazy var parametersByBlock: (root: [Parameter], blocks: [[Parameter]]) = {
     var root: [Parameter] = []
     var blocks = Array(repeating: [Parameter](), count: layers.count)
     for parameter in table.parameters {
-      if let layer = Self.layer(of: parameter.name) {
+      if let layer = Self.layer(of: parameter.name), stage.layers.contains(layer) {
         blocks[layer - stage.layers.lowerBound].append(parameter)
       } else {
         root.append(parameter)

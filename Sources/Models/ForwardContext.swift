@@ -31,6 +31,8 @@ public struct ForwardContext {
   public var routing: RoutingRecord?
   /// What routers add to the loss; nil: nothing.
   public var routerLosses: RouterLosses?
+  /// Collects the inputs of layers; nil: nobody wants to know.
+  public var layerInputs: LayerInputs?
 
   public init(
     positions: Tensor, attention: any AttentionBackend, runner: any BlockRunner = PlainRunner(),

@@ -30,8 +30,10 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var mixture: MixtureConfiguration?
   /// nil: plain multi-head or grouped-query attention.
   public var latentAttention: LatentAttentionConfiguration?
-  /// Layers after the last that predict tokens further on; checkpoints may hold them, and they are left aside.
+  /// Layers after the last that predict tokens further on; checkpoints may hold them.
   public var extraLayerCount = 0
+  /// Whether the first of them is built; otherwise they are left aside. Not of config.json.
+  public private(set) var hasPredictionLayer = false
   /// The type the checkpoint says it was saved in.
   public var dtype: DType?
   /// Which linear weights the checkpoint holds as e4m3; nil: none.
@@ -55,6 +57,19 @@ public enum ModelHead: Sendable, Equatable {
 }
 
 extension ModelConfiguration {
+  /// The same with the first layer that predicts tokens further on.
+  /// - Throws: `ModelError`: there is none.
+  public func withPredictionLayer() throws -> ModelConfiguration {
+    guard extraLayerCount > 0 else {
+      throw ModelError(
+        "this model of type \(modelType) has no layer that predicts tokens further on: its config.json has no "
+          + "num_nextn_predict_layers")
+    }
+    var own = self
+    own.hasPredictionLayer = true
+    return own
+  }
+
   /// Of each value head.
   public var valueHeadDimension: Int { latentAttention?.valueDimension ?? headDimension }
 

@@ -8,17 +8,23 @@ public struct WeightLoader {
   private let folder: String
   /// Weights of a critic's head that the folder does not have: they start fresh, equal on every rank.
   private let fresh: Set<String>
+  /// Weights of the prediction layer that the folder does not have.
+  private let absent: Set<String>
 
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
+  /// - Parameter predictionIsOptional: whether the folder may lack the whole prediction layer of the model.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
-  public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
+  public init(_ folder: HuggingFaceFolder, for model: CausalLM, predictionIsOptional: Bool = false) throws {
     files = try StoredTensors(folder, model.configuration)
     self.folder = folder.url.path
     var wanted = Set<String>()
     let pieces = model.table.parameters.flatMap(\.pieces)
     let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
     fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
-    for piece in pieces where !fresh.contains(piece.checkpointName) {
+    let predicting = Set(
+      pieces.map(\.checkpointName).filter { CausalLM.layer(of: $0) == model.configuration.predictionLayer })
+    absent = predictionIsOptional && predicting.isDisjoint(with: files.names) ? predicting : []
+    for piece in pieces where !fresh.contains(piece.checkpointName) && !absent.contains(piece.checkpointName) {
       try files.check(piece.checkpointName, shape: piece.shape)
       wanted.formUnion(files.storedNames(piece.checkpointName))
     }
@@ -38,6 +44,9 @@ public struct WeightLoader {
         "\(self.folder) holds tensor '\(extra)', which a model of type \(model.configuration.modelType) with this config.json does not have")
     }
   }
+
+  /// Whether the folder has a parameter.
+  public func holds(_ parameter: Parameter) -> Bool { !parameter.pieces.contains { absent.contains($0.checkpointName) } }
 
   /// This rank's part of a parameter, in the checkpoint's type (fp32 for e4m3 with scales) or `dtype`, on the CPU.
   public func tensor(_ parameter: Parameter, dtype: DType? = nil) throws -> Tensor {
@@ -75,6 +84,19 @@ extension Float8Matrix {
   package func part(_ piece: ParameterPiece) -> Float8Matrix {
     guard let slice = piece.slice else { return self }
     return slice.dimension == 0 ? rows(piece.range(0)) : columns(piece.range(1))
+  }
+}
+
+extension Parameter {
+  /// This rank's part, of whole checkpoint tensors.
+  func part(of tensor: (_ checkpointName: String) throws -> Tensor) rethrows -> Tensor {
+    let parts = try pieces.map { piece in
+      let whole = try tensor(piece.checkpointName)
+      guard let slice = piece.slice else { return whole }
+      let range = slice.range(of: piece.shape[slice.dimension])
+      return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
+    }
+    return parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
   }
 }
 

@@ -58,11 +58,23 @@ struct KVLedger {
     var number = namespaces[space] ?? -1 - namespaces.count
     namespaces[space] = number
     return life.tokens.map { token in
-      let step = Step(before: number, token: token)
-      number = sequences[step] ?? sequences.count
-      sequences[step] = number
+      number = self.number(Step(before: number, token: token))
       return number
     }
+  }
+
+  private mutating func sequenceNumbers(_ drafts: DraftTree, after number: Int) -> [Int] {
+    var numbers: [Int] = []
+    for (token, parent) in zip(drafts.tokens, drafts.parents) {
+      numbers.append(self.number(Step(before: parent < 0 ? number : numbers[parent], token: token)))
+    }
+    return numbers
+  }
+
+  private mutating func number(_ step: Step) -> Int {
+    let number = sequences[step] ?? sequences.count
+    sequences[step] = number
+    return number
   }
 
   private func slot(_ item: BatchPlan.Item, _ position: Int) -> Int {
@@ -80,11 +92,8 @@ struct KVLedger {
       var life = lives[item.id]!
       let end = item.end - item.draftCount
       #expect(finished[item.id] == nil && end > item.start && end <= life.tokens.count)
-      #expect(item.tokens == Array(life.tokens[item.start..<end]) + item.drafts && item.samples == samples(item, life))
+      #expect(item.tokens == Array(life.tokens[item.start..<end]) + item.drafts.tokens && item.samples == samples(item, life))
       #expect(item.draftCount == 0 || item.samples && item.tokens.count == 1 + item.draftCount)
-      // Known when the batch is complete.
-      defer { lives[item.id]!.tokens.removeLast(item.draftCount) }
-      life.tokens += item.drafts
       #expect(item.pages.count == (item.end + limits.pageSize - 1) / limits.pageSize)
       let numbers = sequenceNumbers(life)
       if !life.isAdmitted {
@@ -94,7 +103,8 @@ struct KVLedger {
       }
       #expect(item.start == life.contents.count, "every position once, in order")
       life.isAdmitted = true
-      let new = numbers[item.start..<item.end].map { Content(sequence: $0, weights: weights) }
+      let drafted = sequenceNumbers(item.drafts, after: numbers[end - 1])
+      let new = (numbers[item.start..<end] + drafted).map { Content(sequence: $0, weights: weights) }
       for (position, content) in zip(item.start..<item.end, new) { slots[slot(item, position)] = content }
       life.contents += new
       if !item.promptLogProbs.isEmpty {
@@ -122,13 +132,18 @@ struct KVLedger {
     var life = lives[item.id]!
     defer { lives[item.id] = life }
     var sampled: [SampledToken] = []
-    for draft in item.drafts.map(Optional.some) + [nil] {
+    var place: Int? = DraftTree.root
+    while let node = place {
       let token = sample(item)
       life.tokens.append(token)
       sampled.append(SampledToken(token))
-      guard draft == token else { break }
+      place = item.drafts.child(of: node, token: token)
+      guard let place else { break }
       correctDrafts += 1
-      life.contents.append(slots[slot(item, life.contents.count)]!)
+      // What was computed of the draft comes to where it belongs.
+      let content = slots[slot(item, item.start + item.certainCount + place)]!
+      slots[slot(item, life.contents.count)] = content
+      life.contents.append(content)
       if let start = life.request.routedExpertsStart, life.contents.count > start { life.experts.append(life.contents.last!) }
     }
     return sampled

@@ -67,6 +67,17 @@ private func live(seed: UInt64) throws -> Life {
   var submitted = 0
 
   let draftsAtMost = Int.random(in: 0...5, using: &random)
+  let isTree = Bool.random(using: &random)
+
+  /// Drafts in any order that puts nodes after those that they follow.
+  func tree() -> DraftTree {
+    var tree = DraftTree()
+    for _ in 0..<2 * draftsAtMost {
+      let (parent, token) = (Int.random(in: -1..<tree.count, using: &random), Int.random(in: 1...2, using: &random))
+      if tree.child(of: parent, token: token) == nil { tree.add(token, after: parent) }
+    }
+    return tree
+  }
 
   func chance(_ one: Int) -> Bool { Int.random(in: 0..<one, using: &random) == 0 }
 
@@ -85,18 +96,20 @@ private func live(seed: UInt64) throws -> Life {
 
   /// Plans with drafts of tokens that are likely to be sampled; nothing else of the plan may be due to them.
   func plan() -> SchedulerStep {
-    var drafts: [String: [Int]] = [:]
-    for (id, _, _) in scheduler.decoding where !chance(4) {
-      drafts[id] = (0..<draftsAtMost).map { _ in Int.random(in: 1...2, using: &random) }
+    var drafts: [String: DraftTree] = [:]
+    for request in scheduler.decoding where !chance(4) {
+      drafts[request.id] = isTree ? tree() : DraftTree(chain: (0..<draftsAtMost).map { _ in Int.random(in: 1...2, using: &random) })
     }
+    let deepest = Dictionary(uniqueKeysWithValues: scheduler.decoding.map { ($0.id, $0.usefulDrafts) })
     var plain = scheduler
     let (wanted, step) = (plain.plan(), scheduler.plan(drafts: drafts))
     var found = step
     for i in (found.plan?.items ?? []).indices {
       let item = found.plan!.items[i]
-      #expect(drafts[item.id, default: []].starts(with: item.drafts))
+      let given = drafts[item.id, default: []]
+      #expect(item.drafts == given.filter { given.depths[$0] <= deepest[item.id]! }.prefix(item.draftCount))
       found.plan!.items[i].tokens.removeLast(item.draftCount)
-      found.plan!.items[i].draftCount = 0
+      found.plan!.items[i].draftParents = []
       let pages = (item.end - item.draftCount + limits.pageSize - 1) / limits.pageSize
       found.plan!.items[i].pages.removeLast(item.pages.count - pages)
     }

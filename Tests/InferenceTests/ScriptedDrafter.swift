@@ -12,15 +12,39 @@ final class ScriptedDrafter: Drafter {
   let vocabulary: Int
   private var random: SeededGenerator
   private let accepted: AcceptedCounts?
+  /// Whether other drafts stand beside the script's.
+  private let branches: Bool
   private var last: [String: (tokens: Int, draft: Int)] = [:]
 
-  init(_ manner: Manner, _ wanted: [GenerateOutput], vocabulary: Int, seed: UInt64 = 0, accepted: AcceptedCounts? = nil) {
-    (self.manner, self.vocabulary, self.accepted) = (manner, vocabulary, accepted)
+  init(
+    _ manner: Manner, _ wanted: [GenerateOutput], vocabulary: Int, seed: UInt64 = 0, accepted: AcceptedCounts? = nil, branches: Bool = false
+  ) {
+    (self.manner, self.vocabulary, self.accepted, self.branches) = (manner, vocabulary, accepted, branches)
     self.wanted = Dictionary(uniqueKeysWithValues: wanted.map { ($0.id, $0) })
     random = SeededGenerator(state: seed)
   }
 
-  func draft(_ requests: [DraftRequest]) -> [[Int]] { requests.map(draft) }
+  func draft(_ requests: [DraftRequest]) -> [DraftTree] {
+    requests.map { branches ? tree(around: draft($0)) : DraftTree(chain: draft($0)) }
+  }
+
+  /// The chain among other drafts, before and after its own.
+  private func tree(around chain: [Int]) -> DraftTree {
+    var tree = DraftTree()
+    var last = DraftTree.root
+    func addOthers() {
+      for _ in 0..<Int.random(in: 0...2, using: &random) {
+        let (parent, token) = (Int.random(in: -1..<tree.count, using: &random), Int.random(in: 0..<vocabulary, using: &random))
+        if tree.child(of: parent, token: token) == nil { tree.add(token, after: parent) }
+      }
+    }
+    for token in chain {
+      addOthers()
+      last = tree.child(of: last, token: token) ?? tree.add(token, after: last)
+    }
+    addOthers()
+    return tree
+  }
 
   private func draft(_ request: DraftRequest) -> [Int] {
     let response = wanted[request.id]!.outputTokens

@@ -192,7 +192,7 @@ import Torch
   /// Responses of three tokens from a vocabulary of five follow the model's distribution over all 125.
   @Test(arguments: [ScriptedDrafter.Manner.random, .mixed])
   func samplesFollowTheDistribution(_ manner: ScriptedDrafter.Manner) async throws {
-    try await withModel(vocabulary: 5) { folder in
+    try await Self.withModel(vocabulary: 5) { folder in
       let counts = try await Self.drawn(6000, folder, isRandom: manner == .random)
       let chiSquare = try Self.chiSquare(counts, 6000, folder)
       // 0.9999 quantile for 124 degrees of freedom.
@@ -237,7 +237,7 @@ import Torch
   }
 
   /// A model of this vocabulary with random weights.
-  private func withModel(vocabulary: Int, _ body: (HuggingFaceFolder) async throws -> Void) async throws {
+  static func withModel(vocabulary: Int, _ body: (HuggingFaceFolder) async throws -> Void) async throws {
     guard case .object(var config) = try modelFolder("qwen3-tied").config else { return }
     (config["vocab_size"], config["initializer_range"]) = (.int(vocabulary), 0.2)
     for name in ["eos_token_id", "bos_token_id", "pad_token_id"] { config[name] = nil }
@@ -256,10 +256,10 @@ private final class FixedDrafter: Drafter {
 
   init(_ responses: [[Int]], isRandom: Bool) { (self.responses, self.isRandom) = (responses, isRandom) }
 
-  func draft(_ requests: [DraftRequest]) -> [[Int]] {
+  func draft(_ requests: [DraftRequest]) -> [DraftTree] {
     requests.map { request in
       let rest = responses[Int(request.id)!].dropFirst(request.tokens.count - request.promptCount)
-      return isRandom ? rest.map { _ in Int.random(in: 0..<5, using: &random) } : Array(rest)
+      return DraftTree(chain: isRandom ? rest.map { _ in Int.random(in: 0..<5, using: &random) } : Array(rest))
     }
   }
 

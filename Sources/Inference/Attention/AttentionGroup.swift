@@ -52,7 +52,7 @@ struct AttentionGroup {
     mask = isFresh ? nil : Self.mask(members, queryLength, contextLength)?.to(dtype: dtype, device: device)
   }
 
-  /// Lets each query see the positions up to its own (bottom-right causal).
+  /// Lets each query see the positions up to its own (bottom-right causal), and in a tree those that lead to it.
   private static func mask(_ members: [AttentionRow], _ queryLength: Int, _ contextLength: Int) -> Tensor? {
     if queryLength == 1, members.allSatisfy({ $0.contextLength == contextLength }) { return nil }
     let mask = Tensor.empty([members.count, 1, queryLength, contextLength])
@@ -61,11 +61,10 @@ struct AttentionGroup {
       var cell = 0
       for member in members {
         for query in 0..<queryLength {
-          let visible = member.start + min(query, member.queryLength - 1) + 1
-          for position in 0..<contextLength {
-            cells[cell] = position < visible ? 0 : -.infinity
-            cell += 1
-          }
+          let visible = member.visible(to: min(query, member.queryLength - 1))
+          for position in 0..<contextLength { cells[cell + position] = position < visible.below ? 0 : -.infinity }
+          for position in visible.others { cells[cell + position] = 0 }
+          cell += contextLength
         }
       }
     }

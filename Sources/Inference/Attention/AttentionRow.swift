@@ -5,6 +5,12 @@ struct AttentionRow {
   /// Positions before them, whose keys and values are in the cache.
   let start: Int
   let pages: [Int]
+  /// The position that stands first in the pages' order and is looked at.
+  var firstPosition = 0
+  /// Slots of the last positions, its own among them, where they are not those of the pages.
+  var tail: [Int] = []
+  /// Of the drafts at the end of its tokens, where they are a tree: each sees only itself and what leads to it.
+  var branches: DraftTree?
 
   var queryLength: Int { tokens.count }
   var contextLength: Int { start + tokens.count }
@@ -14,13 +20,27 @@ struct AttentionRow {
   /// The cache slots of all its positions.
   func slots(pageSize: Int) -> [Int] {
     [Int](unsafeUninitializedCapacity: contextLength) { buffer, count in
-      for page in pages where count < contextLength {
-        for slot in page * pageSize..<min((page + 1) * pageSize, page * pageSize + contextLength - count) {
+      let length = contextLength - tail.count
+      var offset = firstPosition % pageSize
+      for page in pages.dropFirst(firstPosition / pageSize) where count < length {
+        for slot in page * pageSize + offset..<min((page + 1) * pageSize, page * pageSize + offset + length - count) {
           buffer[count] = slot
           count += 1
         }
+        offset = 0
+      }
+      for slot in tail {
+        buffer[count] = slot
+        count += 1
       }
     }
+  }
+
+  /// Which positions a token sees: those before a number, and some single ones.
+  func visible(to query: Int) -> (below: Int, others: [Int]) {
+    guard let branches, query >= queryLength - branches.count else { return (start + query + 1, []) }
+    let first = queryLength - branches.count
+    return (start + first, branches.ancestry(of: query - first).map { start + first + $0 })
   }
 }
 

@@ -16,26 +16,46 @@ public final class PagedAttention: AttentionBackend {
   }
 
   private let cache: KVCache
-  private let slots: Tensor
+  /// Where the keys and values of the batch's tokens are written. `[T]`, int64
+  let slots: Tensor
   private let work: Work
 
   /// - Parameters:
   ///   - dtype: that of queries, keys and values.
   ///   - isDeterministic: whether a token's result is the same bits whatever the batch holds beside it.
-  public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false) {
-    self.cache = cache
-    slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).sent(to: device)
+  public convenience init(
+    _ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false
+  ) {
     var count = 0
     let rows = plan.items.map { item in
       defer { count += item.tokens.count }
-      return AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
+      var row = AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
+      let drafts = item.drafts
+      if drafts.branches { row.branches = drafts }
+      return row
     }
-    if device.kind == .cuda, dtype != .float32 {
+    self.init(
+      rows, slots: plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }, cache: cache, dtype: dtype, device: device,
+      isDeterministic: isDeterministic)
+  }
+
+  /// - Parameters:
+  ///   - rows: one after another all tokens of the batch.
+  ///   - slots: where the keys and values of each are written.
+  init(
+    _ rows: [AttentionRow], slots: [Int], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false
+  ) {
+    self.cache = cache
+    self.slots = Tensor(slots).sent(to: device)
+    let count = slots.count
+    // Neither of these knows trees.
+    let isPlain = rows.allSatisfy { $0.branches == nil }
+    if isPlain, device.kind == .cuda, dtype != .float32 {
       work = .flash(PackedContexts(
         rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0))
       return
     }
-    if isDeterministic {
+    if isPlain, isDeterministic {
       let tiled = rows.map {
         TiledAttention.Row(queries: $0.tokens, start: $0.start, contexts: $0.slots(pageSize: cache.pageSize))
       }

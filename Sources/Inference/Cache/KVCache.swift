@@ -51,6 +51,11 @@ public struct KVCache {
 
   func refill() { for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) } }
 
+  /// Takes keys and values of all layers from slots to others, all at once. `[T]`, int64.
+  func move(from sources: Tensor, to destinations: Tensor) {
+    for tensor in keys + values { tensor.moveRows(from: sources, to: destinations) }
+  }
+
   /// Writes the keys and values of new tokens. `slots`: `[T]`, int64.
   /// - Returns: them as they are read again, in the type that they came in.
   func write(key: Tensor, value: Tensor, slots: Tensor, layer: Int) -> (key: Tensor, value: Tensor) {

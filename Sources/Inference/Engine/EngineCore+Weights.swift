@@ -46,7 +46,9 @@ extension EngineCore {
       try $0.release(new, keepsWeights: keeps)
     }
     try speculator?.drafter.release(new)
-    if new.contains(.weights), !options.stashesWeights { missingWeights = weightNames }
+    if new.contains(.weights), !options.stashesWeights {
+      missingWeights = weightNames.filter { !model.configuration.isOfPredictionLayer($0) }
+    }
     released.formUnion(new)
   }
 

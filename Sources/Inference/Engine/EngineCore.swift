@@ -37,8 +37,10 @@ final class EngineCore {
   private var launched: Launch?
 
   init(_ folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions) throws {
-    let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
-      .quantized(options.quantization)
+    try options.speculative?.validate()
+    var configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
+    if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayer() }
+    configuration = try configuration.quantized(options.quantization)
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
@@ -47,7 +49,7 @@ final class EngineCore {
     sampler = Sampler(parts: ranks.runner.vocabularyParts)
     if let adapters = options.adapters { try ranks.onEvery { $0.makeAdapters(capacity: adapters.maxPerBatch) } }
     let contextLength = options.contextLength ?? configuration.contextLength
-    speculator = try Speculator(options, vocabularySize: configuration.vocabularySize)
+    speculator = try Speculator(options, ranks)
     // A CPU does the work when it is told to: there is nothing to overlap with.
     overlaps = speculator == nil && (options.overlapsSchedule ?? (options.device.kind == .cuda && Runtime.hasStreams))
     let pageCount = try Self.pageCount(
@@ -114,6 +116,10 @@ final class EngineCore {
       adapter = try self.adapter(of: request)
       if tokenizer == nil, !request.sampling.stop.isEmpty {
         throw InvalidRequest("stop strings need a tokenizer, which this engine runs without; use stop_token_ids.")
+      }
+      if request.hiddenStates != nil, !options.returnsHiddenStates {
+        throw InvalidRequest(
+          "return_hidden_states needs an engine that was started with --enable-return-hidden-states; leave it out.")
       }
       if request.routedExpertsStart != nil, model.configuration.mixture == nil {
         throw InvalidRequest("return_routed_experts needs a model with experts, and this one has none; leave it out.")
@@ -248,6 +254,8 @@ final class EngineCore {
     var prompts: [(logProbs: LogProbs, tokens: [Int])] = []
     /// Of all tokens, `[T, layers, expertsPerToken]`, int32; nil: no request asks.
     var routedExperts: HostCopy?
+    /// Of the tokens of items whose requests want them, `[tokens, hiddenSize]`, fp32; nil: none does.
+    var hiddenStates: HostCopy?
   }
 
   private func launch() -> Launch? {
@@ -274,12 +282,16 @@ final class EngineCore {
     }, first: { runner in
       let routing = isRouted ? RoutingRecord() : nil
       let wanted = WantedLogProbs(plan, launch.requests)
+      let hiddenRows = plan.rows { live[$0.id]!.request.hiddenStates != nil }
       try runner.run(plan, routing: routing, keepsSamples: canRunAhead, sampled: { logits in
         let rows = zip(plan.items, launch.requests).flatMap { $0.samples ? $1.samplerRows($0) : [] }
         launch.samples = try sampler.sample(logits, rows)
         return launch.samples?.tokens
       }, prompt: { block, logits in
         launch.prompts.append(try wanted.compute(block, logits, parts: runner.vocabularyParts))
+      }, hidden: hiddenRows.isEmpty ? nil : { hidden in
+        let rows = Tensor(hiddenRows).sent(to: hidden.device)
+        launch.hiddenStates = try HostCopy(hidden.indexSelect(0, index: rows).to(dtype: .float32))
       })
       launch.routedExperts = try routing?.stacked(layerCount: model.configuration.layerCount).map { try HostCopy($0) }
     })
@@ -290,7 +302,9 @@ final class EngineCore {
     do {
       let samples = try launch.samples?.samples() ?? []
       let prompts = try launch.prompts.flatMap { try $0.logProbs.values($0.tokens).compactMap { $0 } }
-      complete(launch, samples, prompts, routedExperts: try launch.routedExperts?.tensor())
+      try complete(
+        launch, samples, prompts, routedExperts: try launch.routedExperts?.tensor(),
+        hiddenStates: try launch.hiddenStates?.tensor())
     } catch {
       // What was queued behind it is worth no more.
       if let next = launched {
@@ -302,39 +316,60 @@ final class EngineCore {
   }
 
   private func complete(
-    _ launch: Launch, _ samples: [Sampler.Sample], _ prompts: [TokenLogProbs], routedExperts: Tensor?
-  ) {
+    _ launch: Launch, _ samples: [Sampler.Sample], _ prompts: [TokenLogProbs], routedExperts: Tensor?,
+    hiddenStates: Tensor?
+  ) throws {
     var prompts = prompts.makeIterator()
     var samples = samples[...]
     var sampled: [[SampledToken]] = []
-    var row = 0
+    var kept: [KeptTokens] = []
+    var (row, hiddenRow) = (0, 0)
     for (item, request) in zip(launch.plan.items, launch.requests) {
       request.noteStart(item.start)
       for _ in item.promptLogProbs { request.addInput(prompts.next()!) }
       let isLive = live[item.id] === request
-      let accepted = !item.samples ? [] : isLive ? accept(item, samples.prefix(item.sampleCount), request) : [SampledToken(0)]
+      let accepted = !item.samples ? []
+        : isLive ? accept(item, Array(samples.prefix(item.sampleCount)), request) : [SampledToken(0)]
       samples = samples.dropFirst(item.sampleCount)
-      if let experts = routedExperts, request.wantsRoutedExperts, isLive {
-        let count = item.tokens.count - item.draftCount + max(0, accepted.count - 1)
-        request.note(experts.narrow(0, start: row, length: count), position: item.start)
+      let own = KeptTokens(item, rightDrafts: item.drafts.path(along: accepted.dropLast().map(\.token)))
+      kept.append(own)
+      if let routedExperts, request.wantsRoutedExperts, isLive {
+        request.note(own.rows(of: routedExperts, from: row), position: item.start)
+      }
+      if let hiddenStates, request.request.hiddenStates != nil {
+        if isLive { request.note(hidden: own.rows(of: hiddenStates, from: hiddenRow), position: item.start) }
+        hiddenRow += item.tokens.count
       }
       row += item.tokens.count
       if item.samples { sampled.append(accepted) }
       if item.samples, isLive { generatedTokens += accepted.count }
     }
+    try catchingTorchErrors { try keep(kept) }
     apply(scheduler.complete(sampled))
     for (item, request) in zip(launch.plan.items, launch.requests) where item.samples && live[item.id] === request {
       request.report()
     }
   }
 
+  /// Brings what was computed of right drafts to where it belongs, and shows the drafter.
+  private func keep(_ kept: [KeptTokens]) throws {
+    let moves = kept.map { $0.moves(pageSize: options.pageSize) }
+    let (sources, destinations) = (moves.flatMap(\.sources), moves.flatMap(\.destinations))
+    if !sources.isEmpty { try ranks.onEvery { $0.move(from: sources, to: destinations) } }
+    try speculator?.drafter.follow(kept.map(\.computed))
+  }
+
   /// Gives a request the token that was sampled, and while that is what was drafted and the response goes on, the one
   /// sampled after it: what comes out is what running one token a step would have.
+  /// - Parameter samples: those after the certain tokens, and after each draft.
   private func accept(
-    _ item: BatchPlan.Item, _ samples: ArraySlice<Sampler.Sample>, _ request: LiveRequest
+    _ item: BatchPlan.Item, _ samples: [Sampler.Sample], _ request: LiveRequest
   ) -> [SampledToken] {
     var accepted: [SampledToken] = []
-    for (place, sample) in samples.enumerated() {
+    let drafts = item.drafts
+    var place: Int? = DraftTree.root
+    while let node = place {
+      let sample = samples[node + 1]
       guard sample.isValid else {
         fail(request, EngineError(
           "The logits hold no finite number to sample; check the weights, the dtype, logit_bias and the grammar."))
@@ -343,9 +378,7 @@ final class EngineCore {
       }
       let token = request.append(sample.token, sample.logProbs, weightVersion: weightVersion)
       accepted.append(token)
-      if request.ends(with: token) || place == item.draftCount || item.drafts[item.drafts.startIndex + place] != sample.token {
-        break
-      }
+      place = request.ends(with: token) ? nil : drafts.child(of: node, token: sample.token)
     }
     if item.draftCount > 0 {
       request.noteDrafts(proposed: item.draftCount, correct: accepted.count - 1)
@@ -378,6 +411,49 @@ final class EngineCore {
     tell(request)
     speculator?.end(request)
     if let adapter = request.adapter { leaveAdapter(adapter) }
+  }
+}
+
+extension BatchPlan {
+  /// The rows of the batch that are those of some items.
+  fileprivate func rows(where isWanted: (Item) -> Bool) -> [Int] {
+    var start = 0
+    return items.flatMap { item -> Range<Int> in
+      defer { start += item.tokens.count }
+      return isWanted(item) ? start..<start + item.tokens.count : 0..<0
+    }
+  }
+}
+
+/// The tokens of an item that stay: those that are no drafts, and the drafts that were right.
+private struct KeptTokens {
+  private let item: BatchPlan.Item
+  /// Places among the item's drafts, in their order.
+  private let rightDrafts: [Int]
+
+  init(_ item: BatchPlan.Item, rightDrafts: [Int]) { (self.item, self.rightDrafts) = (item, rightDrafts) }
+
+  private var isChain: Bool { rightDrafts.elementsEqual(rightDrafts.indices) }
+
+  /// Of something that has a row for each token of the item.
+  func rows(of tensor: Tensor, from first: Int) -> Tensor {
+    guard !isChain else { return tensor.narrow(0, start: first, length: item.certainCount + rightDrafts.count) }
+    let rows = first..<first + item.certainCount
+    return tensor.indexSelect(0, index: Tensor(Array(rows) + rightDrafts.map { rows.upperBound + $0 }))
+  }
+
+  /// Cache slots of right drafts that stand in others' places, and the places that are theirs.
+  func moves(pageSize: Int) -> (sources: [Int], destinations: [Int]) {
+    guard !isChain else { return ([], []) }
+    let slots = Array(item.slots(pageSize: pageSize).dropFirst(item.certainCount))
+    let moved = rightDrafts.indices.filter { rightDrafts[$0] != $0 }
+    return (moved.map { slots[rightDrafts[$0]] }, moved.map { slots[$0] })
+  }
+
+  var computed: ComputedTokens {
+    let drafts = item.drafts.tokens
+    return ComputedTokens(
+      start: item.start, tokens: item.tokens.prefix(item.certainCount) + rightDrafts.map { drafts[$0] }, pages: item.pages)
   }
 }
 

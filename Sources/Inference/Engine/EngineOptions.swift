@@ -54,6 +54,8 @@ public struct EngineOptions: Sendable {
   public var isDeterministic = false
   /// Which LoRA adapters requests may use; nil: none.
   public var adapters: AdapterOptions?
+  /// Whether requests may ask for hidden states.
+  public var returnsHiddenStates = false
   /// How tokens are drafted; nil: not at all.
   public var speculative: SpeculativeOptions?
   /// What drafts instead of that which `speculative` names.

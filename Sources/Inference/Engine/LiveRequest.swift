@@ -18,6 +18,7 @@ final class LiveRequest {
   private var output: GenerateOutput
   private var routedExperts = Data()
   private var bytesPerRoutedToken: Int?
+  private var hiddenStates: HiddenStates?
   private var hasStarted = false
 
   init(
@@ -51,13 +52,15 @@ final class LiveRequest {
 
   /// What the sampler needs for the token that an item samples, and for those that would follow each draft.
   func samplerRows(_ item: BatchPlan.Item) -> [Sampler.Row] {
-    var state = response
-    var rows = [state.row(awaited: item.sampledToken == nil ? 0 : 1, logProbs: logProbRequest)]
-    for draft in item.drafts {
-      _ = state.append(draft)
-      rows.append(state.row(logProbs: logProbRequest))
+    if item.sampledToken != nil { return [response.row(awaited: 1, logProbs: logProbRequest)] }
+    var states = [response]
+    let drafts = item.drafts
+    for (token, parent) in zip(drafts.tokens, drafts.parents) {
+      var state = states[parent + 1]
+      _ = state.append(token)
+      states.append(state)
     }
-    return rows
+    return states.map { $0.row(logProbs: logProbRequest) }
   }
 
   /// Adds a sampled token.
@@ -112,11 +115,29 @@ final class LiveRequest {
   func note(_ experts: Tensor, position: Int) {
     let bytesPerToken = experts.size(1) * experts.size(2) * MemoryLayout<Int32>.size
     bytesPerRoutedToken = bytesPerToken
-    let skipped = max(0, request.routedExpertsStart! - position)
-    guard skipped < experts.size(0) else { return }
-    let wanted: [Int32] = experts.narrow(0, start: skipped, length: experts.size(0) - skipped).flatten().array()
-    let start = (position + skipped - request.routedExpertsStart!) * bytesPerToken
-    wanted.withUnsafeBytes { routedExperts.replaceSubrange(start..<routedExperts.count, with: $0) }
+    Self.note(experts, position: position, from: request.routedExpertsStart!, bytesPerToken, in: &routedExperts)
+  }
+
+  /// Records what the model made of tokens: `[tokens, hiddenSize]`, fp32, on the host. What is computed again replaces what was.
+  func note(hidden: Tensor, position: Int) {
+    let start = request.hiddenStatesStart!
+    var states = hiddenStates
+      ?? HiddenStates(values: Data(), size: hidden.size(1), promptCount: request.tokens.count - start)
+    hiddenStates = nil
+    Self.note(hidden, position: position, from: start, states.size * MemoryLayout<Float>.size, in: &states.values)
+    hiddenStates = states
+  }
+
+  /// Puts rows, of the tokens from `position` on, in their place in what is kept from `start` on, and drops what follows.
+  private static func note(
+    _ rows: Tensor, position: Int, from start: Int, _ bytesPerRow: Int, in kept: inout Data
+  ) {
+    let skipped = max(0, start - position)
+    guard skipped < rows.size(0) else { return }
+    let first = (position + skipped - start) * bytesPerRow
+    rows.narrow(0, start: skipped, length: rows.size(0) - skipped).contiguous().withBytes {
+      kept.replaceSubrange(first..<kept.count, with: $0)
+    }
   }
 
   /// The position of the first token of the request in a batch: when it first runs, those before come from the cache.
@@ -139,6 +160,11 @@ final class LiveRequest {
     if let start = request.routedExpertsStart, let bytes = bytesPerRoutedToken {
       let count = request.tokens.count + output.outputTokens.count - 1 - start
       output.routedExperts = routedExperts.prefix(count * bytes)
+    }
+    if var states = hiddenStates {
+      let count = states.promptCount + max(0, output.outputTokens.count - 1)
+      states.values = states.values.prefix(count * states.size * MemoryLayout<Float>.size)
+      output.hiddenStates = states
     }
     mailbox.end(.success(snapshot))
   }

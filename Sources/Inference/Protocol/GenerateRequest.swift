@@ -15,6 +15,8 @@ public struct GenerateRequest: Sendable, Equatable, Codable {
   public var tokenIDsLogProb: [Int]
   /// Position from which on to report the experts that tokens went to; nil: nowhere.
   public var routedExpertsStart: Int?
+  /// Which tokens' hidden states to report; nil: none.
+  public var hiddenStates: HiddenStatesRequest?
   /// Higher is served first; nil counts as 0.
   public var priority: Int?
   /// Only requests with equal keys and salts share cached prefixes: who may, and under which adapter or image.
@@ -80,6 +82,8 @@ public struct GenerateOutput: Sendable, Equatable, Codable {
   /// little-endian int32, `[tokens − 1 − start, layers, expertsPerToken]`, zeros for dense layers; nil before the end, and
   /// where they were not asked for.
   public var routedExperts: Data?
+  /// nil before the end, and where they were not asked for.
+  public var hiddenStates: HiddenStates?
   /// What became of the tokens that were drafted for the response; nil: none were.
   public var speculation: SpeculationCounts?
   /// Seconds from arrival to the first token and to the end.
@@ -87,6 +91,33 @@ public struct GenerateOutput: Sendable, Equatable, Codable {
   public var endToEndLatency = 0.0
 
   public init(id: String) { self.id = id }
+}
+
+/// Which hidden states of a prompt are wanted, besides those of the response.
+public enum HiddenStatesRequest: Sendable, Equatable, Codable {
+  case all
+  /// That of its last token.
+  case last
+}
+
+/// What the model made of tokens: its output after the final norm, of the wanted tokens of the prompt and of all tokens of
+/// the response but the last, which was not run.
+public struct HiddenStates: Sendable, Equatable, Codable {
+  /// fp32 `[tokens, size]`, in this machine's byte order.
+  public var values: Data
+  public var size: Int
+  /// How many of them, the first, are of the prompt.
+  public var promptCount: Int
+
+  public init(values: Data, size: Int, promptCount: Int) {
+    (self.values, self.size, self.promptCount) = (values, size, promptCount)
+  }
+
+  /// One a token.
+  public var rows: [[Float]] {
+    let numbers = values.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+    return stride(from: 0, to: numbers.count, by: size).map { Array(numbers[$0..<$0 + size]) }
+  }
 }
 
 /// The output tokens `start..<end` were sampled by the weights of one version.

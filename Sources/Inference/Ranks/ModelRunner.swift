@@ -16,8 +16,12 @@ final class ModelRunner {
   var cache: KVCache!
   /// nil: the engine takes none.
   private(set) var adapters: RankAdapters?
-  /// Copies in host memory of weights whose own memory was given back.
-  var stashedWeights: [Tensor] = []
+  /// What drafts on top of the model; nil: nothing does.
+  private(set) var head: (any DraftHead)?
+  /// Set once there is a head and it is known how many pages there are.
+  private(set) var headRunner: HeadRunner?
+  /// Copies in host memory of weights whose own memory was given back, by their places in `weights`.
+  var stashedWeights: [Int: Tensor] = [:]
   /// Of each checkpoint tensor that this rank holds, or holds a part of, by its name.
   private(set) lazy var places: [String: Place] = Dictionary(
     uniqueKeysWithValues: model.table.parameters.flatMap { parameter in
@@ -84,6 +88,41 @@ final class ModelRunner {
       ParameterPiece.Slice(dimension: 0, index: $0, count: parallel.tensor.size).range(of: model.configuration.vocabularySize)
     }
 
+  /// Loads a draft head.
+  func attachHead(_ source: HeadSource) throws {
+    head = try catchingTorchErrors {
+      switch source {
+      case .eagle(let folder): try EagleHead(folder, on: model, dtype: dtype)
+      case .eagle3(let folder): try Eagle3Head(folder, on: model, dtype: dtype)
+      case .predictionLayer: PredictionHead(model)
+      }
+    }
+  }
+
+  /// - Parameter draftSlots: most pairs of drafts at once.
+  func makeHeadRunner(draftSlots: Int) throws {
+    headRunner = try catchingTorchErrors {
+      head.map {
+        HeadRunner(
+          $0, beside: cache, draftSlots: draftSlots, tensorParallelSize: parallel.tensor.size, dtype: dtype,
+          device: parallel.device)
+      }
+    }
+  }
+
+  /// Runs the draft head.
+  /// - Returns: whole logits, where they are wanted. `[T, vocabulary]`
+  func runHead(_ step: HeadStep) -> Tensor? {
+    headRunner!.run(step).map { head!.overVocabulary(whole($0, size: head!.predictionCount)) }
+  }
+
+  /// Takes what is kept of tokens from slots to others, all at once.
+  func move(from sources: [Int], to destinations: [Int]) {
+    let (sources, destinations) = (Tensor(sources).sent(to: parallel.device), Tensor(destinations).sent(to: parallel.device))
+    cache.move(from: sources, to: destinations)
+    headRunner?.move(from: sources, to: destinations)
+  }
+
   /// Logits of prompts are made for so many numbers at a time.
   private static let maxPromptLogits = 1 << 25
 
@@ -94,25 +133,29 @@ final class ModelRunner {
   ///   - sampled: is given the logits that are sampled from, whole, in the plan's order, `[rows, vocabulary]`, and returns
   ///     the tokens, `[rows]`; what it returns on other ranks than the first is of no matter.
   ///   - prompt: is given those of wanted prompt positions, block by block in the plan's order. `[block, vocabulary]`, fp32
+  ///   - hidden: is given the model's output of all tokens, after its final norm. `[T, hiddenSize]`
   func run(
     _ plan: BatchPlan, routing: RoutingRecord?, keepsSamples: Bool = false, sampled: (Tensor) throws -> Tensor?,
-    prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void
+    prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void, hidden note: ((Tensor) throws -> Void)? = nil
   ) throws {
     let device = parallel.device
     let tokens = tokens(plan)
-    // What is recorded knows of no adapters.
-    if let graphs, routing == nil, plan.adapters.isEmpty, graphs.hold(plan) {
+    // What is recorded knows of no adapters and shows no hidden states.
+    if let graphs, routing == nil, note == nil, plan.adapters.isEmpty, graphs.hold(plan) {
       let chosen = try sampled(graphs.run(plan, tokens: tokens))
       sampledTokens = keepsSamples ? shared(chosen, count: plan.items.count) : nil
       return
     }
-    let positions = Tensor(plan.items.flatMap { Array($0.start..<$0.end) }).sent(to: device)
+    let positions = Tensor(plan.items.flatMap(\.positions)).sent(to: device)
     let attention = PagedAttention(
       plan, cache: cache, dtype: dtype, device: device, isDeterministic: parallel.isDeterministic)
-    let context = ForwardContext(positions: positions, attention: attention, routing: routing, fusesOperators: fusesOperators)
+    var context = ForwardContext(positions: positions, attention: attention, routing: routing, fusesOperators: fusesOperators)
+    if let layers = head?.layerInputs, !layers.isEmpty { context.layerInputs = LayerInputs(layers) }
     adapters?.begin(plan)
     defer { adapters?.end() }
     let hidden = model.hidden(tokens, context)
+    headRunner?.note(hidden, context.layerInputs, slots: attention.slots)
+    try note?(hidden)
     let rows = LogitRows(plan)
     if !rows.sampled.isEmpty {
       let isWhole = rows.sampled.count == plan.tokenCount
@@ -163,8 +206,11 @@ final class ModelRunner {
 
   /// `[rows, vocabulary]` on every rank.
   private func wholeLogits(_ hidden: Tensor, at rows: Tensor?) -> Tensor {
-    let part = model.logits(hidden, at: rows)
-    let (group, size) = (parallel.tensor, model.configuration.vocabularySize)
+    whole(model.logits(hidden, at: rows), size: model.configuration.vocabularySize)
+  }
+
+  private func whole(_ part: Tensor, size: Int) -> Tensor {
+    let group = parallel.tensor
     guard group.size > 1 else { return part }
     // The last ranks' parts may be shorter.
     let width = (size + group.size - 1) / group.size

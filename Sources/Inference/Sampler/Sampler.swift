@@ -78,10 +78,7 @@ package struct Sampler {
       return try sampleByKernel(logits, rows)
     }
     let scaled = scaledLogits(logits, rows)
-    var scores = scaled
-    if let mask = truncationMask(scaled, rows) { scores = scores.maskedFill(mask, value: -Double.infinity) }
-    if let noise = gumbelNoise(rows, columns: logits.size(1), device: logits.device) { scores = scores + noise }
-    let (best, chosen) = scores.max(1)
+    let (best, chosen) = scores(scaled: scaled, rows).max(1)
     let logProbs = try rows.contains { $0.logProbs != nil }
       ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs), parts: parts) : nil
     return try Pending(chosen, scores: best, logProbs: logProbs, count: rows.count)
@@ -97,6 +94,16 @@ package struct Sampler {
     return try Pending(
       tokens, scores: scores,
       logProbs: wanted.contains { $0 != nil } ? LogProbs(ofTokens: logProbs, wanted) : nil, count: rows.count)
+  }
+
+  /// What each token is chosen by: the highest is sampled. `[rows, vocabulary]`, fp32
+  package func scores(_ logits: Tensor, _ rows: [Row]) -> Tensor { scores(scaled: scaledLogits(logits, rows), rows) }
+
+  private func scores(scaled: Tensor, _ rows: [Row]) -> Tensor {
+    var scores = scaled
+    if let mask = truncationMask(scaled, rows) { scores = scores.maskedFill(mask, value: -Double.infinity) }
+    if let noise = gumbelNoise(rows, columns: scaled.size(1), device: scaled.device) { scores = scores + noise }
+    return scores
   }
 
   /// Adjusted logits over the temperature, fp32.

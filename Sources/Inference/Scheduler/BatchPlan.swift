@@ -4,11 +4,12 @@ public struct BatchPlan: Sendable, Equatable {
     public var id: String
     /// Position of the first of `tokens` in its request.
     public var start: Int
-    /// The request's next tokens, then the drafted ones.
+    /// The request's next tokens, then the drafted ones, which stand for positions one after another where they are a chain.
     public var tokens: [Int]
-    /// How many of `tokens`, at their end, are drafts: what may come next, run to see whether it does.
-    public var draftCount: Int
-    /// The page table of the request: position `p` lives in `pages[p / pageSize]`. Covers all positions up to `end`.
+    /// Of each of the drafts at the end of `tokens` (what may come next, run to see whether it does) the one that it follows,
+    /// as in a `DraftTree`.
+    public var draftParents: [Int]
+    /// The page table of the request: position `p` lives in `pages[p / pageSize]`. Has room for all tokens, up to `end`.
     public var pages: [Int]
     /// Whether to sample the next token, from the logits of the last one that is no draft, and those that would follow
     /// the drafts, from theirs.
@@ -22,20 +23,28 @@ public struct BatchPlan: Sendable, Equatable {
     public var adapter: Int?
 
     package init(
-      id: String, start: Int, tokens: [Int], draftCount: Int = 0, pages: [Int], samples: Bool,
-      promptLogProbs: Range<Int>, sampledToken: Int? = nil, adapter: Int? = nil
+      id: String, start: Int, tokens: [Int], pages: [Int], samples: Bool, promptLogProbs: Range<Int>,
+      sampledToken: Int? = nil, adapter: Int? = nil
     ) {
-      (self.id, self.start, self.tokens, self.draftCount, self.pages) = (id, start, tokens, draftCount, pages)
+      (self.id, self.start, self.tokens, draftParents, self.pages) = (id, start, tokens, [], pages)
       (self.samples, self.promptLogProbs, self.sampledToken) = (samples, promptLogProbs, sampledToken)
       self.adapter = adapter
     }
 
     public var end: Int { start + tokens.count }
-    public var drafts: ArraySlice<Int> { tokens.suffix(draftCount) }
+    public var draftCount: Int { draftParents.count }
+    /// How many of `tokens` are no drafts.
+    public var certainCount: Int { tokens.count - draftCount }
+    public var drafts: DraftTree { DraftTree(tokens: Array(tokens.suffix(draftCount)), parents: draftParents) }
+    /// The position of each of `tokens` in the request; those of drafts that exclude each other may be equal.
+    public var positions: [Int] {
+      let last = start + certainCount - 1
+      return Array(start...last) + drafts.depths.map { last + $0 }
+    }
     /// Rows of logits that are sampled from.
     public var sampleCount: Int { samples ? 1 + draftCount : 0 }
 
-    /// Where in the KV cache each of `tokens` is written: `page * pageSize + offset`.
+    /// Where in the KV cache each of `tokens` is written, one after another: `page * pageSize + offset`.
     public func slots(pageSize: Int) -> [Int] {
       (start..<end).map { pages[$0 / pageSize] * pageSize + $0 % pageSize }
     }

@@ -55,13 +55,13 @@ struct PrefixCache: Sendable {
   func isComputing(_ prefix: UInt64) -> Bool { pending.start(prefix) != nil }
 
   /// Leading tokens that need not be run: not the last, whose logits are sampled, nor any that leads to a
-  /// log-probability or to experts that are wanted and were not reported yet.
+  /// log-probability, nor of which experts or hidden states are wanted, that were not reported yet.
   private func reusableCount(_ request: ScheduledRequest) -> Int {
     var count = request.tokens.count - 1
     if request.nextPromptLogProb < request.promptCount { count = min(count, request.nextPromptLogProb - 1) }
-    if let start = request.routedExpertsStart {
+    if let start = request.reportStart {
       let isCurrent = request.generation == tree.generation
-      count = min(count, max(start, isCurrent ? request.reportedExperts : 0))
+      count = min(count, max(start, isCurrent ? request.reportedCount : 0))
     }
     return count
   }

@@ -45,16 +45,16 @@ struct ScheduledRequest: Sendable, Equatable {
   var hasStarted = false
   /// First prompt position whose log-probability is wanted and was not computed yet.
   var nextPromptLogProb: Int
-  /// First position whose experts are wanted; nil: none.
-  let routedExpertsStart: Int?
-  /// Positions whose experts were reported.
-  var reportedExperts = 0
+  /// First position of which more than the token is wanted, its experts or its hidden state; nil: none.
+  let reportStart: Int?
+  /// Positions of which that was reported.
+  var reportedCount = 0
   /// Set while a batch with this request is in flight: how it ends when the batch is complete.
   var abortMessage: String?
 
   init(_ request: GenerateRequest, adapter: Int? = nil, arrival: Int, configuration: SchedulerConfiguration) {
     (id, self.arrival, tokens, promptCount) = (request.id, arrival, request.tokens, request.tokens.count)
-    (priority, routedExpertsStart) = (request.priority ?? 0, request.routedExpertsStart)
+    (priority, reportStart) = (request.priority ?? 0, request.reportStart)
     namespace = CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt, adapter: adapter)
     prefixes = PagePrefixes(pageSize: configuration.pageSize, namespace: namespace)
     if !configuration.disableRadixCache { prefixes.extend(over: request.tokens) }
@@ -88,4 +88,11 @@ struct ScheduledRequest: Sendable, Equatable {
       promptLogProbs: first..<max(first, min(end + 1, promptCount)), sampledToken: isAwaited ? sampleRow! : nil,
       adapter: adapter)
   }
+}
+
+extension GenerateRequest {
+  /// First position whose hidden state is wanted.
+  var hiddenStatesStart: Int? { hiddenStates.map { $0 == .all ? 0 : tokens.count - 1 } }
+
+  fileprivate var reportStart: Int? { [routedExpertsStart, hiddenStatesStart].compactMap { $0 }.min() }
 }

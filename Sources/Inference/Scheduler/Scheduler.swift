@@ -13,8 +13,8 @@
 /// What was computed stays in a radix tree of prefixes while there is room, and requests that begin alike compute the
 /// common part once: one that would compute what a running one is computing right now waits for it, and lets others pass.
 ///
-/// With drafts (speculative decoding) a decoding request runs several tokens at once and keeps as many as prove right.
-/// Drafts take what budget and pages nothing else needs.
+/// With drafts (speculative decoding) a decoding request runs several tokens at once, a chain or a tree, and keeps those that
+/// prove right. Drafts take what budget and pages nothing else needs.
 ///
 /// A batch may be planned while another is in flight, so that a device need not wait for its host: what that one samples
 /// is named by its place. The device runs batches in order, so pages that a request gives up, also one that turns out to
@@ -154,15 +154,15 @@ extension Scheduler {
 // MARK: - Steps
 
 extension Scheduler {
-  /// The running requests of which one token is to be run, in order of admission: what they are, and how many drafts could
-  /// be of use to them.
-  package var decoding: [(id: String, tokens: [Int], usefulDrafts: Int)] {
-    running.filter(\.isDecoding).map { ($0.id, $0.tokens, max(0, $0.remainingNewTokens - 1)) }
+  /// The running requests of which one token is to be run, in order of admission: what they are, the page table of what is
+  /// computed, and how many drafts one after another could be of use to them.
+  package var decoding: [(id: String, tokens: [Int], pages: [Int], usefulDrafts: Int)] {
+    running.filter(\.isDecoding).map { ($0.id, $0.tokens, $0.pages, max(0, $0.remainingNewTokens - 1)) }
   }
 
   /// The next batch. With one in flight, one that can follow it, if there is one: what needs its samples waits.
   /// - Parameter drafts: what the responses of decoding requests, by id, may go on with; only with no batch in flight.
-  public mutating func plan(drafts: [String: [Int]] = [:]) -> SchedulerStep {
+  public mutating func plan(drafts: [String: DraftTree] = [:]) -> SchedulerStep {
     precondition(inFlight.count < 2 && (inFlight.isEmpty || drafts.isEmpty), "a batch is still in flight")
     guard hasWork else { return SchedulerStep() }
     // Who is retracted must be known whole.
@@ -219,9 +219,8 @@ extension Scheduler {
       guard let i = index[arrival] else { continue }
       running[i].inFlight -= item.tokens.count
       running[i].awaitedSamples -= item.samples ? 1 : 0
-      let areDraftsRight = zip(new.dropLast(), item.drafts).allSatisfy { $0.token == $1 }
       precondition(
-        new.isEmpty != item.samples && new.count <= item.sampleCount && areDraftsRight,
+        new.isEmpty != item.samples && item.drafts.path(along: new.dropLast().map(\.token)).count == max(0, new.count - 1),
         "the tokens of \(item.id) are not its right drafts and one more")
       running[i].computed = item.end - item.draftCount
       for sample in new {
@@ -230,7 +229,7 @@ extension Scheduler {
         reasons[i] = running[i].stop.reason(outputCount: running[i].outputCount, sampled: sample)
       }
       if item.samples { running[i].computed = running[i].tokens.count - 1 }
-      running[i].reportedExperts = running[i].computed
+      running[i].reportedCount = running[i].computed
       if item.draftCount > 0 { cache.trim(&running[i]) }
       cache.share(&running[i])
       running[i].nextPromptLogProb = max(running[i].nextPromptLogProb, item.promptLogProbs.upperBound)
@@ -291,19 +290,20 @@ extension Scheduler {
   }
 
   /// Gives decoding requests their drafts, as far as budget and pages go.
-  private mutating func add(_ drafts: [String: [Int]], _ budget: Int, _ items: inout [BatchPlan.Item]) {
+  private mutating func add(_ drafts: [String: DraftTree], _ budget: Int, _ items: inout [BatchPlan.Item]) {
     var budget = budget
     let index = Dictionary(uniqueKeysWithValues: running.indices.map { (running[$0].id, $0) })
     for place in items.indices {
       let i = index[items[place].id]!
       guard running[i].isDecoding, let draft = drafts[items[place].id] else { continue }
       let room = (running[i].pages.count + cache.availablePages) * configuration.pageSize - items[place].end
-      let added = draft.prefix(min(running[i].remainingNewTokens - 1, budget, room))
+      let (depths, deepest) = (draft.depths, running[i].remainingNewTokens - 1)
+      let added = draft.filter { depths[$0] <= deepest }.prefix(max(0, min(budget, room)))
       let missing = configuration.pages(for: items[place].end + added.count) - running[i].pages.count
       if missing > 0 { running[i].pages += cache.allocate(missing)! }
       budget -= added.count
-      items[place].tokens += added
-      items[place].draftCount = added.count
+      items[place].tokens += added.tokens
+      items[place].draftParents = added.parents
       items[place].pages = running[i].pages
     }
   }

@@ -9,9 +9,13 @@ package protocol Drafter: AnyObject {
   /// The engine is about to start, with a cache and limits of this size.
   func prepare(_ configuration: SchedulerConfiguration) throws
 
-  /// Drafts for responses that are being decoded: of each the tokens that may come next, at most its `limit`.
+  /// Drafts for responses that are being decoded: of each what may come next, at most `limit` tokens deep.
   /// - Throws: what fails the step.
-  func draft(_ requests: [DraftRequest]) throws -> [[Int]]
+  func draft(_ requests: [DraftRequest]) throws -> [DraftTree]
+
+  /// These positions were computed, and those of drafts that were wrong are gone.
+  /// - Throws: what fails the step.
+  func follow(_ computed: [ComputedTokens]) throws
 
   /// A response is over, with these tokens of prompt and response.
   func end(_ id: String, tokens: [Int], promptCount: Int, in namespace: CacheNamespace)
@@ -29,6 +33,7 @@ package protocol Drafter: AnyObject {
 
 /// Of a drafter that computes nothing with tensors.
 extension Drafter {
+  package func follow(_ computed: [ComputedTokens]) {}
   package var cacheBytesPerToken: Int { 0 }
   package func prepare(_ configuration: SchedulerConfiguration) {}
   package func forget() {}
@@ -43,10 +48,21 @@ package struct DraftRequest {
   /// Prompt and response so far.
   package let tokens: [Int]
   package let promptCount: Int
-  /// Most drafts that can be of use; at least 1.
+  /// The engine's page table of all tokens but the last.
+  package let pages: [Int]
+  /// Most drafts one after another that can be of use; at least 1.
   package let limit: Int
   /// Whose tokens its drafts may be made of.
   package let namespace: CacheNamespace
   /// How its next token will be sampled: a drafter that samples alike is right more often.
   package let response: ResponseState
+}
+
+/// Tokens of a request whose KV has just been computed and is kept.
+package struct ComputedTokens: Sendable {
+  /// Position of the first in its request.
+  package let start: Int
+  package let tokens: [Int]
+  /// The engine's page table.
+  package let pages: [Int]
 }

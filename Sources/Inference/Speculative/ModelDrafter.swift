@@ -60,13 +60,13 @@ package final class ModelDrafter: Drafter {
 
   // MARK: Drafts
 
-  package func draft(_ requests: [DraftRequest]) throws -> [[Int]] {
+  package func draft(_ requests: [DraftRequest]) throws -> [DraftTree] {
     var work = requests.map(begin)
     let result = Result { while try advance(&work) {} }
     for one in work { progress[one.request.id] = one.progress }
     if case .failure = result { forget() }
     try result.get()
-    return work.map(\.drafts)
+    return work.map { DraftTree(chain: $0.drafts) }
   }
 
   /// Takes a response up where the last call left it.

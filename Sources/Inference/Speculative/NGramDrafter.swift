@@ -8,7 +8,7 @@ package final class NGramDrafter: Drafter {
 
   package init(_ options: NGramOptions) { self.options = options }
 
-  package func draft(_ requests: [DraftRequest]) -> [[Int]] { requests.map(draft) }
+  package func draft(_ requests: [DraftRequest]) -> [DraftTree] { requests.map { DraftTree(chain: draft($0)) } }
 
   private func draft(_ request: DraftRequest) -> [Int] {
     var index = own.removeValue(forKey: request.id)

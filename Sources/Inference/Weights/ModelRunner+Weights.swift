@@ -44,26 +44,43 @@ extension ModelRunner {
 
   // MARK: Memory
 
-  /// - Parameter keepsWeights: in host memory, where those of a CPU lie already.
+  /// All that is held here, and whether updates may leave it out: a draft head's weights.
+  private var weights: [(tensor: Tensor, isOfHead: Bool)] {
+    model.table.parameters.flatMap { parameter in
+      parameter.tensors.map { ($0, model.configuration.isOfPredictionLayer(parameter.name)) }
+    } + (head?.table?.parameters ?? []).flatMap { $0.tensors.map { ($0, true) } }
+  }
+
+  /// - Parameter keepsWeights: in host memory, where those of a CPU lie already. A draft head's are kept in any case.
   func release(_ tags: Set<MemoryTag>, keepsWeights: Bool) throws {
     if tags.contains(.weights) { adapters?.leaveDevice() }
     let isOnHost = parallel.device.kind == .cpu
-    if tags.contains(.keyValueCache) { cache.empty() }
+    if tags.contains(.keyValueCache) {
+      cache.empty()
+      headRunner?.empty()
+    }
     if tags.contains(.weights) {
-      let weights = model.table.parameters.flatMap(\.tensors)
-      if keepsWeights, !isOnHost { stashedWeights = weights.map { $0.to(device: .cpu, copy: true) } }
-      if !(keepsWeights && isOnHost) { for weight in weights { weight.emptyStorage() } }
+      for (index, weight) in weights.enumerated() {
+        let isKept = keepsWeights || weight.isOfHead
+        if isKept, isOnHost { continue }
+        if isKept { stashedWeights[index] = weight.tensor.to(device: .cpu, copy: true) }
+        weight.tensor.emptyStorage()
+      }
     }
     if !isOnHost { try DeviceMemory.emptyCache() }
   }
 
   func resume(_ tags: Set<MemoryTag>) {
-    if tags.contains(.keyValueCache) { cache.refill() }
-    guard tags.contains(.weights) else { return }
-    for (index, weight) in model.table.parameters.flatMap(\.tensors).enumerated() where weight.storageByteCount == 0 {
-      weight.refillStorage(bytes: weight.byteCount)
-      if !stashedWeights.isEmpty { _ = weight.copy_(stashedWeights[index]) }
+    if tags.contains(.keyValueCache) {
+      cache.refill()
+      headRunner?.refill()
     }
-    stashedWeights = []
+    guard tags.contains(.weights) else { return }
+    for (index, weight) in weights.enumerated() where weight.tensor.storageByteCount == 0 {
+      let tensor = weight.tensor
+      tensor.refillStorage(bytes: tensor.byteCount)
+      if let stashed = stashedWeights[index] { _ = tensor.copy_(stashed) }
+    }
+    stashedWeights = [:]
   }
 }

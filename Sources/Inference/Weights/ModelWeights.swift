@@ -61,10 +61,20 @@ struct ModelWeights {
   /// A tied head may be sent all the same: it says nothing new.
   private func isTiedHead(_ name: String) -> Bool { model.configuration.tiesEmbeddings && name == "lm_head.weight" }
 
+  /// Layers after the last that are not built may be sent, and copies of embedding and head in one that is.
+  private func isOfExtraLayer(_ name: String) -> Bool {
+    let last = model.configuration.layerCount
+    guard let layer = CausalLM.layer(of: name), descriptions[name] == nil else { return false }
+    guard model.configuration.hasPredictionLayer, layer == last else {
+      return (last..<last + model.configuration.extraLayerCount).contains(layer)
+    }
+    return name.hasSuffix(".embed_tokens.weight") || name.hasSuffix(".shared_head.head.weight")
+  }
+
   /// Copies of a bucket's tensors as the model keeps them, on the CPU; numbers and scales of e4m3 as they are, for `joined`.
   /// - Throws: `EngineError` about the first name or shape that is not the model's; nothing was copied then.
   func staged(_ bucket: [NamedTensor]) throws -> [StagedWeight] {
-    let bucket = bucket.filter { !isTiedHead($0.name) }
+    let bucket = bucket.filter { !isTiedHead($0.name) && !isOfExtraLayer($0.name) }
     let found = try bucket.map { new -> WeightDescription in
       if let scales = try scales(new) { return scales }
       guard let description = descriptions[new.name] else {
@@ -92,9 +102,10 @@ struct ModelWeights {
   func staged(_ folder: HuggingFaceFolder) throws -> [StagedWeight] {
     try ModelRegistry.configuration(of: folder, provider: model.configuration.provider?.name)
       .requireSameWeights(as: model.configuration, folder.url.path)
-    let loader = try WeightLoader(folder, for: model)
+    // Trainers save models without the layer that predicts tokens further on.
+    let loader = try WeightLoader(folder, for: model, predictionIsOptional: true)
     return try catchingTorchErrors {
-      try model.table.parameters.flatMap { parameter in
+      try model.table.parameters.filter(loader.holds).flatMap { parameter in
         if let scaling = parameter.quantization {
           let whole = try loader.float8(parameter, scaling)
           return parameter.rows.map { piece, rows in

@@ -19,7 +19,11 @@ public struct Attention: SelfAttention {
   let headCount: Int
   let keyValueHeadCount: Int
 
-  public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, parallel: ParallelContext) {
+  /// - Parameter inputSize: nil: `hiddenSize`.
+  public init(
+    _ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, inputSize: Int? = nil,
+    parallel: ParallelContext
+  ) {
     self.layer = layer
     let group = parallel.tensor
     headDimension = configuration.headDimension
@@ -37,7 +41,7 @@ public struct Attention: SelfAttention {
         .init("k_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
         .init("v_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
       ],
-      inputSize: configuration.hiddenSize, bias: configuration.queryKeyValueBias, initializer: initializer,
+      inputSize: inputSize ?? configuration.hiddenSize, bias: configuration.queryKeyValueBias, initializer: initializer,
       parallel: parallel)
     output = RowParallelLinear(
       scope("o_proj"), inputSize: querySize, outputSize: configuration.hiddenSize, bias: configuration.outputBias,

@@ -6,6 +6,13 @@ import Torch
 public enum SpeculativeAlgorithm: String, Sendable, Codable, CaseIterable {
   case ngram = "NGRAM"
   case standalone = "STANDALONE"
+  /// A draft head in a folder of its own, or where none is named the model's own layer, as with `NEXTN`.
+  case eagle = "EAGLE"
+  case nextN = "NEXTN"
+  case eagle3 = "EAGLE3"
+
+  /// Whether drafts come from a head on top of the model.
+  var usesHead: Bool { self == .eagle || self == .eagle3 || self == .nextN }
 }
 
 /// What keys and values are kept in, by SGLang's names.
@@ -45,14 +52,16 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
   public var isDeterministic = false
   /// nil: a step gives one token of each response.
   public var speculation: SpeculativeAlgorithm?
-  /// The model that drafts, with `STANDALONE`.
+  /// The model that drafts, with `STANDALONE`, or the draft head, with `EAGLE` and `EAGLE3`.
   public var draftModel: String?
   /// Steps of the draft model; nil: as many as there are drafts.
   public var speculativeSteps: Int?
-  /// Branches of each draft.
+  /// Likeliest tokens that a draft head tries after each draft.
   public var speculativeBranches = 1
   /// Tokens of a response that a step verifies.
   public var draftTokens = 4
+  /// Whether requests may ask for hidden states.
+  public var returnsHiddenStates = false
 
   public init() {}
 

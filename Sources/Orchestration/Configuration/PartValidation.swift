@@ -184,27 +184,48 @@ extension EngineConfiguration {
     ] {
       try require(value ?? 1 >= 1, "--\(prefix)\(flag) must be at least 1, not \(value ?? 0)")
     }
-    let names = SpeculativeAlgorithm.allCases.map(\.rawValue).joined(separator: " or ")
-    try require(
-      speculation != nil || (draftModel == nil && speculativeSteps == nil && draftTokens == 4),
-      "--\(prefix)speculative-draft-model-path, -num-steps and -num-draft-tokens have no effect without "
-        + "--\(prefix)speculative-algorithm; add it (\(names))")
-    try require(
-      (speculation == .standalone) == (draftModel != nil),
-      "--\(prefix)speculative-draft-model-path and --\(prefix)speculative-algorithm STANDALONE need each other; give both")
-    try require(
-      speculation != .ngram || speculativeSteps == nil,
-      "--\(prefix)speculative-num-steps is of a draft model, which NGRAM has not; leave it out")
-    try require(
-      speculativeBranches == 1,
-      "--\(prefix)speculative-eagle-topk \(speculativeBranches) is not supported yet: drafts are chains; use 1")
-    try require(draftTokens >= 2, "--\(prefix)speculative-num-draft-tokens must be at least 2, not \(draftTokens)")
-    try require(
-      speculativeSteps ?? 1 >= 1, "--\(prefix)speculative-num-steps must be at least 1, not \(speculativeSteps ?? 0)")
+    try validateSpeculation(prefix: prefix)
     if let memFractionStatic {
       try require(
         memFractionStatic > 0 && memFractionStatic < 1,
         "--\(prefix)mem-fraction-static must be above 0 and below 1, not \(memFractionStatic)")
     }
+  }
+
+  private func validateSpeculation(prefix: String) throws(ConfigurationError) {
+    let names = SpeculativeAlgorithm.allCases.map(\.rawValue).joined(separator: ", ")
+    try require(
+      speculation != nil || (draftModel == nil && speculativeSteps == nil && draftTokens == 4 && speculativeBranches == 1),
+      "--\(prefix)speculative-draft-model-path, -num-steps, -eagle-topk and -num-draft-tokens have no effect without "
+        + "--\(prefix)speculative-algorithm; add it (one of \(names))")
+    try require(
+      draftModel == nil || speculation != .ngram && speculation != .nextN,
+      "--\(prefix)speculative-draft-model-path is of STANDALONE, EAGLE and EAGLE3, and \(speculation?.rawValue ?? "") has none; "
+        + "leave it out")
+    try require(
+      draftModel != nil || speculation != .standalone && speculation != .eagle3,
+      "--\(prefix)speculative-algorithm \(speculation?.rawValue ?? "") needs --\(prefix)speculative-draft-model-path; add it")
+    try require(
+      speculation != .ngram || speculativeSteps == nil,
+      "--\(prefix)speculative-num-steps is of a draft model, which NGRAM has not; leave it out")
+    try require(draftTokens >= 2, "--\(prefix)speculative-num-draft-tokens must be at least 2, not \(draftTokens)")
+    try require(
+      speculativeSteps ?? 1 >= 1, "--\(prefix)speculative-num-steps must be at least 1, not \(speculativeSteps ?? 0)")
+    try require(
+      speculativeBranches >= 1, "--\(prefix)speculative-eagle-topk must be at least 1, not \(speculativeBranches)")
+    guard speculativeBranches > 1 else { return }
+    try require(
+      speculation?.usesHead == true,
+      "--\(prefix)speculative-eagle-topk \(speculativeBranches) is of draft heads (EAGLE, EAGLE3, NEXTN); leave it out")
+    guard let speculativeSteps else {
+      throw ConfigurationError(
+        "--\(prefix)speculative-eagle-topk \(speculativeBranches) makes drafts a tree, whose depth is "
+          + "--\(prefix)speculative-num-steps; give it too")
+    }
+    let most = 1 + speculativeBranches + (speculativeSteps - 1) * speculativeBranches * speculativeBranches
+    try require(
+      draftTokens <= most,
+      "--\(prefix)speculative-num-draft-tokens \(draftTokens) is more than \(speculativeSteps) steps with "
+        + "\(speculativeBranches) branches give, which is \(most); lower it")
   }
 }

@@ -89,8 +89,14 @@ extension EngineConfiguration {
       case nil: nil
       case .ngram: .ngram(NGramOptions())
       case .standalone: .standalone(try HuggingFaceFolder(URL(fileURLWithPath: draftModel ?? "")))
+      case .eagle: try draftModel.map { .eagle(try HuggingFaceFolder(URL(fileURLWithPath: $0))) } ?? .nextN
+      case .nextN: .nextN
+      case .eagle3: .eagle3(try HuggingFaceFolder(URL(fileURLWithPath: draftModel ?? "")))
       }
-    options.speculative = algorithm.map { SpeculativeOptions($0, draftTokens: draftTokens, steps: speculativeSteps) }
+    options.speculative = algorithm.map {
+      SpeculativeOptions($0, draftTokens: draftTokens, steps: speculativeSteps, branches: speculativeBranches)
+    }
+    options.returnsHiddenStates = returnsHiddenStates
     if let maxRunningRequests { options.maxRunningRequests = maxRunningRequests }
     if let chunkedPrefillSize { options.chunkedPrefillSize = chunkedPrefillSize }
     return options

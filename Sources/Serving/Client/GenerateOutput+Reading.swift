@@ -46,6 +46,14 @@ extension GenerateOutput {
         throw InvalidRequest("meta_info.routed_experts is missing; start the server with --enable-return-routed-experts.")
       }
     }
+    if request.hiddenStates != nil {
+      hiddenStates = try meta.typed("hidden_states", "an array of an array of arrays of numbers and arrays of numbers") {
+        HiddenStates(json: $0)
+      }
+      guard hiddenStates != nil else {
+        throw InvalidRequest("meta_info.hidden_states is missing; start the server with --enable-return-hidden-states.")
+      }
+    }
     firstTokenLatency = try meta.double("first_token_latency") ?? 0
     endToEndLatency = try meta.double("e2e_latency") ?? 0
   }
@@ -77,5 +85,19 @@ extension GenerateOutput {
       return .stopToken(matched?.int ?? matched?.array?.last?.int ?? -1)
     default: throw InvalidRequest("meta_info.finish_reason must be of type stop, length or abort, got \(reason.text()).")
     }
+  }
+}
+
+extension HiddenStates {
+  /// As `meta_info.hidden_states`: the prompt's rows, then rows of the response one by one, or as several at once.
+  fileprivate init?(json: JSONValue) {
+    guard let chunks = json.array, let prompt = chunks.first?.array else { return nil }
+    let rows = prompt + chunks.dropFirst().flatMap { chunk in
+      chunk.array?.first?.array == nil ? [chunk] : chunk.array ?? []
+    }
+    let numbers = rows.map { ($0.array ?? []).compactMap(\.double).map { Float($0) } }
+    let size = numbers.first?.count ?? 0
+    guard size > 0, numbers.allSatisfy({ $0.count == size }) else { return nil }
+    self.init(values: Data(numbers.joined().flatMap { withUnsafeBytes(of: $0) { Array($0) } }), size: size, promptCount: prompt.count)
   }
 }

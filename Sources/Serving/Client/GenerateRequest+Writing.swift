@@ -15,6 +15,7 @@ extension GenerateRequest {
       body["return_routed_experts"] = true
       if routedExpertsStart > 0 { body["routed_experts_start_len"] = .int(routedExpertsStart) }
     }
+    if let hiddenStates { body["return_hidden_states"] = hiddenStates == .all ? true : "last" }
     if let priority { body["priority"] = .int(priority) }
     if let extraKey { body["extra_key"] = .string(extraKey) }
     if let cacheSalt { body["cache_salt"] = .string(cacheSalt) }

@@ -50,13 +50,14 @@ struct GenerateBody {
   ]
   private static let unsupported: Set<String> = [
     "input_embeds", "image_data", "video_data", "audio_data", "custom_logit_processor", "session_params",
-    "return_hidden_states", "return_indexer_topk", "return_sampling_mask", "return_entropy",
+    "return_indexer_topk", "return_sampling_mask", "return_entropy",
     "sampling_logprobs_mode", "return_flat_raw_top_logprobs",
   ]
   private static let known: Set<String> = hints.union(unsupported).union([
     "text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
     "token_ids_logprob", "return_text_in_logprobs", "stream", "return_prompt_token_ids",
-    "return_routed_experts", "routed_experts_start_len", "priority", "extra_key", "cache_salt", "lora_path",
+    "return_hidden_states", "return_routed_experts", "routed_experts_start_len", "priority", "extra_key", "cache_salt",
+    "lora_path",
   ])
 
   /// - Throws: `InvalidRequest`, or what the tokenizer throws.
@@ -90,6 +91,8 @@ struct GenerateBody {
     let tops = try Self.perPrompt(fields, "top_logprobs_num", count, isBatch, "an integer", \.int)
     let returnsExperts = try Self.perPrompt(fields, "return_routed_experts", count, isBatch, "true or false", \.bool)
     let expertStarts = try Self.perPrompt(fields, "routed_experts_start_len", count, isBatch, "an integer", \.int)
+    let hiddenStates = try Self.perPrompt(
+      fields, "return_hidden_states", count, isBatch, "true, false or \"last\"", Self.hiddenStates)
     let tokenIDs = try Self.tokenIDsLogProb(fields, count)
     let priorities = try Self.perPrompt(fields, "priority", count, isBatch, "an integer", \.int)
     let extraKeys = try Self.perPrompt(fields, "extra_key", count, isBatch, "a string", \.string)
@@ -103,13 +106,14 @@ struct GenerateBody {
       try limits.checkContext(
         promptTokens: prompts.tokens[prompt].count, maxNewTokens: parameters[prompt]["max_new_tokens"]?.int)
       for sample in 0..<samples {
-        let request = GenerateRequest(
+        var request = GenerateRequest(
           id: names.ids[prompt * samples + sample], tokens: prompts.tokens[prompt], sampling: sampling.ofSample(sample),
           returnLogProbs: returnLogProbs?[prompt] ?? false, logProbStart: starts?[prompt] == -1 ? nil : starts?[prompt],
           topLogProbs: tops?[prompt] ?? 0, tokenIDsLogProb: tokenIDs?[prompt] ?? [],
           routedExpertsStart: returnsExperts?[prompt] == true ? expertStarts?[prompt] ?? 0 : nil,
           priority: priorities?[prompt], extraKey: extraKeys?[prompt], cacheSalt: cacheSalts?[prompt],
           adapter: adapters?[prompt])
+        request.hiddenStates = hiddenStates?[prompt] ?? nil
         try limits.check(request)
         requests.append(request)
       }
@@ -138,6 +142,11 @@ struct GenerateBody {
     try perPrompt(fields, "lora_path", count, isBatch, "an adapter's name or null") { value -> String?? in
       value.isNull ? .some(nil) : value.string
     }
+  }
+
+  private static func hiddenStates(_ value: JSONValue) -> HiddenStatesRequest?? {
+    if value.string == "last" { return .some(.last) }
+    return value.bool.map { $0 ? .all : nil }
   }
 
   private static func tokenIDsLogProb(_ fields: Fields, _ count: Int) throws(InvalidRequest) -> [[Int]]? {

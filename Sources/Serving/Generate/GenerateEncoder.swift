@@ -59,6 +59,10 @@ struct GenerateEncoder: Sendable {
       json.raw(",\"routed_experts\":")
       json.value(.string(experts.base64EncodedString()))
     }
+    if let states = output.hiddenStates {
+      json.raw(",\"hidden_states\":")
+      write(states, &json)
+    }
     if let counts = output.speculation, output.finishReason != nil { write(counts, &json) }
     json.raw(",\"cached_tokens_details\":")
     json.value(output.cachedTokens == 0 ? nil : ["device": .int(output.cachedTokens), "host": 0])
@@ -78,6 +82,27 @@ struct GenerateEncoder: Sendable {
     }
     json.raw("}")
     return json.bytes
+  }
+
+  /// The prompt's as one array of arrays, then an array for each token of the response that was run.
+  private func write(_ states: HiddenStates, _ json: inout ByteWriter) {
+    func array<Element>(_ elements: some Sequence<Element>, _ write: (Element) -> Void) {
+      json.raw("[")
+      for (i, element) in elements.enumerated() {
+        if i > 0 { json.comma() }
+        write(element)
+      }
+      json.raw("]")
+    }
+    func row(_ values: [Float]) { array(values) { json.float($0) } }
+    let rows = states.rows
+    json.raw("[")
+    array(rows.prefix(states.promptCount), row)
+    for values in rows.dropFirst(states.promptCount) {
+      json.comma()
+      row(values)
+    }
+    json.raw("]")
   }
 
   private func write(_ counts: SpeculationCounts, _ json: inout ByteWriter) {

@@ -152,6 +152,17 @@ struct Rule: Sendable, CustomTestStringConvertible {
       ($0.cluster.rolloutGPUsPerEngine, $0.cluster.rolloutGPUs, $0.cluster.engines) = (2, 4, 3)
     },
     Rule("--sglang-speculative-draft-model-path", "STANDALONE") { $0.engine.speculation = .standalone },
+    Rule("--sglang-speculative-draft-model-path", "NEXTN") {
+      ($0.engine.speculation, $0.engine.draftModel) = (.nextN, "head")
+    },
+    Rule("--sglang-speculative-algorithm EAGLE3 needs") { $0.engine.speculation = .eagle3 },
+    Rule("--sglang-speculative-eagle-topk 4", "--sglang-speculative-num-steps") {
+      ($0.engine.speculation, $0.engine.speculativeBranches) = (.nextN, 4)
+    },
+    Rule("--sglang-speculative-num-draft-tokens 30", "which is 21") {
+      ($0.engine.speculation, $0.engine.speculativeBranches, $0.engine.speculativeSteps) = (.nextN, 4, 2)
+      $0.engine.draftTokens = 30
+    },
     Rule("--sglang-speculative-num-steps", "NGRAM") { ($0.engine.speculation, $0.engine.speculativeSteps) = (.ngram, 2) },
     Rule("--sglang-speculative-eagle-topk 2") { ($0.engine.speculation, $0.engine.speculativeBranches) = (.ngram, 2) },
     Rule("have no effect without --sglang-speculative-algorithm") { $0.engine.draftTokens = 6 },
