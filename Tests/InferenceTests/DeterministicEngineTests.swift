@@ -123,6 +123,22 @@ import Torch
     }
   }
 
+  /// A step that verifies drafts gives what a step a token would have given.
+  @Test(arguments: ["qwen3-tied", "qwen3-moe"]) func norDoDrafts(_ model: String) async throws {
+    let folder = try modelFolder(model)
+    var requests = Self.requests(12, seed: 15, vocabulary: 61)
+    // Greedy responses repeat themselves, and drafts prove right.
+    for i in requests.indices {
+      (requests[i].sampling.temperature, requests[i].sampling.maxNewTokens, requests[i].sampling.ignoreEOS) = (0, 40, true)
+    }
+    let conditions = Conditions(running: 12, chunk: 64)
+    let wanted = try await Self.alone(folder, requests, conditions.options(.float32))
+    var options = conditions.options(.float32)
+    options.speculative = SpeculativeOptions(.ngram(NGramOptions()), draftTokens: 5)
+    let found = try await generateAll(try Engine(folder: folder, tokenizer: nil, options: options), requests)
+    for (found, wanted) in zip(found, wanted) { #expect(Self.bits(found) == Self.bits(wanted), "\(found.id)") }
+  }
+
   /// Threads divide work, not sums.
   @Test func norDoThreads() async throws {
     let folder = try modelFolder("qwen3-moe")
