@@ -41,7 +41,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 /// What the tests of a room need besides the room and what it is built on.
 let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
-  "Inference": ["Benchmarks"],
+  "Inference": ["Benchmarks", "Training"],
   "Serving": ["Checkpoints"],
   "WeightSync": ["Checkpoints"],
 ]
