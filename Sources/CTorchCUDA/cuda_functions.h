@@ -26,4 +26,10 @@ void synchronize_event(ct_event event);
 bool event_is_done(ct_event event);
 double milliseconds_between(ct_event start, ct_event end);
 
+void* shared_memory(int32_t device_index, size_t bytes, uint8_t* handle);
+void release_shared_memory(int32_t device_index, void* memory);
+void* open_shared_memory(int32_t device_index, const uint8_t* handle);
+void close_shared_memory(int32_t device_index, void* memory);
+ct_tensor from_device_memory(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
+
 }  // namespace ctorch

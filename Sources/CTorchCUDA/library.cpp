@@ -30,6 +30,11 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .synchronize_event = synchronize_event,
       .event_is_done = event_is_done,
       .milliseconds_between = milliseconds_between,
+      .shared_memory = shared_memory,
+      .release_shared_memory = release_shared_memory,
+      .open_shared_memory = open_shared_memory,
+      .close_shared_memory = close_shared_memory,
+      .from_device_memory = from_device_memory,
   };
   if (size != sizeof(functions)) return nullptr;
   ctorch::raise = raise;
