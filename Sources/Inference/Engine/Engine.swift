@@ -23,6 +23,7 @@ public final class Engine: UpdatableEngine {
     let failure = Handover<(any Error)?>(nil)
     let vocabulary = Handover((size: 0, endOfSequence: Set<Int>()))
     let places = Handover<ModelWeights?>(nil)
+    let shards = Handover<[[WeightShard]]>([])
     let queue = queue
     let thread = Thread {
       withoutGradients {
@@ -30,6 +31,8 @@ public final class Engine: UpdatableEngine {
         do {
           core = try EngineCore(folder, tokenizer: tokenizer, options: options)
           places.value = try ModelWeights(core.model.configuration, dtype: core.ranks.runner.dtype)
+          shards.value = try EngineShards(
+            core.model.configuration, dtype: core.ranks.runner.dtype, core.model.parallel.layout).ranks
         } catch {
           failure.value = error
           ready.signal()
@@ -47,7 +50,9 @@ public final class Engine: UpdatableEngine {
     grammars = GrammarCompiler(
       tokenizer, vocabularySize: vocabulary.value.size, endOfSequence: vocabulary.value.endOfSequence)
     if let error = failure.value { throw error }
-    stage = WeightStage(places.value!, patience: options.weightUpdatePatience)
+    stage = WeightStage(
+      places.value!, shards: shards.value, devices: shards.value.indices.map(options.device(ofRank:)),
+      patience: options.weightUpdatePatience)
   }
 
   deinit { shutDown() }

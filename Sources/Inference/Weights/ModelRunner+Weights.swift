@@ -21,10 +21,29 @@ extension ModelRunner {
   /// Copies weights into the model; those of which this rank holds nothing are for others.
   func install(_ weights: [StagedWeight]) {
     for weight in weights {
-      if let place = places[weight.name] { _ = place.tensor.copy_(place.part(of: weight.tensor)) }
+      if let place = places[weight.name] { put(place.part(of: weight.tensor), at: place) }
     }
     Runtime.synchronize(parallel.device)
   }
+
+  /// Copies this rank's own parts into the model. The model's memory keeps its place, so what was recorded with it (a graph
+  /// of kernels) stays valid.
+  func install(parts: [String: Tensor]) {
+    for (name, part) in parts { if let place = places[name] { put(part, at: place) } }
+    Runtime.synchronize(parallel.device)
+  }
+
+  /// Copies what slices have of this rank's parts into the model.
+  func write(_ slices: [WeightSlice]) {
+    for slice in slices {
+      guard let place = places[slice.shard.name], let common = place.piece.box.intersection(slice.shard.box) else { continue }
+      place.tensor.narrowed(from: place.piece.box, to: common)
+        .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common), nonBlocking: true)
+    }
+    Runtime.synchronize(parallel.device)
+  }
+
+  private func put(_ part: Tensor, at place: Place) { _ = place.tensor.copy_(part) }
 
   /// Fills this rank's part of a whole tensor on the CPU.
   func export(_ name: String, into whole: Tensor) {
