@@ -41,5 +41,10 @@ void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tens
 ct_tensor few_rows_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
+void* shared_memory(int32_t device_index, size_t bytes, uint8_t* handle);
+void release_shared_memory(int32_t device_index, void* memory);
+void* open_shared_memory(int32_t device_index, const uint8_t* handle);
+void close_shared_memory(int32_t device_index, void* memory);
+ct_tensor from_device_memory(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
 
 }  // namespace ctorch

@@ -41,6 +41,11 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .norm_rotate = norm_rotate,
       .few_rows_linear = few_rows_linear,
       .sample = sample,
+      .shared_memory = shared_memory,
+      .release_shared_memory = release_shared_memory,
+      .open_shared_memory = open_shared_memory,
+      .close_shared_memory = close_shared_memory,
+      .from_device_memory = from_device_memory,
   };
   if (size != sizeof(functions)) return nullptr;
   ctorch::raise = raise;

@@ -4,12 +4,14 @@ import JSON
 
 /// An engine that reads weights from a folder which it and the trainer see.
 public protocol FolderWeightTarget: Sendable {
-  /// Stops sampling, and forgets what was computed with older weights.
-  func pauseForWeights() async throws
+  /// What errors call it.
+  var name: String { get }
+  /// Whether it generates with the old weights while it reads new ones.
+  func generatesWhileLoading() async throws -> Bool
+  /// Changes to the weights of a folder, whole or not at all; requests in flight pause for that and go on.
   func loadWeights(from folder: URL, version: String) async throws
   /// Brings the engine's own copy of a checkpoint to a version that is published in `source`, while it samples on.
   func pullWeights(into local: URL, from source: URL, version: Int) async throws
-  func resumeAfterWeights() async throws
 }
 
 /// Moves a trainer's weights into engines through a folder that both see (`--update-weight-transport disk`): each version is
@@ -31,12 +33,20 @@ public struct UpdateWeightFromDisk: Sendable {
     (self.targets, self.folder, self.keepsFiles, self.save) = (targets, folder, keepsFiles, save)
   }
 
-  public func update(version: Int) async throws {
+  /// - Throws: what saving threw, or the engines if none is left.
+  @discardableResult
+  public func update(version: Int) async throws -> WeightUpdateReport {
+    let start = ContinuousClock.now
+    var report = WeightUpdateReport()
     let place = folder.appendingPathComponent(versionFolder(version))
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try await save(place)
+    try await ContinuousClock.measure(into: &report.gatherTime) { try await save(place) }
     defer { if !keepsFiles { try? FileManager.default.removeItem(at: place) } }
-    try await targets.load(place, version: String(version))
+    var fleet = Fleet(targets, name: \.name)
+    try await ContinuousClock.measure(into: &report.sendTime) { try await fleet.load(place, version: String(version)) }
+    report.failures = fleet.failures
+    report.totalTime = (ContinuousClock.now - start) / .seconds(1)
+    return report
   }
 }
 
@@ -46,35 +56,40 @@ package func versionFolder(_ version: Int) -> String {
   return "weight_v" + String(repeating: "0", count: max(0, 6 - digits.count)) + digits
 }
 
-extension [any FolderWeightTarget] {
-  /// Engines that fail go on with their old weights.
-  func load(_ folder: URL, version: String) async throws {
-    try await forEach { try await $0.pauseForWeights() }
-    do {
-      try await forEach { try await $0.loadWeights(from: folder, version: version) }
-    } catch {
-      try? await forEach { try await $0.resumeAfterWeights() }
-      throw error
+extension Fleet<any FolderWeightTarget> {
+  /// Engines that fail go on with their old weights. Where one cannot generate meanwhile, they take turns.
+  mutating func load(_ folder: URL, version: String) async throws {
+    var allGenerate = true
+    for index in live {
+      do { allGenerate = try await liveTarget(index).generatesWhileLoading() && allGenerate } catch {
+        drop(index, "telling how it takes weights", error)
+      }
     }
-    try await forEach { try await $0.resumeAfterWeights() }
-  }
-
-  func forEach(_ body: @escaping @Sendable (any FolderWeightTarget) async throws -> Void) async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for target in self { group.addTask { try await body(target) } }
-      try await group.waitForAll()
+    try requireOne()
+    try await forEach("loading version \(version) from \(folder.path)", rolling: !allGenerate) {
+      try await $0.loadWeights(from: folder, version: version)
     }
   }
 }
 
 extension RemoteEngine: FolderWeightTarget {
-  public func pauseForWeights() async throws {
-    try await post("/pause_generation", ["mode": .string(PauseMode.retract.rawValue)])
-    try await flushCache()
-  }
+  public func generatesWhileLoading() async throws -> Bool { try await stagesUpdates() }
 
   public func loadWeights(from folder: URL, version: String) async throws {
-    try await post("/update_weights_from_disk", ["model_path": .string(folder.path), "weight_version": .string(version)])
+    var body: JSONObject = ["model_path": .string(folder.path), "weight_version": .string(version)]
+    if try await stagesUpdates() {
+      body["retract_requests"] = true
+      try await post("/update_weights_from_disk", .object(body))
+      return
+    }
+    try await pause(.retract)
+    do {
+      try await post("/update_weights_from_disk", .object(body))
+    } catch {
+      _ = try? await post("/continue_generation")
+      throw error
+    }
+    try await post("/continue_generation")
   }
 
   public func pullWeights(into local: URL, from source: URL, version: Int) async throws {
@@ -82,6 +97,4 @@ extension RemoteEngine: FolderWeightTarget {
       "/pull_weights",
       ["local_checkpoint_dir": .string(local.path), "source_dir": .string(source.path), "target_version": .int(version)])
   }
-
-  public func resumeAfterWeights() async throws { try await post("/continue_generation") }
 }

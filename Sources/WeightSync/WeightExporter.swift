@@ -1,5 +1,22 @@
 import Torch
 
+/// One rank of a trainer, as a source of whole weights, for engines that take them as SGLang does.
+public protocol WeightSource: Sendable {
+  /// Gathers units from `unit` on until `byteLimit` is reached (at least one), and fills buckets with them.
+  /// Every rank is asked for the same; only rank 0 fills buckets, whose memory it keeps until it is asked again.
+  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport
+  /// The buckets are not needed any more.
+  func releaseWeights() async throws
+}
+
+public struct WeightExport: Sendable, Codable {
+  public var buckets: [WeightBucket]
+  /// The first unit of the next export; nil at the end.
+  public var nextUnit: Int?
+
+  public init(buckets: [WeightBucket], nextUnit: Int?) { (self.buckets, self.nextUnit) = (buckets, nextUnit) }
+}
+
 /// What a `WeightSource` does: fills buckets from a rank's weights, and holds their memory until the next export.
 public struct WeightExporter {
   private var memory: [SharedMemory] = []

@@ -76,8 +76,8 @@ import WeightSync
     let loaded = Mutex<[(version: String, weights: Data)]>([])
     let fails = Mutex(false)
 
-    func pauseForWeights() {}
-    func resumeAfterWeights() {}
+    let name = "the engine"
+    func generatesWhileLoading() -> Bool { true }
     func loadWeights(from folder: URL, version: String) throws {
       if fails.withLock({ $0 }) { throw WeightSyncError("no") }
       let weights = try Data(contentsOf: folder.appendingPathComponent("model.safetensors"))
@@ -113,7 +113,8 @@ import WeightSync
 
     // After a failure comes a whole version.
     target.fails.withLock { $0 = true }
-    await #expect(throws: WeightSyncError("no")) { try await run(6) }
+    let error = await #expect(throws: WeightSyncError.self) { try await run(6) }
+    #expect(error?.description.contains("the engine failed at loading version 6 from") == true)
     target.fails.withLock { $0 = false }
     try await run(7)
     #expect(await update.deltaBytes == nil)

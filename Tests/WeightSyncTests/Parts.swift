@@ -1,5 +1,6 @@
+import Checkpoints
 import Foundation
-import Synchronization
+import Inference
 import Torch
 import WeightSync
 
@@ -8,72 +9,113 @@ struct Injected: Error, Equatable, CustomStringConvertible {
   let description: String
 }
 
-/// A rank whose units are made when they are asked for; rank 0 fills buckets.
-actor UnitSource: WeightSource {
-  typealias Unit = @Sendable () -> [(name: String, tensor: Tensor)]
+/// Weights that are only read.
+struct Weights: @unchecked Sendable {
+  let tensors: [(name: String, tensor: Tensor)]
+  init(_ tensors: [(name: String, tensor: Tensor)]) { self.tensors = tensors }
+  subscript(name: String) -> Tensor { tensors.first { $0.name == name }!.tensor }
 
+  /// All of them on one rank.
+  var whole: [WeightShard] {
+    tensors.map { WeightShard($0.name, shape: $0.tensor.shape, box: TensorBox(whole: $0.tensor.shape), dtype: $0.tensor.dtype) }
+  }
+}
+
+/// A rank of a trainer that holds boxes of weights.
+actor ShardSource: WeightSliceSource {
   private let rank: Int
-  private let units: [Unit]
-  private let failsAtUnit: Int?
-  private var exporter = WeightExporter()
-  private(set) var requests: [Int] = []
+  private let weights: Weights
+  private let shards: [WeightShard]
+  private let failsAtBucket: Int?
+  private var exporter = SliceExporter()
+  private(set) var buckets: [SliceBucket] = []
 
-  init(rank: Int = 0, units: [Unit], failsAtUnit: Int? = nil) {
-    (self.rank, self.units, self.failsAtUnit) = (rank, units, failsAtUnit)
+  init(rank: Int = 0, _ weights: Weights, _ shards: [WeightShard]? = nil, failsAtBucket: Int? = nil) {
+    (self.rank, self.weights, self.shards) = (rank, weights, shards ?? weights.whole)
+    self.failsAtBucket = failsAtBucket
   }
 
-  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
-    requests.append(unit)
-    let counts = units.map { unit in unit().reduce(0) { $0 + $1.tensor.count } }
-    return try exporter.export(
-      fromUnit: unit, elementCounts: counts, byteLimit: byteLimit, dtype: dtype, fills: rank == 0
-    ) { index in
-      if index == failsAtUnit { throw Injected(description: "rank \(rank) cannot gather unit \(index)") }
-      return units[index]()
+  func weightShards() -> [WeightShard] { shards }
+
+  func fillBucket(_ wanted: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
+    if failsAtBucket == buckets.count { throw Injected(description: "rank \(rank) cannot fill bucket \(buckets.count)") }
+    let bucket = try exporter.fill(wanted, buffer: buffer, capacity: capacity) { shard in
+      guard shards.contains(where: { $0.name == shard.name && $0.box.intersection(shard.box) == shard.box }) else {
+        throw Injected(description: "rank \(rank) does not hold \(shard)")
+      }
+      return weights[shard.name].narrowed(from: TensorBox(whole: shard.shape), to: shard.box)
     }
+    buckets.append(bucket)
+    return bucket
   }
 
   func releaseWeights() { exporter.release() }
 }
 
-/// An engine that keeps what arrives, byte by byte.
+/// An engine whose ranks keep what arrives, and count how often each element did.
 actor RecordingTarget: WeightTarget {
-  struct Arrival: Equatable {
-    let name: String
-    let dtype: DType
-    let shape: [Int]
-    let bytes: [UInt8]
+  enum Moment: Sendable { case begin, load(Int), end }
 
-    init(_ name: String, _ tensor: Tensor) {
-      (self.name, dtype, shape, bytes) = (name, tensor.dtype, tensor.shape, tensor.withBytes { Array($0) })
+  nonisolated let name: String
+  private let shards: [[WeightShard]]
+  private let failure: Moment?
+  private var importer = SliceImporter()
+  private var values: [[String: Tensor]] = []
+  private var counts: [[String: Tensor]] = []
+  private(set) var loads = 0
+  private(set) var versions: [String] = []
+  private(set) var begins = 0
+  private(set) var abandons = 0
+
+  init(_ shards: [[WeightShard]], name: String = "the engine", failingAt failure: Moment? = nil) {
+    (self.shards, self.name, self.failure) = (shards, name, failure)
+  }
+
+  func weightShards() -> [[WeightShard]] { shards }
+
+  func beginWeightUpdate() throws {
+    if case .begin = failure { throw Injected(description: "it cannot begin") }
+    begins += 1
+    loads = 0
+    values = shards.map { Dictionary(uniqueKeysWithValues: $0.map { ($0.name, .zeros($0.box.sizes, dtype: $0.dtype)) }) }
+    counts = shards.map { Dictionary(uniqueKeysWithValues: $0.map { ($0.name, .zeros($0.box.sizes, dtype: .int32)) }) }
+  }
+
+  func loadWeights(_ buckets: [SliceBucket]) throws {
+    if case .load(loads) = failure { throw Injected(description: "it cannot load") }
+    loads += 1
+    for slice in try importer.slices(of: buckets) {
+      for (rank, shards) in shards.enumerated() {
+        for shard in shards where shard.name == slice.shard.name {
+          guard let common = shard.box.intersection(slice.shard.box) else { continue }
+          values[rank][shard.name]!.narrowed(from: shard.box, to: common)
+            .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common))
+          counts[rank][shard.name]!.narrowed(from: shard.box, to: common).add_(1)
+        }
+      }
     }
   }
 
-  enum Moment: Sendable { case begin, load(Int), end }
-
-  private let failure: Moment?
-  private(set) var buckets: [WeightBucket] = []
-  private(set) var arrivals: [Arrival] = []
-  private(set) var versions: [String] = []
-  private(set) var begins = 0
-
-  init(failingAt failure: Moment? = nil) { self.failure = failure }
-
-  func beginWeightUpdate() throws {
-    if case .begin = failure { throw Injected(description: "the engine cannot begin") }
-    begins += 1
-    (buckets, arrivals) = ([], [])
-  }
-
-  func loadWeights(_ bucket: WeightBucket) throws {
-    if case .load(buckets.count) = failure { throw Injected(description: "the engine cannot load bucket \(buckets.count)") }
-    buckets.append(bucket)
-    arrivals += try bucket.open().map { Arrival($0.name, $0.tensor) }
-  }
-
   func endWeightUpdate(version: String) throws {
-    if case .end = failure { throw Injected(description: "the engine cannot end") }
+    importer.close()
+    if case .end = failure { throw Injected(description: "it cannot end") }
     versions.append(version)
+  }
+
+  func abandonWeightUpdate() {
+    importer.close()
+    abandons += 1
+  }
+
+  /// Whether every element that a rank holds arrived, once, with the bits that it has in `weights`.
+  func holds(_ weights: Weights) -> Bool {
+    zip(shards, zip(values, counts)).allSatisfy { shards, arrived in
+      shards.allSatisfy { shard in
+        let expected = weights[shard.name].to(dtype: shard.dtype).narrowed(from: TensorBox(whole: shard.shape), to: shard.box)
+        return arrived.0[shard.name]!.withBytes { found in expected.withBytes { found.elementsEqual($0) } }
+          && arrived.1[shard.name]!.array(Int32.self).allSatisfy { $0 == 1 }
+      }
+    }
   }
 }
 

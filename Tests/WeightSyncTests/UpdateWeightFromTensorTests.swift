@@ -1,108 +1,144 @@
+import Checkpoints
+import Inference
+import TestSupport
 import Testing
 import Torch
 import WeightSync
 
 @Suite(.serialized) struct UpdateWeightFromTensorTests {
-  /// Units of all kinds of tensors: none, without elements, without dimensions, odd sizes, not contiguous, other types.
-  static let units: [UnitSource.Unit] = [
-    { [("embed", random([37, 16], 1)), ("scalar", random([], 2))] },
-    { [("a", random([5], 3)), ("none", random([0, 3], 4)), ("transposed", random([7, 9], 5).transpose(0, dim1: 1))] },
-    { [] },
-    { [("half", random([3, 11], 6).to(dtype: .bfloat16)), ("wide", random([2, 2, 2], 7).to(dtype: .float64))] },
-    { [("b", random([250], 8)), ("rows", random([8, 6], 9)[2..<5])] },
-  ]
+  /// All kinds of tensors: without dimensions, odd sizes, not contiguous, of other types.
+  static let weights = Weights([
+    ("embed", random([37, 16], 1)), ("scalar", random([], 2)), ("a", random([5], 3)),
+    ("transposed", random([7, 9], 5).transpose(0, dim1: 1)), ("half", random([3, 11], 6).to(dtype: .bfloat16)),
+    ("wide", random([2, 2, 2], 7).to(dtype: .float64)), ("b", random([250], 8)), ("rows", random([8, 6], 9)[2..<5]),
+  ])
 
   static func random(_ shape: [Int], _ seed: UInt64) -> Tensor { .randn(shape, generator: Generator(seed: seed)) }
 
-  static func sent(_ dtype: DType) -> [RecordingTarget.Arrival] {
-    units.flatMap { $0().map { RecordingTarget.Arrival($0.name, $0.tensor.to(dtype: dtype)) } }
+  static func shards(_ dtype: DType) -> [WeightShard] {
+    weights.whole.map { WeightShard($0.name, shape: $0.shape, box: $0.box, dtype: dtype) }
   }
 
-  /// Smaller than any tensor, around the alignment, exactly a tensor (37 · 16 · 4 bytes), a unit, everything.
-  @Test(arguments: [1, 4, 63, 64, 65, 2368, 2372, 2436, 4096, 1 << 30], [DType.float32, .bfloat16, .float16, .float8e4m3])
-  func whatArrivesIsWhatWasSent(byteLimit: Int, dtype: DType) async throws {
-    let source = UnitSource(units: Self.units)
-    let target = RecordingTarget()
-    try await UpdateWeightFromTensor(sources: [source], targets: [target], bufferSize: byteLimit, dtype: dtype)
-      .update(version: "7")
-    #expect(await target.arrivals == Self.sent(dtype))
-    #expect(await target.versions == ["7"])
-    #expect(await target.begins == 1)
-    for bucket in await target.buckets {
-      #expect(bucket.byteCount <= byteLimit || bucket.entries.count == 1)
-      for (entry, next) in zip(bucket.entries, bucket.entries.dropFirst()) {
-        #expect(next.offset >= entry.offset + entry.shape.reduce(dtype.size, *) && next.offset % 64 == 0)
+  /// Two ranks: one has the first rows of what has rows, the other the rest.
+  static func halves(_ dtype: DType) -> [[WeightShard]] {
+    (0..<2).map { rank in
+      shards(dtype).compactMap { shard in
+        guard let rows = shard.shape.first else { return shard }
+        var part = shard
+        (part.box.offsets[0], part.box.sizes[0]) = rank == 0 ? (0, rows / 2) : (rows / 2, rows - rows / 2)
+        return part
       }
     }
-    if byteLimit == 1 << 30 { #expect(await target.buckets.count == 1) }
-    #expect(try openBuckets() == 0)
   }
 
-  @Test func everyRankGathersAndEveryTargetGetsEverything() async throws {
-    let ranks = (0..<3).map { UnitSource(rank: $0, units: Self.units) }
-    let targets = [RecordingTarget(), RecordingTarget()]
-    let update = UpdateWeightFromTensor(sources: ranks, targets: targets, bufferSize: 300, dtype: .float32)
-    for version in ["1", "2", "fine-tuned"] { try await update.update(version: version) }
-    for target in targets {
-      #expect(await target.arrivals == Self.sent(.float32))
-      #expect(await target.versions == ["1", "2", "fine-tuned"])
+  /// Smaller than any tensor, around the alignment, a tensor, everything.
+  @Test(arguments: [1, 64, 129, 2368, 4872, 8192, 1 << 30], [DType.float32, .bfloat16, .float16, .float8e4m3])
+  func whatArrivesIsWhatWasSent(byteLimit: Int, dtype: DType) async throws {
+    let sources = Self.halves(.float32).enumerated().map { ShardSource(rank: $0, Self.weights, $1) }
+    let targets = [RecordingTarget([Self.shards(dtype)]), RecordingTarget(Self.halves(dtype))]
+    let update = UpdateWeightFromTensor(sources: sources, targets: targets, bufferSize: byteLimit)
+    for version in ["7", "8", "fine-tuned"] {
+      let report = try await update.update(version: version)
+      #expect(report.failures.isEmpty)
+      #expect(report.bytes == Self.shards(dtype).reduce(0) { $0 + $1.byteCount })
+      for target in targets { #expect(await target.holds(Self.weights)) }
     }
-    let asked = await ranks[0].requests
-    #expect(asked.count > 3 && asked.filter { $0 == 0 }.count == 3)
-    for rank in ranks { #expect(await rank.requests == asked) }
+    for target in targets { #expect(await target.versions == ["7", "8", "fine-tuned"]) }
+    if byteLimit == 1 << 30 { for source in sources { #expect(await source.buckets.count == 3) } }
+    // No more memory than two buckets a rank.
+    for source in sources { #expect(Set(await source.buckets.map(\.memory)).count <= 6) }
     #expect(try openBuckets() == 0)
   }
 
   @Test(arguments: [RecordingTarget.Moment.begin, .load(0), .load(3), .end])
-  func aFailingTarget(moment: RecordingTarget.Moment) async throws {
-    let source = UnitSource(units: Self.units)
-    let (good, bad) = (RecordingTarget(), RecordingTarget(failingAt: moment))
-    let sentence = switch moment {
-    case .begin: "the engine cannot begin"
-    case .load(let index): "the engine cannot load bucket \(index)"
-    case .end: "the engine cannot end"
+  func theOthersFinishWithoutAFailingTarget(moment: RecordingTarget.Moment) async throws {
+    let source = ShardSource(Self.weights)
+    let (good, bad) = (
+      RecordingTarget([Self.shards(.float32)], name: "engine 0"),
+      RecordingTarget([Self.shards(.float32)], name: "engine 1", failingAt: moment)
+    )
+    let update = UpdateWeightFromTensor(sources: [source], targets: [good, bad], bufferSize: 256)
+    let words = switch moment {
+    case .begin: "engine 1 failed at the beginning of the update to version 1: it cannot begin"
+    case .load(let index): "engine 1 failed at bucket \(index + 1) of "
+    case .end: "engine 1 failed at the end of the update to version 1: it cannot end"
     }
-    await #expect(throws: Injected(description: sentence)) {
-      try await UpdateWeightFromTensor(sources: [source], targets: [good, bad], bufferSize: 64, dtype: .float32)
-        .update(version: "1")
+    for version in ["1", "2"] {
+      let report = try await update.update(version: version)
+      #expect(report.failures.count == 1 && report.failures.first?.index == 1)
+      if version == "1" { #expect(report.failures.first?.description.hasPrefix(words) == true, "\(report.failures)") }
+      #expect(await good.holds(Self.weights))
     }
-    if case .end = moment {} else { #expect(await good.versions.isEmpty) }
+    #expect(await good.versions == ["1", "2"])
+    #expect(await bad.versions.isEmpty)
+    #expect(await bad.abandons == 2)
     #expect(try openBuckets() == 0)
-    // The next, whole update is as if nothing had happened.
-    try await UpdateWeightFromTensor(sources: [source], targets: [good], bufferSize: 64, dtype: .float32).update(version: "2")
-    #expect(await good.versions.last == "2")
-    #expect(await good.arrivals == Self.sent(.float32))
+    await #expect(throws: Injected.self) {
+      try await UpdateWeightFromTensor(sources: [source], targets: [bad], bufferSize: 256).update(version: "3")
+    }
+    let error = await #expect(throws: WeightSyncError.self) {
+      try await UpdateWeightFromTensor(sources: [source], targets: [bad, bad], bufferSize: 256).update(version: "3")
+    }
+    #expect(error?.description.hasPrefix("The weights reached no engine: engine 1 failed at") == true)
     #expect(try openBuckets() == 0)
   }
 
   @Test(arguments: [0, 1], [0, 3])
-  func aFailingSource(rank: Int, unit: Int) async throws {
-    let sources = (0..<2).map { UnitSource(rank: $0, units: Self.units, failsAtUnit: $0 == rank ? unit : nil) }
-    let target = RecordingTarget()
-    await #expect(throws: Injected(description: "rank \(rank) cannot gather unit \(unit)")) {
-      try await UpdateWeightFromTensor(sources: sources, targets: [target], bufferSize: 64, dtype: .float32)
-        .update(version: "1")
+  func aFailingSource(rank: Int, bucket: Int) async throws {
+    let halves = Self.halves(.float32)
+    let sources = (0..<2).map {
+      ShardSource(rank: $0, Self.weights, halves[$0], failsAtBucket: $0 == rank ? bucket : nil)
+    }
+    let target = RecordingTarget([Self.shards(.float32)])
+    await #expect(throws: Injected(description: "rank \(rank) cannot fill bucket \(bucket)")) {
+      try await UpdateWeightFromTensor(sources: sources, targets: [target], bufferSize: 256).update(version: "1")
     }
     #expect(await target.versions.isEmpty)
+    #expect(await target.abandons == 1)
     #expect(try openBuckets() == 0)
   }
 
-  @Test func aBucketWhoseMemoryIsGone() async throws {
-    let source = UnitSource(units: Self.units)
-    let export = try await source.exportWeights(fromUnit: 0, byteLimit: 1 << 20, dtype: .float32)
-    var bucket = try #require(export.buckets.first)
-    let kept = try bucket.open()
-    bucket.byteCount += 1
-    #expect(throws: WeightSyncError("the weight bucket \(bucket.path) has \(bucket.byteCount - 1) bytes, not \(bucket.byteCount)")) {
-      try bucket.open()
-    }
-    bucket.byteCount -= 1
+  @Test func memoryThatIsGoneOrDamaged() async throws {
+    let source = ShardSource(Self.weights)
+    let bucket = try await source.fillBucket(Self.shards(.float32), buffer: 0, capacity: 1 << 16)
+    var importer = SliceImporter()
+    #expect(try importer.slices(of: [bucket]).count == Self.weights.tensors.count)
+    var other = bucket
+    other.checksum = "0123456789abcdef"
+    let damaged = #expect(throws: WeightSyncError.self) { try importer.slices(of: [other]) }
+    #expect(damaged?.description.contains("damaged") == true)
+    other = bucket
+    other.entries[0].offset = bucket.byteCount / 64 * 64 + 64
+    #expect(throws: WeightSyncError.self) { try importer.slices(of: [other]) }
+    // Filled again, it is not what it was.
+    _ = try await source.fillBucket(Array(Self.shards(.float32).reversed()), buffer: 0, capacity: 1 << 16)
+    #expect(throws: WeightSyncError.self) { try importer.slices(of: [bucket]) }
+    importer.close()
     await source.releaseWeights()
-    #expect(throws: WeightSyncError("the weight bucket \(bucket.path) cannot be opened: No such file or directory")) {
-      try bucket.open()
+    let gone = #expect(throws: WeightSyncError.self) { try importer.slices(of: [bucket]) }
+    #expect(gone?.description.contains("cannot be opened") == true)
+    #expect(try openBuckets() == 0)
+  }
+
+  /// Units of whole tensors, as engines elsewhere take them.
+  @Test(arguments: [1, 2368, 2372, 1 << 30]) func wholeTensorsFillBuckets(byteLimit: Int) throws {
+    var exporter = WeightExporter()
+    var unit: Int? = 0
+    var found: [(name: String, bytes: [UInt8])] = []
+    while let first = unit {
+      let export = try exporter.export(
+        fromUnit: first, elementCounts: Self.weights.tensors.map(\.tensor.count), byteLimit: byteLimit, dtype: .float32,
+        fills: true
+      ) { [Self.weights.tensors[$0]] }
+      for bucket in export.buckets {
+        #expect(bucket.byteCount <= byteLimit || bucket.entries.count == 1)
+        found += try bucket.open().map { weight in (weight.name, weight.tensor.withBytes { Array($0) }) }
+      }
+      unit = export.nextUnit
     }
-    // What was opened before lives on.
-    #expect(kept.map { RecordingTarget.Arrival($0.name, $0.tensor) } == Self.sent(.float32))
-    withExtendedLifetime(kept) {}
+    #expect(found.map(\.name) == Self.weights.tensors.map(\.name))
+    for (name, bytes) in found { #expect(Self.weights[name].to(dtype: .float32).withBytes { Array($0) } == bytes) }
+    exporter.release()
+    #expect(try openBuckets() == 0)
   }
 }

@@ -63,6 +63,15 @@ typedef struct {
   ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor weight, ct_tensor bias);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
+
+  // Memory of its own, outside libtorch's allocator, that other processes of this machine can open by its handle of 64
+  // bytes. Whoever opened it closes it before its owner releases it.
+  void* (*shared_memory)(int32_t device_index, size_t bytes, uint8_t* handle);
+  void (*release_shared_memory)(int32_t device_index, void* memory);
+  void* (*open_shared_memory)(int32_t device_index, const uint8_t* handle);
+  void (*close_shared_memory)(int32_t device_index, void* memory);
+  // A row of bytes of a device, not copied; `release` runs after its last use.
+  ct_tensor (*from_device_memory)(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
 } ct_cuda_functions;
 
 // Opens CTorchCUDA at `path`; false with an error when it cannot be opened or belongs to another build.

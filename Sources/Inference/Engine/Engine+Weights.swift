@@ -6,11 +6,29 @@ extension Engine {
   public func updateWeights(_ bucket: sending [NamedTensor]) async throws { try await stage.add(bucket) }
   public func updateWeights(_ bucket: [NamedBytes]) async throws { try await stage.add(bucket) }
   public func abandonWeightUpdate() async throws { await stage.abandon() }
+
+  public func weightShards() async throws -> [[WeightShard]] { stage.shards }
+  public func beginWeightUpdate(_ staging: WeightStaging) async throws { await stage.begin(staging) }
+
+  public func updateWeights(_ slices: sending [WeightSlice]) async throws {
+    let slices = HandedOver(slices)
+    guard try await stage.add(slices) else { return }
+    let names = stage.names
+    try await perform { try $0.write(slices, modelNames: names) }
+  }
+
   public var hasOpenWeightUpdate: Bool { get async { await stage.isOpen } }
 
   @discardableResult
   public func endWeightUpdate(_ installation: WeightInstallation) async throws -> Int {
-    try await install(stage.take(), installation)
+    let names = stage.names
+    let update = try await stage.take()
+    return try await perform { core in
+      switch update.value {
+      case .whole(let weights): try core.install(HandedOver(weights), installation)
+      case .slices(let parts): try core.install(HandedOver(parts), names: names, installation)
+      }
+    }
   }
 
   @discardableResult

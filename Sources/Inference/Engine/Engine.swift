@@ -26,6 +26,7 @@ public final class Engine: UpdatableEngine {
     let vocabulary = Handover((size: 0, endOfSequence: Set<Int>()))
     let places = Handover<ModelWeights?>(nil)
     let loader = Handover<AdapterLoader?>(nil)
+    let shards = Handover<[[WeightShard]]>([])
     let queue = queue
     let thread = Thread {
       withoutGradients {
@@ -36,6 +37,8 @@ public final class Engine: UpdatableEngine {
           loader.value = try options.adapters.map {
             try AdapterLoader(core.model.configuration, dtype: core.ranks.runner.dtype, options: $0)
           }
+          shards.value = try EngineShards(
+            core.model.configuration, dtype: core.ranks.runner.dtype, core.model.parallel.layout).ranks
         } catch {
           failure.value = error
           ready.signal()
@@ -53,7 +56,9 @@ public final class Engine: UpdatableEngine {
     grammars = GrammarCompiler(
       tokenizer, vocabularySize: vocabulary.value.size, endOfSequence: vocabulary.value.endOfSequence)
     if let error = failure.value { throw error }
-    stage = WeightStage(places.value!, patience: options.weightUpdatePatience)
+    stage = WeightStage(
+      places.value!, shards: shards.value, devices: shards.value.indices.map(options.device(ofRank:)),
+      patience: options.weightUpdatePatience)
     adapterLoader = loader.value
   }
 

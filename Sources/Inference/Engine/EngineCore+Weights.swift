@@ -5,12 +5,35 @@ extension EngineCore {
   /// Copies weights into the model, between two steps. KV of the weights before is of no use to requests after it.
   /// - Returns: how many requests were running.
   func install(_ weights: HandedOver<[StagedWeight]>, _ installation: WeightInstallation) throws -> Int {
+    try install(weights.value.flatMap(\.names), installation) { try ranks.onEvery { $0.install(weights.value) } }
+  }
+
+  /// The same with each rank's own parts.
+  /// - Parameter names: of all weights, which the update has brought.
+  func install(
+    _ parts: HandedOver<[[String: Tensor]]>, names: [String], _ installation: WeightInstallation
+  ) throws -> Int {
+    try install(names, installation) { try ranks.onEvery { $0.install(parts: parts.value[$0.parallel.rank]) } }
+  }
+
+  /// Writes slices into the model. Until a whole update has come, it is nothing to sample from.
+  func write(_ slices: HandedOver<[WeightSlice]>, modelNames: [String]) throws {
+    try requireWeights("be updated")
+    missingWeights = Set(modelNames)
+    try catchingTorchErrors { try ranks.onEvery { $0.write(slices.value) } }
+  }
+
+  private func install(_ names: [String], _ installation: WeightInstallation, _ copy: () throws -> Void) throws -> Int {
     try requireWeights("be updated")
     if installation.abortsRequests { abort(nil) }
     let running = scheduler.runningCount
-    try ranks.onEvery { $0.install(weights.value) }
+    let retracts = installation.retractsRequests && scheduler.mode == .running
+    if retracts { pause(.retract) }
+    let copied = Result { try catchingTorchErrors { try copy() } }
+    if retracts { resume() }
+    try copied.get()
     forgetPrefixes()
-    for weight in weights.value { missingWeights.subtract(weight.names) }
+    for name in names { missingWeights.remove(name) }
     if let version = installation.version { weightVersion = version }
     if installation.keepsPaused { pause(.inPlace) }
     return running

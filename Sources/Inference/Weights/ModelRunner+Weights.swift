@@ -26,6 +26,23 @@ extension ModelRunner {
     Runtime.synchronize(parallel.device)
   }
 
+  /// Copies this rank's own parts into the model, where it keeps a weight as e4m3 those of whole tensors. The model's memory keeps its place, so what was recorded with it (a graph
+  /// of kernels) stays valid.
+  func install(parts: [String: Tensor]) {
+    for (name, part) in parts { places[name]?.install(part: part) }
+    Runtime.synchronize(parallel.device)
+  }
+
+  /// Copies what slices have of this rank's parts into the model.
+  func write(_ slices: [WeightSlice]) {
+    for slice in slices {
+      guard let place = places[slice.shard.name], let common = place.piece.box.intersection(slice.shard.box) else { continue }
+      place.tensor.narrowed(from: place.piece.box, to: common)
+        .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common), nonBlocking: true)
+    }
+    Runtime.synchronize(parallel.device)
+  }
+
   /// Fills this rank's part of a whole tensor on the CPU.
   func export(_ name: String, into whole: Tensor) {
     if let place = places[name] {

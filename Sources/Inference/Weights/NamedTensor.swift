@@ -10,7 +10,7 @@ public struct NamedTensor {
 }
 
 /// A tensor by its name in the checkpoint, as row-major little-endian bytes.
-public struct NamedBytes: Sendable {
+public struct NamedBytes: Sendable, Codable {
   public let name: String
   public let dtype: DType
   public let shape: [Int]

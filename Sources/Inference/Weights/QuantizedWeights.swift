@@ -101,6 +101,16 @@ extension ModelRunner.Place {
     _ = own.scales.copy_(part.scales)
   }
 
+  /// Copies a rank's part into the model; where it keeps the weight as e4m3, that of the whole tensor, quantised as such.
+  func install(part: Tensor) {
+    guard let scaling = parameter.quantization else {
+      _ = tensor.copy_(part)
+      return
+    }
+    let whole = Float8Matrix(quantizing: part.to(device: .cpu), scaling)
+    install(StagedWeight(name: piece.checkpointName, tensor: whole.values, scales: whole.scales))
+  }
+
   /// Fills this rank's part of the weight's scales, as a checkpoint has them.
   func exportScales(into whole: Tensor) {
     guard let own = parameter.float8?.rows(rows), let scaling = parameter.quantization else { return }

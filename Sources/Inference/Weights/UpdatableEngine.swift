@@ -7,11 +7,16 @@ public struct WeightInstallation: Sendable, Equatable {
   public var version: String?
   /// Running and waiting requests end with `FinishReason.abort`; otherwise they keep their KV and go on with the new weights.
   public var abortsRequests: Bool
+  /// Running requests give their KV back, and it is computed again with the new weights: they pause for that long.
+  public var retractsRequests: Bool
   /// The engine is paused in place afterwards, until it is told to continue.
   public var keepsPaused: Bool
 
-  public init(version: String?, abortsRequests: Bool = false, keepsPaused: Bool = false) {
-    (self.version, self.abortsRequests, self.keepsPaused) = (version, abortsRequests, keepsPaused)
+  public init(
+    version: String?, abortsRequests: Bool = false, retractsRequests: Bool = false, keepsPaused: Bool = false
+  ) {
+    (self.version, self.abortsRequests) = (version, abortsRequests)
+    (self.retractsRequests, self.keepsPaused) = (retractsRequests, keepsPaused)
   }
 }
 
@@ -24,12 +29,18 @@ public enum MemoryTag: String, Sendable, Codable, CaseIterable {
 
 /// An engine whose weights can be replaced, looked at, and let go of.
 ///
-/// An update comes whole or not at all: its tensors are gathered in host memory while requests go on with the old weights,
-/// and are copied into the model between two steps. Where a name, a shape or a bucket is wrong, or the sender falls
+/// An update comes whole or not at all: its tensors are gathered beside the model while requests go on with the old weights,
+/// and are copied into it between two steps. Where a name, a shape or a bucket is wrong, or the sender falls
 /// silent, the old weights and their version stay.
 public protocol UpdatableEngine: GenerationEngine {
   /// Opens an update in several buckets; one that is open already is begun anew.
   func beginWeightUpdate() async throws
+  /// Opens an update that comes as slices, of which each rank takes what it holds; it must bring all of that.
+  func beginWeightUpdate(_ staging: WeightStaging) async throws
+  /// By rank: what the engine's ranks hold of the checkpoint, and so want of an update.
+  func weightShards() async throws -> [[WeightShard]]
+  /// Adds slices, of any dtype and device, to the open update; their memory is not used after this returns.
+  func updateWeights(_ slices: sending [WeightSlice]) async throws
   /// Adds tensors, of any dtype and device, to the open update.
   func updateWeights(_ bucket: sending [NamedTensor]) async throws
   func updateWeights(_ bucket: [NamedBytes]) async throws

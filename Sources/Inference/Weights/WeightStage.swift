@@ -5,10 +5,14 @@ import Torch
 /// Gathers new weights in host memory while the engine serves the old ones.
 ///
 /// Nothing of an update reaches the model before all of it is here and sound, and one whose sender falls silent is
-/// forgotten. Everything happens on a queue of its own, beside the engine's thread.
+/// forgotten. Everything happens on a queue of its own, beside the engine's thread. (The exception is an update that is
+/// begun as `WeightStaging.inPlace`: of that, only what has arrived is kept here.)
 final class WeightStage: @unchecked Sendable {
   private let queue = DispatchQueue(label: "engine.weights")
   private let places: ModelWeights
+  /// What each rank of the engine holds, and on which device.
+  let shards: [[WeightShard]]
+  private let devices: [Device]
   /// How long the sender of an update may be silent.
   private let patience: Duration
   private var open: Update?
@@ -19,12 +23,16 @@ final class WeightStage: @unchecked Sendable {
   private struct Update {
     let number: Int
     var weights: [String: StagedWeight] = [:]
+    /// nil: whole tensors come.
+    var slices: SlicedUpdate?
     var failure: (any Error)?
     /// Buckets so far: whether anything came since a moment.
     var arrivals = 0
   }
 
-  init(_ places: ModelWeights, patience: Duration) { (self.places, self.patience) = (places, patience) }
+  init(_ places: ModelWeights, shards: [[WeightShard]], devices: [Device], patience: Duration) {
+    (self.places, self.shards, self.devices, self.patience) = (places, shards, devices, patience)
+  }
 
   /// Every checkpoint tensor that the model is made of, in its order.
   var names: [String] { places.names }
@@ -33,10 +41,17 @@ final class WeightStage: @unchecked Sendable {
   // MARK: Updates in several requests
 
   /// Opens an update; one that is open already is forgotten.
-  func begin() async {
+  /// - Parameter staging: where slices go; nil: whole tensors will come.
+  func begin(_ staging: WeightStaging? = nil) async {
     await perform { stage in
       stage.updates += 1
-      (stage.open, stage.lapsed) = (Update(number: stage.updates), false)
+      var update = Update(number: stage.updates)
+      // Half of a weight cannot be quantised.
+      let isPlain = stage.places.scalings.isEmpty
+      update.slices = staging.map {
+        SlicedUpdate(stage.shards, devices: stage.devices, staging: isPlain ? $0 : .beside)
+      }
+      (stage.open, stage.lapsed) = (update, false)
       stage.watch()
     }
   }
@@ -51,9 +66,28 @@ final class WeightStage: @unchecked Sendable {
   }
 
   private func add(_ bucket: () throws -> [NamedTensor]) throws {
+    try adding {
+      for weight in try places.staged(bucket()) { open!.weights[weight.name] = weight }
+    }
+  }
+
+  /// Takes slices of the open update, which must have been begun for slices.
+  /// - Returns: whether they belong into the model at once.
+  func add(_ slices: HandedOver<[WeightSlice]>) async throws -> Bool {
+    try await perform { stage in
+      try stage.adding {
+        guard stage.open!.slices != nil else { throw EngineError("The open weight update is one of whole tensors, not of slices.") }
+        try stage.open!.slices!.take(slices.value)
+      }
+      return stage.open!.slices!.staging == .inPlace
+    }
+  }
+
+  /// Changes the open update; where that fails, the update has failed.
+  private func adding(_ body: () throws -> Void) throws {
     guard open != nil else { throw noUpdate }
     do {
-      for weight in try places.staged(bucket()) { open!.weights[weight.name] = weight }
+      try body()
       open!.arrivals += 1
       watch()
     } catch {
@@ -62,8 +96,15 @@ final class WeightStage: @unchecked Sendable {
     }
   }
 
+  /// What an update brought.
+  enum Finished {
+    case whole([StagedWeight])
+    /// By rank and name: what a rank holds, or nothing where that is in the model already.
+    case slices([[String: Tensor]])
+  }
+
   /// What the update holds; it is closed then, whatever comes of it.
-  func take() async throws -> HandedOver<[StagedWeight]> {
+  func take() async throws -> HandedOver<Finished> {
     try await perform { stage in
       guard let update = stage.open else { throw stage.noUpdate }
       stage.open = nil
@@ -71,7 +112,8 @@ final class WeightStage: @unchecked Sendable {
         throw EngineError(
           "Nothing of the weight update was applied, because a part of it failed (\(failure)); begin again and send every tensor.")
       }
-      return HandedOver(try stage.places.joined(Array(update.weights.values)))
+      if let slices = update.slices { return HandedOver(.slices(try slices.finished())) }
+      return HandedOver(.whole(try stage.places.joined(Array(update.weights.values))))
     }
   }
 

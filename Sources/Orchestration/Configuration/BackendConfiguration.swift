@@ -70,6 +70,8 @@ public enum WeightTransport: String, Sendable, Codable, CaseIterable {
   case nccl
   /// Through a folder that trainer and engines see.
   case disk
+  /// Inside requests to external engines, bucket by bucket: for where no group of trainer and engines can be formed.
+  case http
 }
 
 /// What an update carries.

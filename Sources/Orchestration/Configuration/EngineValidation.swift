@@ -26,8 +26,8 @@ extension TrainConfiguration {
       engine == EngineConfiguration(),
       "--sglang-context-length and its like set up engines that the run starts; with --rollout-external, give them to the servers")
     try require(
-      backend.device == .cpu || backend.weightTransport == .disk || !trains,
-      "--rollout-external on --device cuda needs --update-weight-transport disk: weights are not broadcast from a GPU yet")
+      backend.device == .cpu || backend.weightTransport != .nccl || !trains,
+      "--rollout-external on --device cuda needs --update-weight-transport disk or http: weights are not broadcast from a GPU yet")
   }
 
   private func validateWeightUpdate() throws(ConfigurationError) {
@@ -35,6 +35,9 @@ extension TrainConfiguration {
     try require(
       !isSet || (usesEngine && trains),
       "--update-weight-transport and --update-weight-mode have no effect where no engine is sent weights; leave them out")
+    try require(
+      backend.weightTransport != .http || cluster.isExternal,
+      "--update-weight-transport http is for engines that run already (--rollout-external); leave it out")
     if backend.weightTransport == .disk {
       try require(
         backend.weightFolder?.isEmpty == false,

@@ -16,6 +16,16 @@ public struct EngineSetup: Sendable, Codable {
   public var threadCount: Int
   /// What builds the model; nil: its family.
   public var modelProvider: String?
+  /// Where slices of an update go until all are there.
+  public var weightStaging = WeightStaging.beside
+
+  public init(
+    folder: String, dtype: DType, device: Device = .cpu, limits: EngineConfiguration, randomSeed: Int = 0, threadCount: Int = 1,
+    modelProvider: String? = nil
+  ) {
+    (self.folder, self.dtype, self.device, self.limits) = (folder, dtype, device, limits)
+    (self.randomSeed, self.threadCount, self.modelProvider) = (randomSeed, threadCount, modelProvider)
+  }
 }
 
 /// An engine in a process of its own.
@@ -24,11 +34,14 @@ public distributed actor EngineActor {
   public nonisolated var unownedExecutor: UnownedSerialExecutor { actorSystem.thread.asUnownedSerialExecutor() }
 
   private var engine: Engine?
+  private var staging = WeightStaging.beside
+  private var slices = SliceImporter()
 
   public init(actorSystem: ControlPlane) { self.actorSystem = actorSystem }
 
   public distributed func start(_ setup: EngineSetup) throws {
     Runtime.threadCount = setup.threadCount
+    staging = setup.weightStaging
     try Runtime.open(setup.device, for: "an engine")
     let url = URL(fileURLWithPath: setup.folder)
     var options = try setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed)
@@ -48,10 +61,34 @@ public distributed actor EngineActor {
   public distributed func abort(_ id: String?) async throws { try await started().abort(id) }
   public distributed func flushCache() async throws -> Bool { try await started().flushCache() }
   public distributed func status() async throws -> EngineStatus { try await started().status() }
-  public distributed func beginWeightUpdate() async throws { try await started().beginWeightUpdate() }
 
-  public distributed func loadWeights(_ bucket: WeightBucket) async throws {
-    try await started().updateWeights(try bucket.open())
+  public distributed func weightShards() async throws -> [[WeightShard]] { try await started().weightShards() }
+
+  public distributed func beginWeightUpdate() async throws {
+    slices.close()
+    try await started().beginWeightUpdate(staging)
+  }
+
+  public distributed func loadWeights(_ buckets: [SliceBucket]) async throws {
+    try await started().updateWeights(try slices.slices(of: buckets))
+  }
+
+  public distributed func abandonWeightUpdate() async throws {
+    slices.close()
+    try await started().abandonWeightUpdate()
+  }
+
+  /// A tensor by its name in the checkpoint, as the engine holds it.
+  public distributed func weight(named name: String) async throws -> NamedBytes? { try await started().weight(named: name) }
+
+  /// XXH64 of each tensor, by its name in the checkpoint.
+  public distributed func weightChecksums() async throws -> [String: String] {
+    let engine = try started()
+    var sums: [String: String] = [:]
+    for name in try await engine.weightNames() {
+      sums[name] = try await engine.weight(named: name)?.bytes.withUnsafeBytes { XXHash64.hex($0) }
+    }
+    return sums
   }
 
   /// Of a Hugging Face folder.
@@ -63,8 +100,10 @@ public distributed actor EngineActor {
     try await LocalCheckpoint(URL(fileURLWithPath: local)).pull(from: URL(fileURLWithPath: source), version: version)
   }
 
+  /// Requests in flight give their KV back and go on with the new weights.
   public distributed func endWeightUpdate(version: String) async throws {
-    try await started().endWeightUpdate(version: version)
+    slices.close()
+    try await started().endWeightUpdate(WeightInstallation(version: version, retractsRequests: true))
   }
 }
 

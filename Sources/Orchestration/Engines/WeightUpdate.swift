@@ -6,15 +6,16 @@ import WeightSync
 /// Brings a trainer's weights to the engines, in the way that the flags choose.
 protocol WeightUpdate: Sendable {
   /// - Parameter version: how many rollouts were trained on.
-  func update(version: Int) async throws
+  /// - Throws: what went wrong at the trainer, or with the engines if it reached none.
+  func update(version: Int) async throws -> WeightUpdateReport
 }
 
 extension UpdateWeightFromTensor: WeightUpdate {
-  func update(version: Int) async throws { try await update(version: String(version)) }
+  func update(version: Int) async throws -> WeightUpdateReport { try await update(version: String(version)) }
 }
 
 extension UpdateWeightFromDistributed: WeightUpdate {
-  func update(version: Int) async throws { try await update(version: String(version)) }
+  func update(version: Int) async throws -> WeightUpdateReport { try await update(version: String(version)) }
 }
 
 extension UpdateWeightFromDisk: WeightUpdate {}
@@ -22,19 +23,19 @@ extension UpdateWeightFromDelta: WeightUpdate {}
 
 /// The engines of a run, by who started them.
 enum RunEngines {
-  case launched([EngineActor])
+  case launched([WorkerEngine])
   case external([RemoteEngine])
 
   var pool: EnginePool {
     switch self {
-    case .launched(let actors): EnginePool(actors.map(WorkerEngine.init))
+    case .launched(let engines): EnginePool(engines)
     case .external(let engines): EnginePool(engines.map(RemoteGenerationEngine.init))
     }
   }
 
   var folderTargets: [any FolderWeightTarget] {
     switch self {
-    case .launched(let actors): actors.map(WorkerEngine.init)
+    case .launched(let engines): engines
     case .external(let engines): engines
     }
   }
@@ -42,7 +43,8 @@ enum RunEngines {
 
 extension TrainConfiguration {
   func weightUpdate(from trainers: TrainerGroup, to engines: RunEngines) throws -> any WeightUpdate {
-    let sources = trainers.ranks.map(TrainerWeights.init)
+    let timeout = Duration.seconds(cluster.distributedTimeoutMinutes * 60)
+    let sources = trainers.ranks.map { TrainerWeights($0, timeout: timeout) }
     let (bufferSize, dtype) = (backend.updateWeightBufferSize, backend.resolvedDType.tensorType)
     if backend.weightTransport == .disk {
       let folder = URL(fileURLWithPath: backend.weightFolder ?? "")
@@ -57,13 +59,12 @@ extension TrainConfiguration {
         keepsFiles: backend.keepsWeightFiles, save: save)
     }
     switch engines {
-    case .launched(let actors):
-      return UpdateWeightFromTensor(
-        sources: sources, targets: actors.map(WorkerEngine.init), bufferSize: bufferSize, dtype: dtype)
+    case .launched(let engines):
+      return UpdateWeightFromTensor(sources: sources, targets: engines, bufferSize: bufferSize)
     case .external(let engines):
       return try UpdateWeightFromDistributed(
-        sources: sources, engines: engines.map(\.address), bufferSize: bufferSize, dtype: dtype, way: .broadcast(.cpu),
-        timeout: .seconds(cluster.distributedTimeoutMinutes * 60))
+        sources: sources, engines: engines.map(\.address), bufferSize: bufferSize, dtype: dtype,
+        way: backend.weightTransport == .http ? .requests : .broadcast(.cpu), timeout: timeout)
     }
   }
 }

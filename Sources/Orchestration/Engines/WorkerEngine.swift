@@ -3,41 +3,49 @@ import Inference
 import WeightSync
 
 /// An engine in a worker process, as the loop sees it.
-struct WorkerEngine: GenerationEngine {
+package struct WorkerEngine: GenerationEngine {
   let actor: EngineActor
+  /// Of each call that is about weights.
+  let weightTimeout: Duration?
 
-  func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
+  package init(_ actor: EngineActor, weightTimeout: Duration?) { (self.actor, self.weightTimeout) = (actor, weightTimeout) }
+
+  package func generate(_ request: GenerateRequest) async throws -> GenerateOutput {
     try await withDeadline(nil) { try await actor.generate(request) }
   }
 
   /// One update: the finished output.
-  func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
+  package func stream(_ request: GenerateRequest) -> AsyncThrowingStream<GenerateOutput, any Error> {
     .ofTask { $0.yield(try await generate(request)) }
   }
 
-  func abort(_ id: String?) async { try? await actor.abort(id) }
-  func flushCache() async -> Bool { (try? await actor.flushCache()) == true }
-  func status() async throws -> EngineStatus { try await actor.status() }
+  package func abort(_ id: String?) async { try? await actor.abort(id) }
+  package func flushCache() async -> Bool { (try? await actor.flushCache()) == true }
+  package func status() async throws -> EngineStatus { try await actor.status() }
+
+  private func onWeights<R: Sendable>(_ body: (EngineActor) async throws -> R) async throws -> R {
+    try await withDeadline(weightTimeout) { try await body(actor) }
+  }
 }
 
 extension WorkerEngine: WeightTarget {
-  func beginWeightUpdate() async throws { try await withDeadline(nil) { try await actor.beginWeightUpdate() } }
-  func loadWeights(_ bucket: WeightBucket) async throws {
-    try await withDeadline(nil) { try await actor.loadWeights(bucket) }
+  package var name: String { "\(actor.id.process)" }
+  package func weightShards() async throws -> [[WeightShard]] { try await onWeights { try await $0.weightShards() } }
+  package func beginWeightUpdate() async throws { try await onWeights { try await $0.beginWeightUpdate() } }
+  package func loadWeights(_ buckets: [SliceBucket]) async throws { try await onWeights { try await $0.loadWeights(buckets) } }
+  package func endWeightUpdate(version: String) async throws {
+    try await onWeights { try await $0.endWeightUpdate(version: version) }
   }
-  func endWeightUpdate(version: String) async throws {
-    try await withDeadline(nil) { try await actor.endWeightUpdate(version: version) }
-  }
+  package func abandonWeightUpdate() async throws { try await onWeights { try await $0.abandonWeightUpdate() } }
 }
 
 /// The engine changes its weights between two steps: it need not pause.
 extension WorkerEngine: FolderWeightTarget {
-  func pauseForWeights() {}
-  func loadWeights(from folder: URL, version: String) async throws {
-    try await withDeadline(nil) { try await actor.loadWeights(from: folder.path, version: version) }
+  package func generatesWhileLoading() -> Bool { true }
+  package func loadWeights(from folder: URL, version: String) async throws {
+    try await onWeights { try await $0.loadWeights(from: folder.path, version: version) }
   }
-  func pullWeights(into local: URL, from source: URL, version: Int) async throws {
-    try await withDeadline(nil) { try await actor.pullWeights(into: local.path, from: source.path, version: version) }
+  package func pullWeights(into local: URL, from source: URL, version: Int) async throws {
+    try await onWeights { try await $0.pullWeights(into: local.path, from: source.path, version: version) }
   }
-  func resumeAfterWeights() {}
 }

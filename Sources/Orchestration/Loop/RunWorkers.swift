@@ -35,7 +35,9 @@ struct RunWorkers {
             WorkerSpecification(
               ProcessName(role, $0),
               environment: WorkerRole.environment(
-                role, threads: threads(role == WorkerRole.engine ? count * ranksPerEngine : count)))
+                role, threads: threads(role == WorkerRole.engine ? count * ranksPerEngine : count)),
+              // Of several engines the others go on.
+              isEssential: role != WorkerRole.engine || count == 1)
           }
         })
       async let trainers = startTrainers(.actor, actor, inputs, supervisor, threads: threads(trainerCount))
@@ -74,7 +76,7 @@ struct RunWorkers {
 
   private static func startEngines(
     _ inputs: RunInputs, _ supervisor: Supervisor, threads: Int, firstDevice: Int
-  ) async throws -> [EngineActor] {
+  ) async throws -> [WorkerEngine] {
     let configuration = inputs.configuration
     let actors = try supervisor.resolveAll(EngineActor.self, role: WorkerRole.engine)
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -86,16 +88,19 @@ struct RunWorkers {
           limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction
         }
         let first = index * limits.tensorParallelSize
-        let setup = EngineSetup(
+        var setup = EngineSetup(
           folder: inputs.folder.url.path, dtype: configuration.backend.resolvedDType.tensorType,
           device: configuration.device(configuration.cluster.colocate ? first : firstDevice + first),
           limits: limits, randomSeed: configuration.data.rolloutSeed + index, threadCount: threads,
           modelProvider: configuration.checkpoint.modelProvider)
-        group.addTask { try await withDeadline(nil) { try await engine.start(setup) } }
+        // Where the trainer shares a GPU's memory, there is room for one copy of the weights, and nothing is sampled meanwhile.
+        if configuration.cluster.colocate, configuration.backend.device == .cuda { setup.weightStaging = .inPlace }
+        group.addTask { [setup] in try await withDeadline(nil) { try await engine.start(setup) } }
       }
       try await group.waitForAll()
     }
-    return actors
+    let timeout = Duration.seconds(configuration.cluster.distributedTimeoutMinutes * 60)
+    return actors.map { WorkerEngine($0, weightTimeout: timeout) }
   }
 }
 

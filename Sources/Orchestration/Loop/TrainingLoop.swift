@@ -2,6 +2,7 @@ import Foundation
 import Observability
 import Rollout
 import Training
+import WeightSync
 
 /// `slime train`: generate → reward → train → update weights → evaluate → save, one rollout after another.
 public struct TrainingLoop {
@@ -11,6 +12,7 @@ public struct TrainingLoop {
   private let checkpoints: RunCheckpoints?
   private let firstRollout: Int
   private let sinks: MetricsSinks
+  private let console: Console
   private let timers = Timers()
   private let observer: @Sendable (RunEvent) -> RunDecision
   private let reward: @Sendable (Sample) async throws -> Reward
@@ -48,7 +50,7 @@ public struct TrainingLoop {
     _ observer: @escaping @Sendable (RunEvent) -> RunDecision
   ) throws {
     (configuration, self.inputs, self.workers, self.observer) = (inputs.configuration, inputs, workers, observer)
-    self.reward = reward
+    (self.reward, self.console) = (reward, console)
     checkpoints = configuration.checkpoint.save.map { RunCheckpoints($0, critic: inputs.configuration.critic.save) }
     firstRollout = configuration.data.startRolloutID ?? resume?.nextRollout ?? 0
     var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)]
@@ -74,7 +76,7 @@ public struct TrainingLoop {
     var pending = Metrics()
     // A save that is still being written.
     var saving: RunCheckpoints.Pending?
-    if workers.trainers != nil, workers.engines != nil { try await updateWeights(version: firstRollout) }
+    if workers.trainers != nil, workers.engines != nil { _ = try await updateWeights(version: firstRollout) }
     if interval != nil, end == 0 || (firstRollout == 0 && !configuration.eval.skipBeforeTraining) {
       pending.merge(try await evaluate(rolloutID: 0))
     }
@@ -101,7 +103,7 @@ public struct TrainingLoop {
       if workers.engines != nil, workers.trainers != nil,
         (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
       {
-        try await timers.measure("update_weights") { try await updateWeights(version: rolloutID + 1) }
+        pending.merge(try await timers.measure("update_weights") { try await updateWeights(version: rolloutID + 1) })
       }
       if let interval, (rolloutID + 1) % interval == 0 || isLast {
         pending.merge(try await evaluate(rolloutID: rolloutID + 1))
@@ -197,10 +199,16 @@ public struct TrainingLoop {
     return metrics
   }
 
-  private func updateWeights(version: Int) async throws {
-    guard let trainers = workers.trainers, let update = workers.weightUpdate else { return }
+  /// Engines that it does not reach get no requests until another does.
+  private func updateWeights(version: Int) async throws -> Metrics {
+    guard let trainers = workers.trainers, let update = workers.weightUpdate else { return Metrics() }
     try await trainers.updateWeights()
-    try await update.update(version: version)
+    let report = try await update.update(version: version)
+    let new = workers.engines?.use(allBut: Set(report.failures.map(\.index))) ?? []
+    for failure in report.failures where new.contains(failure.index) {
+      console.print("\(failure); the other engines go on without it", to: .errors)
+    }
+    return report.metrics
   }
 
   private func isSaved(_ rolloutID: Int, isLast: Bool) -> Bool {
@@ -241,6 +249,18 @@ public enum RunDecision: Sendable {
   case goOn
   /// To end as if this rollout were the last one: with its evaluation and its save. Heeded after a step.
   case finish
+}
+
+extension WeightUpdateReport {
+  /// What was sent, and how long reading the weights and handing them to the engines took: at a time, so that their sum may
+  /// be more than `perf/update_weights_time`.
+  fileprivate var metrics: Metrics {
+    var metrics = Metrics()
+    if let bytes { metrics["perf/update_weights_bytes"] = Double(bytes) }
+    metrics["perf/update_weights_gather_time"] = gatherTime
+    metrics["perf/update_weights_send_time"] = sendTime
+    return metrics
+  }
 }
 
 extension Metrics {

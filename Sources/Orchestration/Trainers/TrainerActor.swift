@@ -1,5 +1,6 @@
 import Checkpoints
 import Distributed
+import Inference
 import Torch
 import Training
 import WeightSync
@@ -64,6 +65,12 @@ public distributed actor TrainerActor {
 
   public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
     try started().core.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype)
+  }
+
+  public distributed func weightShards() throws -> [WeightShard] { try started().core.weightShards() }
+
+  public distributed func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
+    try started().core.fillBucket(shards, buffer: buffer, capacity: capacity)
   }
 
   public distributed func releaseWeights() throws { try started().core.releaseWeights() }

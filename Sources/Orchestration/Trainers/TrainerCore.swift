@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Inference
 import JSON
 import Models
 import Parallelism
@@ -14,6 +15,9 @@ final class TrainerCore {
   private let folder: HuggingFaceFolder
   private let options: TrainingOptions
   private var exporter = WeightExporter()
+  private var slices: SliceExporter
+  /// What this rank holds, by name, while an update asks for it.
+  private var held: [String: [HeldWeight]]?
   private var saving: BackgroundTask<RankContents?>?
   private var backend: any TrainBackend { trainer.backend }
 
@@ -25,6 +29,7 @@ final class TrainerCore {
     _ args: TrainerSetup, role: TrainRole, withRef: Bool, withOPDTeacher: Bool, store: Store, makeBackend: MakeBackend
   ) throws {
     self.args = args
+    slices = SliceExporter(device: args.device)
     var options = args.options
     if role == .critic { options.loss = .value }
     self.options = options
@@ -65,7 +70,26 @@ final class TrainerCore {
       keepsType: CausalLM.isConstant, weights: backend.weights(ofUnit:))
   }
 
-  func releaseWeights() { exporter.release() }
+  func weightShards() -> [WeightShard] {
+    backend.heldWeights.map { WeightShard($0.name, shape: $0.shape, box: $0.box, dtype: $0.values.dtype) }
+  }
+
+  func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
+    let held = self.held ?? Dictionary(grouping: backend.heldWeights, by: \.name)
+    self.held = held
+    return try slices.fill(shards, buffer: buffer, capacity: capacity) { shard in
+      guard let own = held[shard.name]?.first(where: { $0.box.intersection(shard.box) == shard.box }) else {
+        throw TrainingError("trainer rank \(args.rank) was asked for \(shard.box) of '\(shard.name)', which it does not hold")
+      }
+      return own.values.narrowed(from: own.box, to: shard.box)
+    }
+  }
+
+  func releaseWeights() {
+    exporter.release()
+    slices.release()
+    held = nil
+  }
 
   // MARK: Saving
 

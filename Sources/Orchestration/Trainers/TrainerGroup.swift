@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import Inference
 import Models
 import Torch
 import Training
@@ -83,12 +84,22 @@ public struct TrainerGroup: Sendable {
 }
 
 /// A trainer rank as a source of weights.
-struct TrainerWeights: WeightSource {
+package struct TrainerWeights: WeightSource, WeightSliceSource {
   let trainer: TrainerActor
+  /// Of each call.
+  let timeout: Duration
 
-  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
-    try await withDeadline(nil) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
+  package init(_ trainer: TrainerActor, timeout: Duration) { (self.trainer, self.timeout) = (trainer, timeout) }
+
+  package func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
+    try await withDeadline(timeout) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
   }
 
-  func releaseWeights() async throws { try await trainer.releaseWeights() }
+  package func weightShards() async throws -> [WeightShard] { try await withDeadline(timeout) { try await trainer.weightShards() } }
+
+  package func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
+    try await withDeadline(timeout) { try await trainer.fillBucket(shards, buffer: buffer, capacity: capacity) }
+  }
+
+  package func releaseWeights() async throws { try await withDeadline(timeout) { try await trainer.releaseWeights() } }
 }

@@ -47,7 +47,7 @@ extension ServerState {
       "context_length": .int(status.contextLength), "page_size": .int(status.pageSize),
       "max_running_requests": .int(status.maxRunningRequests), "tp_size": 1, "dp_size": .int(ranks.count), "pp_size": 1, "ep_size": 1,
       "nnodes": 1, "node_rank": 0, "disaggregation_mode": "null", "disaggregation_bootstrap_port": nil, "load_format": "auto",
-      "skip_tokenizer_init": .bool(encoder == nil), "reasoning_parser": reasoningParserName,
+      "stages_weight_updates": .bool(self.engine is any UpdatableEngine), "skip_tokenizer_init": .bool(encoder == nil), "reasoning_parser": reasoningParserName,
       "tool_call_parser": toolCallParserName, "incremental_streaming_output": .bool(configuration.incrementalStreamingOutput),
       "weight_version": .string(status.weightVersion), "max_total_num_tokens": .int(capacity),
       "max_req_input_len": .int(min(status.contextLength, capacity) - 1),

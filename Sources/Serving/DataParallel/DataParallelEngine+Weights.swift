@@ -7,6 +7,18 @@ import JSON
 extension DataParallelEngine: UpdatableEngine {
   public func beginWeightUpdate() async throws { _ = try await onEach { try await $0.beginWeightUpdate() } }
 
+  /// All engines are divided alike.
+  public func weightShards() async throws -> [[WeightShard]] { try await engines[0].weightShards() }
+
+  public func beginWeightUpdate(_ staging: WeightStaging) async throws {
+    _ = try await onEach { try await $0.beginWeightUpdate(staging) }
+  }
+
+  public func updateWeights(_ slices: sending [WeightSlice]) async throws {
+    let slices = HandedOver(slices)
+    for engine in engines { try await engine.updateWeights(slices.value) }
+  }
+
   public func updateWeights(_ bucket: sending [NamedTensor]) async throws {
     // Each engine has its copy when it returns.
     let bucket = HandedOver(bucket)

@@ -24,7 +24,7 @@ extension ServerState {
     control("update_weights_from_distributed", router) { fields, engine in
       try fields.expectOnly([
         "names", "dtypes", "shapes", "group_name", "load_format", "checksum", "flush_cache", "abort_all_requests",
-        "weight_version", "selector", "disable_draft_model", "torch_empty_cache",
+        "retract_requests", "weight_version", "selector", "disable_draft_model", "torch_empty_cache",
       ])
       let installation = try installation(fields)
       let isFlattened = try fields.string("load_format") == "flattened_bucket"

@@ -18,8 +18,9 @@ actor WeightControl {
     try await engine.beginWeightUpdate()
   }
 
-  func end(_ engine: any UpdatableEngine, version: String?) async throws {
+  func end(_ engine: any UpdatableEngine, version: String?, retracts: Bool) async throws {
     var installation = pending
+    if retracts { installation.retractsRequests = true }
     if let version { installation.version = version }
     pending = WeightInstallation(version: nil)
     try await engine.endWeightUpdate(installation)
@@ -52,6 +53,7 @@ actor WeightControl {
   private func note(_ installation: WeightInstallation) {
     if let version = installation.version { pending.version = version }
     if installation.abortsRequests { pending.abortsRequests = true }
+    if installation.retractsRequests { pending.retractsRequests = true }
   }
 
   // MARK: Looking at weights

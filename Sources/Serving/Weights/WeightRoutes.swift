@@ -7,7 +7,8 @@ import WeightSync
 
 extension ServerState {
   private static let common: Set<String> = [
-    "flush_cache", "abort_all_requests", "weight_version", "selector", "disable_draft_model", "torch_empty_cache",
+    "flush_cache", "abort_all_requests", "retract_requests", "weight_version", "selector", "disable_draft_model",
+    "torch_empty_cache",
   ]
 
   func addWeightRoutes(to router: Router<ServingContext>) {
@@ -18,11 +19,12 @@ extension ServerState {
       return ["message": "Success"]
     }
     control("end_weight_update", router) { fields, engine in
-      try fields.expectOnly(["weight_version"])
+      try fields.expectOnly(["weight_version", "retract_requests"])
       guard await engine.hasOpenWeightUpdate else {
         throw InvalidRequest("no weight-update session is open; call begin_weight_update() first")
       }
-      try await weights.end(engine, version: try fields.string("weight_version"))
+      try await weights.end(
+        engine, version: try fields.string("weight_version"), retracts: try fields.bool("retract_requests") ?? false)
       return ["message": "Success"]
     }
     control("update_weights_from_tensor", router) { fields, engine in
@@ -85,12 +87,13 @@ extension ServerState {
     return engine
   }
 
-  /// What all updates may say. The cache is always rid of what older weights computed, whatever `flush_cache` says.
+  /// What all updates may say. `retract_requests` is ours: requests in flight compute their KV again with the new weights. The cache is always rid of what older weights computed, whatever `flush_cache` says.
   func installation(_ fields: Fields) throws -> WeightInstallation {
     _ = try fields.bool("flush_cache")
     try checkSelector(fields)
     return WeightInstallation(
-      version: try fields.string("weight_version"), abortsRequests: try fields.bool("abort_all_requests") ?? false)
+      version: try fields.string("weight_version"), abortsRequests: try fields.bool("abort_all_requests") ?? false,
+      retractsRequests: try fields.bool("retract_requests") ?? false)
   }
 
   private func checkSelector(_ fields: Fields) throws {

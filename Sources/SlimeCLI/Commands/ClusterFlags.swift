@@ -54,7 +54,7 @@ extension BackendConfiguration {
 
   static let weightUpdateFlags: [Flag<Self>] = [
     .option("update-weight-buffer-size", \.updateWeightBufferSize, "BYTES", "parameters sent to the engine at a time"),
-    .option("update-weight-transport", \.updateWeightTransport, "how: at once, or through a folder; default nccl"),
+    .option("update-weight-transport", \.updateWeightTransport, "how: at once, through a folder, or in requests to servers; default nccl"),
     .option("update-weight-disk-dir", \.weightFolder, "FOLDER", "where disk publishes them, seen by the engines too"),
     .option("update-weight-mode", \.updateWeightMode, "whole checkpoints, or what changed; with disk"),
     .option("update-weight-local-checkpoint-dir", \.localWeightFolder, "DIR", "an engine's own copy, which deltas change"),

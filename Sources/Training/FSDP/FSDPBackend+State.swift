@@ -9,16 +9,8 @@ import Torch
 extension FSDPBackend {
   private static let stateName = "slime.trainer"
 
-  /// Some rows of a checkpoint tensor, and where their values are on this rank.
-  private struct Piece {
-    let name: String
-    let globalShape: [Int]
-    let box: TensorBox
-    let values: Tensor
-  }
-
   /// What this rank holds of a unit's parameters in a vector laid out as its shard.
-  private func pieces(_ unit: ShardedUnit, _ vector: Tensor) -> [Piece] {
+  func pieces(_ unit: ShardedUnit, _ vector: Tensor) -> [HeldWeight] {
     unit.rows(in: vector).flatMap { sharded, own, values in
       sharded.parameter.rows.compactMap { piece, rows in
         let common = rows.clamped(to: own)
@@ -27,8 +19,8 @@ extension FSDPBackend {
           offsets: [common.lowerBound - rows.lowerBound] + piece.shape.dropFirst().map { _ in 0 },
           sizes: [common.count] + piece.shape.dropFirst())
         let first = common.lowerBound - own.lowerBound
-        return Piece(
-          name: piece.checkpointName, globalShape: piece.shape, box: box, values: values[first..<first + common.count])
+        return HeldWeight(
+          name: piece.checkpointName, shape: piece.shape, box: box, values: values[first..<first + common.count])
       }
     }
   }
@@ -54,7 +46,7 @@ extension FSDPBackend {
         let vectors = [("", unit.shard.detached())] + (withOptimizer ? moments(index) : [])
         for (prefix, vector) in vectors {
           items += pieces(unit, vector).map {
-            .shard(prefix + $0.name, globalShape: $0.globalShape, offsets: $0.box.offsets, $0.values)
+            .shard(prefix + $0.name, globalShape: $0.shape, offsets: $0.box.offsets, $0.values)
           }
         }
       }
@@ -72,7 +64,8 @@ extension FSDPBackend {
     }
   }
 
-  private var constants: [Parameter] { actor.sharded.parts.flatMap(\.constants) }
+  /// Every rank holds them whole.
+  var constants: [Parameter] { actor.sharded.parts.flatMap(\.constants) }
 
   public func loadState(from folder: URL, withOptimizer: Bool) throws {
     let reader = try TorchDistReader(folder)
@@ -87,9 +80,9 @@ extension FSDPBackend {
     if let other = reader.metadata.tensors.map(\.name).first(where: { !$0.hasPrefix("optimizer.") && !known.contains($0) }) {
       throw TrainingError("\(folder.path) holds '\(other)', which this model does not have; give another --load folder")
     }
-    func read(_ prefix: String, _ pieces: [Piece]) throws {
+    func read(_ prefix: String, _ pieces: [HeldWeight]) throws {
       for piece in pieces where !(startsCritic && ValueHead.holds(piece.name)) {
-        try reader.check(prefix + piece.name, shape: piece.globalShape)
+        try reader.check(prefix + piece.name, shape: piece.shape)
         piece.values.copy_(try reader.tensor(prefix + piece.name, piece.box))
       }
     }

@@ -1,3 +1,4 @@
+import Checkpoints
 import Models
 import Parallelism
 import Torch
@@ -21,6 +22,17 @@ extension FSDPBackend {
         return checkpointTensors(
           actor.undivided[parameter.name]!, withoutGradients { value.gathered(from: parallel.expert) })
       }
+    }
+  }
+
+  public var heldWeights: [HeldWeight] {
+    withoutGradients {
+      actor.sharded.units.flatMap { pieces($0, $0.shard.detached()) }
+        + constants.flatMap { constant in
+          zip(constant.pieces, checkpointTensors(constant, constant.tensor)).map {
+            HeldWeight(name: $1.name, shape: $0.shape, box: TensorBox(whole: $0.shape), values: $1.tensor)
+          }
+        }
     }
   }
 }

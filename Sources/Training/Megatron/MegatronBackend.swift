@@ -128,6 +128,17 @@ public final class MegatronBackend: TrainBackend {
     try catchingTorchErrors { gathering.weights(ofUnit: index, chunks) }
   }
 
+  public var heldWeights: [HeldWeight] {
+    withoutGradients {
+      chunks.flatMap(\.table.parameters).flatMap { parameter in
+        let tensor = parameter.tensor.detached()
+        return parameter.rows.map { piece, rows in
+          HeldWeight(name: piece.checkpointName, shape: piece.shape, box: piece.box, values: tensor[rows])
+        }
+      }
+    }
+  }
+
   public func applyGradients(learningRate: Double) -> GradientStep {
     let norm = optimizer.step(learningRate: learningRate)
     stepCount += 1

@@ -38,6 +38,10 @@ public protocol TrainBackend: AnyObject {
   /// rank must ask for the same unit.
   func weights(ofUnit index: Int) throws -> [(name: String, tensor: Tensor)]
 
+  /// What this rank holds of the checkpoint's tensors, as views that stay good until weights are stepped or loaded. Several
+  /// ranks may hold the same.
+  var heldWeights: [HeldWeight] { get }
+
   /// Copies this rank's part of the training state and begins to write it into `folder`, which is there already, on a
   /// thread of its own. Every rank must do so.
   /// - Parameter withOptimizer: the optimizer's state too, without which training cannot go on as it was.
@@ -72,6 +76,18 @@ extension TrainBackend {
       for (name, tensor) in try weights(ofUnit: index) { try visit(name, tensor) }
     }
   }
+}
+
+/// A part of a checkpoint tensor that a rank of a trainer holds.
+public struct HeldWeight {
+  /// The name in the checkpoint.
+  public let name: String
+  /// Of the whole tensor.
+  public let shape: [Int]
+  /// The elements that are held.
+  public let box: TensorBox
+  /// They, in the box's shape, as they are trained or computed with.
+  public let values: Tensor
 }
 
 /// Whose weights a model runs with.

@@ -36,7 +36,11 @@ public actor UpdateWeightFromDelta {
 
   deinit { try? FileManager.default.removeItem(at: staging) }
 
-  public func update(version: Int) async throws {
+  /// - Throws: what saving threw, or the engines if none is left.
+  @discardableResult
+  public func update(version: Int) async throws -> WeightUpdateReport {
+    let start = ContinuousClock.now
+    var report = WeightUpdateReport()
     let files = FileManager.default
     let (old, new) = (staging.appendingPathComponent("old"), staging.appendingPathComponent("new"))
     let place = folder.appendingPathComponent(versionFolder(version))
@@ -45,7 +49,7 @@ public actor UpdateWeightFromDelta {
     try? files.removeItem(at: new)
     try? files.removeItem(at: place)
     try files.createDirectory(at: staging, withIntermediateDirectories: true)
-    try await save(new)
+    try await ContinuousClock.measure(into: &report.gatherTime) { try await save(new) }
     let base = latest
     latest = nil
     if let base {
@@ -61,13 +65,20 @@ public actor UpdateWeightFromDelta {
       try PublishedVersion(chain: chain, version: version).write(to: place)
     }
     defer { if !keepsFiles { try? files.removeItem(at: place) } }
-    try await targets.forEach { [localFolder, folder] in
-      try await $0.pullWeights(into: localFolder, from: folder, version: version)
+    var fleet = Fleet(targets, name: \.name)
+    try await ContinuousClock.measure(into: &report.sendTime) {
+      try await fleet.forEach("pulling version \(version)") { [localFolder, folder] in
+        try await $0.pullWeights(into: localFolder, from: folder, version: version)
+      }
+      try await fleet.load(localFolder, version: String(version))
     }
-    try await targets.load(localFolder, version: String(version))
     try? files.removeItem(at: old)
     try files.moveItem(at: new, to: old)
-    latest = version
+    // An engine that was left behind needs a whole version to begin from.
+    if fleet.failures.isEmpty { latest = version }
+    report.failures = fleet.failures
+    report.totalTime = (ContinuousClock.now - start) / .seconds(1)
+    return report
   }
 
   private func removeOlderRuns() throws {

@@ -1,5 +1,6 @@
 import Foundation
 import HTTP
+import Inference
 import JSON
 import NIOCore
 
@@ -10,6 +11,8 @@ public struct RemoteEngine: Sendable {
 
   /// `http://host:port`.
   public let address: String
+  /// What errors call it.
+  public var name: String { "the engine at \(address)" }
   let host: String
   private let timeout: Duration
   private let client = HTTPClient()
@@ -75,6 +78,20 @@ public struct RemoteEngine: Sendable {
       throw WeightSyncError("The engine at \(address) does not tell its tp_size in /server_info.")
     }
     return count * (info["pp_size"]?.int ?? 1)
+  }
+
+  /// Whether an update waits beside the weights that it serves, whole or not at all, as ours do. SGLang's own engines write
+  /// what comes into the model and must not generate meanwhile.
+  func stagesUpdates() async throws -> Bool {
+    try await get("/server_info", "/get_server_info")["stages_weight_updates"]?.bool ?? false
+  }
+
+  func isReachable() async -> Bool { (try? await send("GET", "/health", timeout: .seconds(5)))?.status == 200 }
+
+  /// Stops sampling; requests give their KV back. What was computed with older weights is forgotten.
+  func pause(_ mode: PauseMode) async throws {
+    try await post("/pause_generation", ["mode": .string(mode.rawValue)])
+    try await flushCache()
   }
 
   /// Opens an update; false where the engine knows no sessions (SGLang before 0.5.20), and takes each bucket for itself.

@@ -15,6 +15,7 @@ extension TrainValidationTests {
       $0.cluster.externalEngines = ["a:1"]
       $0.debug.loadRolloutData = "{rollout_id}"
     },
+    Rule("--update-weight-transport http", "--rollout-external") { $0.backend.updateWeightTransport = .http },
     Rule("--update-weight-transport disk", "--update-weight-disk-dir") { $0.backend.updateWeightTransport = .disk },
     Rule("--update-weight-disk-dir", "no effect") { $0.backend.weightFolder = "weights" },
     Rule("--update-weight-disk-keep-files", "no effect") { $0.backend.keepsWeightFiles = true },

@@ -65,7 +65,7 @@ import Testing
   }
 
   @Test(arguments: [
-    "", "--update-weight-transport disk --update-weight-disk-dir weights",
+    "", "--update-weight-transport http", "--update-weight-transport disk --update-weight-disk-dir weights",
     "--update-weight-transport disk --update-weight-disk-dir weights --update-weight-mode delta --update-weight-local-checkpoint-dir copy",
   ])
   func twoServersSampleWithTheNewestWeights(flags: String) async throws {
@@ -129,16 +129,43 @@ import Testing
     #expect(run.errors.contains(place.addresses[1]) && run.errors.contains("AnotherForCausalLM"), "\(run.errors)")
   }
 
-  @Test func aServerThatDiesIsNamed() async throws {
+  /// The run goes on with the other server, whose weights stay the newest.
+  @Test(arguments: ["", "--update-weight-transport http"]) func aServerThatDiesIsNamedAndTheOtherGoesOn(flags: String) async throws {
     let place = try Place()
     try await place.serve(2)
+    let rollouts = 12
     let run = try place.train(
-      "--rollout-external --rollout-external-engine-addrs \(place.addresses.joined(separator: " "))", rollouts: 1000)
+      "--rollout-external --rollout-external-engine-addrs \(place.addresses.joined(separator: " ")) \(flags)",
+      rollouts: rollouts)
     let begun = try await holds(within: .seconds(60)) { !run.isRunning || (try? place.metrics().count) ?? 0 >= 2 }
     try #require(begun && run.isRunning, "\(run.errors)")
     kill(place.servers[1].pid, SIGKILL)
-    #expect(try await run.end(within: .seconds(20)) == 1)
-    #expect(run.errors.contains("The engine at http://\(place.addresses[1])"), "\(run.errors)")
+    try await place.expectOnPolicy(run, rollouts: rollouts)
+    #expect(run.errors.contains("the engine at http://\(place.addresses[1]) failed at"), "\(run.errors)")
     #expect(place.servers[0].isRunning)
+  }
+
+  @Test func theLastServerThatDiesEndsTheRun() async throws {
+    let place = try Place()
+    try await place.serve(1)
+    let run = try place.train("--rollout-external --rollout-external-engine-addrs \(place.addresses[0])", rollouts: 1000)
+    let begun = try await holds(within: .seconds(60)) { !run.isRunning || (try? place.metrics().count) ?? 0 >= 2 }
+    try #require(begun && run.isRunning, "\(run.errors)")
+    kill(place.servers[0].pid, SIGKILL)
+    #expect(try await run.end(within: .seconds(20)) == 1)
+    #expect(run.errors.contains("The engine at http://\(place.addresses[0])"), "\(run.errors)")
+  }
+
+  /// Of engines that the run starts.
+  @Test func anEngineThatDiesIsNamedAndTheOtherGoesOn() async throws {
+    let place = try Place()
+    let rollouts = 12
+    let run = try place.train("--rollout-num-gpus 2", rollouts: rollouts)
+    let begun = try await holds(within: .seconds(60)) { !run.isRunning || (try? place.metrics().count) ?? 0 >= 2 }
+    try #require(begun && run.isRunning, "\(run.errors)")
+    kill(try #require(run.workers["engine 1"]), SIGKILL)
+    try await place.expectOnPolicy(run, rollouts: rollouts)
+    #expect(run.errors.contains("engine rank 1 failed at"), "\(run.errors)")
+    #expect(run.errors.contains("was killed by signal 9 (SIGKILL)"), "\(run.errors)")
   }
 }
