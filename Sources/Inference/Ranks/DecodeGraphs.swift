@@ -26,6 +26,7 @@ final class DecodeGraphs {
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
     return Kernels.run(on: device, dtype) && configuration.mixture == nil && configuration.latentAttention == nil
+      && configuration.quantization == nil
       && PageTableAttention.headDimensions.contains(configuration.headDimension)
       && configuration.headDimension == configuration.valueHeadDimension
   }
