@@ -89,6 +89,8 @@ extension EngineOptions {
         "a KV cache of \(cacheType.name); leave --kv-cache-dtype out"
       } else if let speculative, speculative.branches > 1 {
         "draft trees; give --speculative-eagle-topk 1"
+      } else if adapters != nil {
+        "LoRA adapters, whose products span all adapters of a batch; leave --enable-lora and --lora-paths out"
       } else {
         nil
       }
