@@ -16,14 +16,18 @@ open class CausalLM {
   public let stage: ModelStage
   /// nil outside the first stage.
   let embedding: VocabularyParallelEmbedding?
+  /// `[positions, hiddenSize]`; nil where positions are rotations.
+  private let positionEmbedding: Parameter?
   let layers: [any DecoderBlock]
   /// nil outside the last stage.
-  let finalNorm: RMSNorm?
+  let finalNorm: (any Norm)?
   /// nil outside the last stage and in a critic; the embedding's weight where it is shared in place.
   let headWeight: Parameter?
   /// nil outside the last stage, and where the head is the vocabulary's.
   private let valueHead: ValueHead?
   private let rotary: RotaryEmbedding
+  /// Of layers with a window, where theirs is another.
+  private let windowedRotary: RotaryEmbedding?
 
   /// - Parameters:
   ///   - stage: the part of the model that is built; nil: all of it.
@@ -45,12 +49,16 @@ open class CausalLM {
       ? VocabularyParallelEmbedding(
         model("embed_tokens"), vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
         initializer: initializer, parallel: parallel) : nil
+    positionEmbedding = stage.holdsEmbedding && configuration.positions == .learned
+      ? model("embed_positions").parameter(
+        "weight", shape: [configuration.contextLength, configuration.hiddenSize], initializer: initializer,
+        sharing: parallel.sequenceSharing) : nil
     layers = try stage.layers.map { try block(model("layers")($0), configuration, $0, parallel) }
     finalNorm = stage.holdsHead
-      ? RMSNorm(
-        model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,
-        sharing: parallel.sequenceSharing) : nil
-    rotary = RotaryEmbedding(configuration.rotary, dimensions: configuration.rotatedDimension ?? configuration.headDimension)
+      ? configuration.makeNorm(model("norm"), size: configuration.hiddenSize, sharing: parallel.sequenceSharing) : nil
+    let rotated = configuration.rotatedDimension ?? configuration.headDimension
+    rotary = try RotaryEmbedding(configuration.rotary, dimensions: rotated)
+    windowedRotary = try configuration.windowedRotary.map { try RotaryEmbedding($0, dimensions: rotated) }
     valueHead = stage.holdsHead && configuration.head == .value
       ? ValueHead(root, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel) : nil
     guard stage.holdsHead, configuration.head == .vocabulary else {
@@ -115,11 +123,26 @@ open class CausalLM {
     return embedding(tokens)
   }
 
+  /// Embeddings as the first layer is given them: scaled, and with what is learned of their positions.
+  private func placed(_ embedded: Tensor, _ positions: Tensor) -> Tensor {
+    var hidden = embedded
+    if configuration.scalesEmbeddings {
+      // The factor is rounded to the activations' type, as in `transformers`.
+      hidden = hidden * Tensor([Float(Double(configuration.hiddenSize).squareRoot())]).to(dtype: hidden.dtype, device: hidden.device)
+    }
+    guard let positionEmbedding else { return hidden }
+    // Padding may stand past the last position.
+    let own = parallel.routedPart(positions).clamped(0, max: configuration.contextLength - 1)
+    return hidden + Tensor.embedding(positionEmbedding.tensor, indices: own)
+  }
+
   /// Runs the stage: `[T]` tokens in the first, the previous one's output elsewhere → `[T, hiddenSize]`, after the final
   /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
-    var hidden = stage.holdsEmbedding ? embed(input) : input
+    var hidden = stage.holdsEmbedding ? placed(embed(input), context.positions) : input
     let table = rotary.table(positions: context.positions, dtype: hidden.dtype)
+    let windowedTable = windowedRotary?.table(positions: context.positions, dtype: hidden.dtype) ?? table
+    let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : table }
     var context = context
     // Layers that run again must send their tokens where they went the first time.
     if gradientsEnabled, context.runner.runsAgain, configuration.mixture != nil {
@@ -130,7 +153,7 @@ open class CausalLM {
       let blocks = start..<min(start + context.runner.groupSize, layers.count)
       let parameters = parametersByBlock.blocks[blocks].joined().map(\.tensor)
       hidden = context.runner.run(blocks, input: hidden, parameters: parameters) { [layers] input in
-        layers[blocks].reduce(input) { $1($0, rotary: table, context: passed) }
+        blocks.reduce(input) { layers[$1]($0, rotary: tables[$1], context: passed) }
       }
     }
     return finalNorm.map { $0(hidden) } ?? hidden
@@ -141,7 +164,8 @@ open class CausalLM {
   open func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
-    return (rows.map { entered.indexSelect(0, index: $0) } ?? entered).linear(headWeight.tensor)
+    let logits = (rows.map { entered.indexSelect(0, index: $0) } ?? entered).linear(headWeight.tensor)
+    return configuration.logitSoftCap.map { (logits / $0).tanh() * $0 } ?? logits
   }
 
   /// What the head says of `targets`, from the last stage's output: a critic says what it expects where they are predicted.

@@ -12,25 +12,28 @@ public struct WeightLoader {
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
   public init(_ folder: HuggingFaceFolder, for model: CausalLM) throws {
-    files = StoredTensors(try folder.weights(), expertCount: model.configuration.mixture?.expertCount)
+    files = StoredTensors(try folder.weights(), model.configuration)
     self.folder = folder.url.path
     var wanted = Set<String>()
     let pieces = model.table.parameters.flatMap(\.pieces)
     let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
     fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
     for piece in pieces where !fresh.contains(piece.checkpointName) {
-      wanted.insert(files.storedName(piece.checkpointName))
-      try files.check(piece.checkpointName, shape: piece.shape)
+      wanted.formUnion(files.storedNames(piece))
+      try files.check(piece)
     }
     // A tied head may be stored all the same, and a critic leaves the vocabulary's aside; old Llama files carry their
     // rotary frequencies; layers that predict tokens further on are left aside; other ranks hold other experts.
     let configuration = model.configuration
     let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
+    let head = configuration.storedName("lm_head.weight")
     let harmless = { (name: String) in
       name.hasSuffix("rotary_emb.inv_freq")
-        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == "lm_head.weight")
+        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == head)
+        || configuration.ignoredPrefixes.contains(where: name.hasPrefix)
+        || configuration.ignoredSuffixes.contains(where: name.hasSuffix)
         || CausalLM.layer(of: name).map { extraLayers.contains($0) } == true
-        || (model.parallel.expert.size > 1 && name.contains(".mlp.experts."))
+        || (model.parallel.expert.size > 1 && name.contains(".experts."))
     }
     guard model.stage.isWhole(of: configuration) else { return }
     if let extra = files.names.first(where: { !wanted.contains($0) && !harmless($0) }) {
@@ -46,7 +49,7 @@ public struct WeightLoader {
         return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
       }
       let parts = try parameter.pieces.map { piece in
-        let whole = try files.tensor(piece.checkpointName)
+        let whole = try files.tensor(piece)
         guard let slice = piece.slice else { return whole }
         let range = slice.range(of: piece.shape[slice.dimension])
         return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
@@ -75,10 +78,12 @@ extension CausalLM {
 
   /// Writes the weights of a whole model into a Hugging Face folder, in one file.
   public func save(to folder: URL) throws {
+    var assembly = StoredLayout(self).assembly()
     try SafetensorsWriter.write(
       to: folder.appendingPathComponent(WeightFiles.singleFile),
       tensors: table.parameters.flatMap { parameter in
-        checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
+        checkpointTensors(parameter, parameter.tensor).compactMap { assembly.add($0.name, $0.tensor) }
+          .map { TensorSource($0.name, $0.tensor) }
       })
   }
 }

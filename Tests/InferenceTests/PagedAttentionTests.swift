@@ -7,7 +7,16 @@ import Torch
 
 /// Paged attention over random chunks against attention over whole sequences.
 @Suite struct PagedAttentionTests {
-  @Test(arguments: [1, 2, 3] as [UInt64]) func equalsWholeSequences(_ seed: UInt64) throws {
+  /// What a layer's attention may do besides the usual.
+  private static func rules(_ heads: Int) -> [AttentionRule] {
+    let sinks = Tensor((0..<heads).map { Float($0) - 1 })
+    return [
+      .plain, AttentionRule(window: 5), AttentionRule(softCap: 1.5), AttentionRule(window: 50, sinks: sinks),
+      AttentionRule(window: 1, softCap: 2), AttentionRule(sinks: sinks),
+    ]
+  }
+
+  @Test(arguments: [1, 2, 3] as [UInt64], 0..<6) func equalsWholeSequences(_ seed: UInt64, rule index: Int) throws {
     var random = SeededGenerator(state: seed)
     let generator = Generator(seed: seed)
     let configuration = try ModelRegistry.configuration(of: modelFolder("llama3-gqa"))
@@ -20,7 +29,9 @@ import Torch
     let query = Tensor.randn([total, heads, dimension], generator: generator)
     let key = Tensor.randn([total, keyValueHeads, dimension], generator: generator)
     let value = Tensor.randn([total, keyValueHeads, dimension], generator: generator)
-    let wanted = PackedAttention(lengths: lengths, device: .cpu).attend(query: query, key: key, value: value, layer: 0)
+    let rule = Self.rules(heads)[index]
+    let wanted = PackedAttention(lengths: lengths, device: .cpu)
+      .attend(query: query, key: key, value: value, layer: 0, rule: rule)
 
     let pageCount = lengths.map { ($0 + pageSize - 1) / pageSize }.reduce(0, +)
     let cache = KVCache(configuration, pageCount: pageCount, pageSize: pageSize, dtype: .float32, device: .cpu)
@@ -48,7 +59,7 @@ import Torch
       let attention = PagedAttention(BatchPlan(items: items), cache: cache, dtype: .float32, device: .cpu)
       let index = Tensor(rows)
       func part(_ whole: Tensor) -> Tensor { whole.indexSelect(0, index: index) }
-      let found = attention.attend(query: part(query), key: part(key), value: part(value), layer: 0)
+      let found = attention.attend(query: part(query), key: part(key), value: part(value), layer: 0, rule: rule)
       let error = (found - part(wanted)).abs().max().item()
       #expect(error < 1e-5, "largest difference \(error)")
     }

@@ -7,51 +7,59 @@ import Torch
 /// Gathers pages into contiguous memory and uses libtorch's kernels. On a GPU in half precision one variable-length
 /// FlashAttention-2 call a layer, whose causal mask is bottom-right aligned; elsewhere padded groups of similar rows.
 public final class PagedAttention: AttentionBackend {
-  private enum Work {
-    /// `order`: where each token of the batch stands among the groups' outputs; nil: in its place.
-    case groups([AttentionGroup], order: Tensor?)
-    case flash(PackedContexts)
+  /// Padded groups of similar rows. `order`: where each token of the batch stands among the groups' outputs; nil: in its
+  /// place.
+  private struct Groups {
+    let groups: [AttentionGroup]
+    let order: Tensor?
   }
 
   private let cache: KVCache
   private let slots: Tensor
-  private let work: Work
+  private let rows: [AttentionRow]
+  private let dtype: DType
+  private let device: Device
+  /// Made when the first layer asks: layers of one model may need both.
+  private lazy var contexts = PackedContexts(rows, pageSize: cache.pageSize, device: device)
+  private lazy var groups = makeGroups()
 
   /// - Parameter dtype: that of queries, keys and values.
   public init(_ plan: BatchPlan, cache: KVCache, dtype: DType, device: Device) {
-    self.cache = cache
+    (self.cache, self.dtype, self.device) = (cache, dtype, device)
     slots = Tensor(plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }).to(device: device)
     var count = 0
-    let rows = plan.items.map { item in
+    rows = plan.items.map { item in
       defer { count += item.tokens.count }
       return AttentionRow(tokens: count..<count + item.tokens.count, start: item.start, pages: item.pages)
     }
-    if device.kind == .cuda, dtype != .float32 {
-      work = .flash(PackedContexts(rows, pageSize: cache.pageSize, device: device))
-      return
-    }
+  }
+
+  private func makeGroups() -> Groups {
+    let count = rows.last?.tokens.upperBound ?? 0
     let groups = AttentionRow.grouped(rows).map {
       AttentionGroup($0, batchCount: count, pageSize: cache.pageSize, dtype: dtype, device: device)
     }
     var place = [Int](repeating: 0, count: count)
     for (index, token) in groups.lazy.flatMap(\.tokens).enumerated() { place[token] = index }
-    work = .groups(groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).to(device: device))
+    return Groups(groups: groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).to(device: device))
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
+  public func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
     cache.write(key: key, value: value, slots: slots, layer: layer)
     let (cachedKey, cachedValue) = (cache.keys[layer], cache.values[layer])
-    switch work {
-    case .flash(let contexts):
+    // FlashAttention knows windows, and sinks are merged with what it says; soft caps are for plain operators.
+    if device.kind == .cuda, dtype != .float32, rule.softCap == nil {
       return contexts.attend(
-        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
-    case .groups(let groups, let order):
-      let outputs = groups.map {
-        $0.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
-      }
-      let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
-      return order.map { joined.indexSelect(0, index: $0) } ?? joined
+        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
     }
+    let outputs = groups.groups.map {
+      $0.attend(
+        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
+    }
+    let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
+    return groups.order.map { joined.indexSelect(0, index: $0) } ?? joined
   }
 }
 
@@ -76,16 +84,18 @@ private struct PackedContexts {
   }
 
   func attend(
-    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double
+    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double, rule: AttentionRule
   ) -> Tensor {
     let dimension = Tensor.flashDimension(query, value)
     func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
       (slots.map { cached.indexSelect(0, index: $0) } ?? own).paddedHeads(to: dimension)
     }
-    return query.paddedHeads(to: dimension).flashAttentionForward(
+    let (output, logSumExp, _, _, _) = query.paddedHeads(to: dimension).flashAttentionForward(
       contexts(key, cachedKey), value: contexts(value, cachedValue), cumSeqQ: cumulativeQueries,
       cumSeqK: cumulativeContexts, maxQ: longestQuery, maxK: longestContext, dropoutP: 0, isCausal: true,
-      returnDebugMask: false, scale: scale
-    ).0.narrowedHeads(to: value.size(2))
+      returnDebugMask: false, scale: scale, windowSizeLeft: rule.window.map { $0 - 1 },
+      windowSizeRight: rule.window.map { _ in 0 })
+    let narrow = output.narrowedHeads(to: value.size(2))
+    return rule.sinks.map { AttentionSinks.merged($0, output: narrow, logSumExp: logSumExp.t()).output } ?? narrow
   }
 }

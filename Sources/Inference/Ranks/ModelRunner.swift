@@ -14,11 +14,13 @@ final class ModelRunner {
   var cache: KVCache!
   /// Copies in host memory of weights whose own memory was given back.
   var stashedWeights: [Tensor] = []
-  /// Of each checkpoint tensor that this rank holds, or holds a part of, by its name.
-  private(set) lazy var places: [String: Place] = Dictionary(
-    uniqueKeysWithValues: model.table.parameters.flatMap { parameter in
-      parameter.rows.map { ($0.piece.checkpointName, Place(parameter: parameter, rows: $0.rows, piece: $0.piece)) }
-    })
+  /// Of each checkpoint tensor that this rank holds, or holds parts of, by its name.
+  private(set) lazy var places: [String: [Place]] = Dictionary(
+    grouping: model.table.parameters.flatMap { parameter in
+      parameter.rows.map {
+        Place(parameter: parameter, rows: $0.rows, piece: $0.piece, stored: model.configuration.storedPart($0.piece))
+      }
+    }, by: \.stored.name)
 
   init(
     _ folder: HuggingFaceFolder, _ configuration: ModelConfiguration, dtype: DType, parallel: ParallelContext

@@ -2,33 +2,36 @@ import Models
 import Torch
 
 extension ModelRunner {
-  /// A part of a parameter, and the checkpoint tensor that it is, or is a part of.
+  /// A part of a parameter, and where the checkpoint keeps it.
   struct Place {
     let parameter: Parameter
     let rows: Range<Int>
     let piece: ParameterPiece
+    let stored: StoredPart
 
     var tensor: Tensor { parameter.tensor[rows] }
 
-    /// This rank's part of the whole tensor.
-    func part(of whole: Tensor) -> Tensor {
-      guard let slice = piece.slice else { return whole }
-      let range = slice.range(of: piece.shape[slice.dimension])
-      return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
-    }
+    /// This rank's part of the whole tensor of the checkpoint, as a view of the shape that it has there.
+    func part(of whole: Tensor) -> Tensor { stored.part(of: whole, piece) }
   }
 
   /// Copies weights into the model; those of which this rank holds nothing are for others.
   func install(_ weights: [StagedWeight]) {
     for weight in weights {
-      if let place = places[weight.name] { _ = place.tensor.copy_(place.part(of: weight.tensor)) }
+      for place in places[weight.name] ?? [] {
+        let tensor = place.tensor
+        tensor.copy_(place.part(of: weight.tensor).reshape(tensor.shape))
+      }
     }
     Runtime.synchronize(parallel.device)
   }
 
   /// Fills this rank's part of a whole tensor on the CPU.
   func export(_ name: String, into whole: Tensor) {
-    if let place = places[name] { _ = place.part(of: whole).copy_(place.tensor) }
+    for place in places[name] ?? [] {
+      let part = place.part(of: whole)
+      part.copy_(place.tensor.reshape(part.shape))
+    }
   }
 
   func resetWeights() { for parameter in model.table.parameters { _ = parameter.tensor.fill_(-7) } }

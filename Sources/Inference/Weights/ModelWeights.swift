@@ -22,6 +22,7 @@ struct StagedWeight {
 struct ModelWeights {
   private let model: CausalLM
   private let dtype: DType
+  private let layout: StoredLayout
   /// In the model's order.
   let names: [String]
   private let descriptions: [String: WeightDescription]
@@ -29,22 +30,22 @@ struct ModelWeights {
   init(_ configuration: ModelConfiguration, dtype: DType) throws {
     model = try configuration.model(parallel: .single(), dtype: dtype)
     self.dtype = dtype
-    let all = model.table.parameters.flatMap { parameter in
-      parameter.pieces.map {
-        WeightDescription(
-          name: $0.checkpointName, shape: $0.shape, dtype: parameter.isLearned ? dtype : parameter.dtype)
-      }
+    layout = StoredLayout(model)
+    let all = layout.tensors.map {
+      WeightDescription(name: $0.name, shape: $0.shape, dtype: $0.isLearned ? dtype : .float32)
     }
     names = all.map(\.name)
     descriptions = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
   }
 
   func description(of name: String) -> WeightDescription? {
-    descriptions[name] ?? (isTiedHead(name) ? descriptions["model.embed_tokens.weight"] : nil)
+    descriptions[name] ?? (isTiedHead(name) ? descriptions[model.configuration.storedName("model.embed_tokens.weight")] : nil)
   }
 
   /// A tied head may be sent all the same: it says nothing new.
-  private func isTiedHead(_ name: String) -> Bool { model.configuration.tiesEmbeddings && name == "lm_head.weight" }
+  private func isTiedHead(_ name: String) -> Bool { 
+    model.configuration.tiesEmbeddings && name == model.configuration.storedName("lm_head.weight")
+  }
 
   /// Copies of a bucket's tensors as the model keeps them, on the CPU.
   /// - Throws: `EngineError` about the first name or shape that is not the model's; nothing was copied then.
@@ -77,10 +78,12 @@ struct ModelWeights {
       .requireSameWeights(as: model.configuration, folder.url.path)
     let loader = try WeightLoader(folder, for: model)
     return try catchingTorchErrors {
-      try model.table.parameters.flatMap { parameter in
+      var assembly = layout.assembly()
+      return try model.table.parameters.flatMap { parameter in
         let whole = try loader.tensor(parameter)
           .to(dtype: parameter.isLearned ? dtype : parameter.dtype, copy: true).contiguous()
-        return checkpointTensors(parameter, whole).map { StagedWeight(name: $0.name, tensor: $0.tensor) }
+        return checkpointTensors(parameter, whole).compactMap { assembly.add($0.name, $0.tensor) }
+          .map { StagedWeight(name: $0.name, tensor: $0.tensor) }
       }
     }
   }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Parallelism
 import Torch
 
@@ -8,12 +9,12 @@ public enum CheckpointConversion {
   /// Writes a torch_dist checkpoint of the folder's weights, as iteration 0 of `directory`.
   public static func toTorchDist(_ folder: HuggingFaceFolder, in directory: CheckpointDirectory) throws {
     let (model, names) = try whole(folder)
-    let files = try folder.weights()
+    let files = StoredTensors(try folder.weights(), model.configuration)
     let save = try TorchDistSave.begin(in: directory, iteration: 0)
     do {
       let items = try catchingTorchErrors {
         try model.table.parameters.flatMap(\.pieces).flatMap { piece in
-          let tensor = try files.tensor(piece.checkpointName)
+          let tensor = try files.tensor(piece)
           return names.parts(piece).map { part in
             SaveItem.shard(
               part.key, globalShape: part.globalShape, offsets: part.box.offsets,
@@ -41,15 +42,21 @@ public enum CheckpointConversion {
       }
       return SafetensorsDType(dtype)
     }
+    let layout = StoredLayout(model)
+    let dtypes = try Dictionary(
+      pieces.map { (model.configuration.storedParts($0.checkpointName, $0.shape)[0].name, try dtype($0)) }
+    ) { first, _ in first }
     let writer = try HuggingFaceWriter(
-      to: destination, config: folder.config,
-      tensors: try pieces.map { TensorSpecification(name: $0.checkpointName, dtype: try dtype($0), shape: $0.shape) },
+      to: destination, config: folder.config.withoutQuantization(),
+      tensors: layout.tensors.map { TensorSpecification(name: $0.name, dtype: dtypes[$0.name]!, shape: $0.shape) },
       copyingFrom: folder)
+    var assembly = layout.assembly()
     for piece in pieces {
       let parts = try names.parts(piece).map { part in
         try reader.tensor(part.key, part.box).reshape([part.rows.count] + piece.shape.dropFirst())
       }
-      try writer.write(piece.checkpointName, parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0))
+      let weight = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
+      if let whole = assembly.add(piece.checkpointName, weight) { try writer.write(whole.name, whole.tensor) }
     }
     try writer.finish()
   }
@@ -59,5 +66,14 @@ public enum CheckpointConversion {
     return (
       try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32), MegatronNames(configuration)
     )
+  }
+}
+
+extension JSONValue {
+  /// A config.json of weights that are saved as numbers of their own.
+  public func withoutQuantization() -> JSONValue {
+    guard case .object(var object) = self else { return self }
+    object["quantization_config"] = nil
+    return .object(object)
   }
 }

@@ -7,12 +7,16 @@ public protocol SelfAttention {
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
 }
 
-/// Grouped-query self-attention with rotary positions; biases and head norms as the configuration says.
+/// Grouped-query self-attention; biases, head norms, rotary positions, windows, soft caps and sinks as the configuration
+/// says.
 public struct Attention: SelfAttention {
   let queryKeyValue: ColumnParallelLinear
   let output: RowParallelLinear
-  let queryNorm: RMSNorm?
-  let keyNorm: RMSNorm?
+  private let queryNorm: (Tensor) -> Tensor
+  private let keyNorm: (Tensor) -> Tensor
+  /// `[this rank's heads]`
+  private let sinks: Parameter?
+  private let configuration: ModelConfiguration
   let layer: Int
   let headDimension: Int
   /// Heads on this rank.
@@ -20,7 +24,7 @@ public struct Attention: SelfAttention {
   let keyValueHeadCount: Int
 
   public init(_ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, parallel: ParallelContext) {
-    self.layer = layer
+    (self.configuration, self.layer) = (configuration, layer)
     let group = parallel.tensor
     headDimension = configuration.headDimension
     headCount = configuration.headCount / group.size
@@ -42,27 +46,41 @@ public struct Attention: SelfAttention {
     output = RowParallelLinear(
       scope("o_proj"), inputSize: querySize, outputSize: configuration.hiddenSize, bias: configuration.outputBias,
       initializer: initializer, parallel: parallel)
-    func norm(_ name: String) -> RMSNorm? {
-      guard configuration.queryKeyNorm else { return nil }
-      // Each rank norms its own heads.
-      return RMSNorm(
-        scope(name), size: configuration.headDimension, epsilon: configuration.normEpsilon,
-        sharing: WeightSharing(gradientIsPartial: group.size > 1))
+    /// `[T, heads · headDimension]` → `[T, heads, headDimension]`, normed.
+    func norm(_ name: String, _ size: Int, _ sliceCount: Int) -> (Tensor) -> Tensor {
+      let shape = [-1, size / sliceCount / configuration.headDimension, configuration.headDimension]
+      switch configuration.queryKeyNorm {
+      case nil: return { $0.view(shape) }
+      case .perHead:
+        // Each rank norms its own heads.
+        let norm = configuration.makeNorm(
+          scope(name), size: configuration.headDimension, sharing: WeightSharing(gradientIsPartial: group.size > 1))
+        return { norm($0.view(shape)) }
+      case .acrossHeads:
+        let norm = SplitRMSNorm(
+          scope(name), size: size, sliceCount: sliceCount, epsilon: configuration.normEpsilon, group: group)
+        return { norm($0).view(shape) }
+      }
     }
-    (queryNorm, keyNorm) = (norm("q_norm"), norm("k_norm"))
+    queryNorm = norm("q_norm", querySize, group.size)
+    keyNorm = norm("k_norm", keyValueSize, keyValueSlices)
+    sinks = configuration.hasAttentionSinks
+      ? scope.parameter(
+        "sinks", shape: [configuration.headCount], slice: parallel.tensorSlice(dimension: 0), initializer: initializer) : nil
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
     let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
     let tokens = parts[0].size(0)
-    var query = parts[0].view([tokens, headCount, headDimension])
-    var key = parts[1].view([tokens, keyValueHeadCount, headDimension])
-    let value = parts[2].view([tokens, keyValueHeadCount, headDimension])
-    if let queryNorm, let keyNorm { (query, key) = (queryNorm(query), keyNorm(key)) }
+    func rotate(_ heads: Tensor) -> Tensor {
+      guard configuration.positions == .rotary else { return heads }
+      return configuration.rotaryIsInterleaved ? rotary.rotateInterleaved(heads) : rotary.rotate(heads)
+    }
     let attended = context.attention.attend(
-      query: rotary.rotate(query), key: rotary.rotate(key), value: value, layer: layer,
-      scale: 1 / Double(headDimension).squareRoot())
+      query: rotate(queryNorm(parts[0])), key: rotate(keyNorm(parts[1])),
+      value: parts[2].view([tokens, keyValueHeadCount, headDimension]), layer: layer,
+      scale: configuration.attentionScale(layer: layer), rule: configuration.attentionRule(layer: layer, sinks: sinks?.tensor))
     return output(attended.reshape([tokens, queries]))
   }
 }

@@ -7,10 +7,11 @@ public protocol FeedForward {
   func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor
 }
 
-/// SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer, "GLU Variants Improve Transformer", 2020).
+/// down(activation(gate(x)) · up(x)): SwiGLU, GeGLU (Shazeer, "GLU Variants Improve Transformer", 2020).
 public struct GatedFeedForward: FeedForward {
   let gateUp: ColumnParallelLinear
   let down: RowParallelLinear
+  let activation: Activation
 
   /// - Parameter intermediateSize: nil: the configuration's.
   public init(
@@ -18,6 +19,7 @@ public struct GatedFeedForward: FeedForward {
   ) {
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
     let (hidden, bias) = (configuration.hiddenSize, configuration.feedForwardBias)
+    activation = configuration.activation
     let inner = intermediateSize ?? configuration.intermediateSize
     gateUp = ColumnParallelLinear(
       scope, "gate_up_proj",
@@ -29,7 +31,7 @@ public struct GatedFeedForward: FeedForward {
 
   public func callAsFunction(_ input: Tensor) -> Tensor {
     let both = gateUp(input).chunk(2, dim: 1)
-    return down(both[0].silu() * both[1])
+    return down(activation.gated(both[0], both[1]))
   }
 
   public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor { self(input) }
