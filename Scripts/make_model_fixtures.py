@@ -14,15 +14,19 @@ alone (batch of one, positions from 0) through a fresh model:
   logits_sequence  int64 [1]     the index of the sequence that `logits` belongs to
   logits           fp32 [L, vocab_size]  its logits at every position, the last one included
   loss             fp32 [1]      -mean of log_probs over all T-N predicted tokens
-  gradient.<name>  fp32          d loss / d parameter, by the parameter's name in model.safetensors
+  gradient.<name>  fp32          d loss / d parameter, by the names that save_pretrained gives
+  prompts          int64 [P]     prompts one after another, and where each begins and ends: prompt_cu_seqlens int64 [N+1]
+  generated        int64 [N,64]  what `generate` makes of each greedily, end-of-sequence tokens or not
 
 Mixtures of experts are saved as they are published, expert by expert, unless STACKED says otherwise; their gradients have
 those names in both cases. `margin` in the output is the smallest distance by which a router preferred an expert that it
-chose to one that it did not: far above rounding, so that no other implementation can choose otherwise.
+chose to one that it did not: far above rounding, so that no other implementation can choose otherwise. Prompts are such
+that the likeliest token of every step is far above rounding likelier than the next.
 """
 
 import copy
 import json
+import tempfile
 import pathlib
 import shutil
 import sys
@@ -30,27 +34,23 @@ import zlib
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoModelForCausalLM, DeepseekV3Config, DeepseekV3ForCausalLM, GenerationConfig, Glm4MoeConfig, Glm4MoeForCausalLM,
-    LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen2MoeConfig, Qwen2MoeForCausalLM, Qwen3Config,
-    Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-FAMILIES = {
-    "llama": (LlamaConfig, LlamaForCausalLM),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM),
-    "qwen2_moe": (Qwen2MoeConfig, Qwen2MoeForCausalLM),
-    "qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM),
-    "deepseek_v3": (DeepseekV3Config, DeepseekV3ForCausalLM),
-    "glm4_moe": (Glm4MoeConfig, Glm4MoeForCausalLM),
-}
 COMMON = dict(
     vocab_size=97, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=4, max_position_embeddings=512, rms_norm_eps=1e-6, tie_word_embeddings=False, hidden_act="silu",
     bos_token_id=1, eos_token_id=2, pad_token_id=None,
 )
+# GPT-2 has names of its own.
+GPT2 = dict(
+    vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    bos_token_id=1, eos_token_id=2)
 LENGTHS = [1, 2, 5, 17, 40]
+PROMPT_LENGTHS = [1, 9, 33]
+NEW_TOKENS = 64
+# Of logits, and of routers' scores: far above the rounding of fp32.
+GREEDY_MARGIN, ROUTER_MARGIN = 2e-3, 5e-6
 
 
 def rope(theta, kind="default", **scaling):
@@ -78,8 +78,9 @@ MODELS = {
     "llama-head-dim-5-heads": ("llama", "v5", dict(
         hidden_size=30, num_attention_heads=5, num_key_value_heads=5, head_dim=8, num_hidden_layers=3, vocab_size=61)),
     "llama-rope-linear": ("llama", "published", dict(rope_parameters=rope(1e4, "linear", factor=2.5))),
+    # Up to max_position_embeddings it changes nothing.
     "llama-rope-dynamic": ("llama", "published", dict(
-        max_position_embeddings=16, rope_parameters=rope(1e4, "dynamic", factor=2.0))),
+        max_position_embeddings=128, rope_parameters=rope(1e4, "dynamic", factor=2.0))),
     "qwen2": ("qwen2", "published", dict(
         num_attention_heads=6, num_key_value_heads=2, hidden_size=36, rope_parameters=rope(1e6),
         use_sliding_window=False, max_window_layers=1)),
@@ -87,7 +88,7 @@ MODELS = {
         num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True, rope_parameters=rope(1e6),
         use_sliding_window=False, num_hidden_layers=3, eos_token_id=[3, 2])),
     "qwen25-yarn": ("qwen2", "published", dict(
-        num_key_value_heads=2, max_position_embeddings=64, rope_parameters=rope(1e6, "yarn", **YARN),
+        num_key_value_heads=2, max_position_embeddings=128, rope_parameters=rope(1e6, "yarn", **YARN),
         use_sliding_window=False)),
     "qwen3-tied": ("qwen3", "published", dict(
         num_key_value_heads=2, head_dim=16, tie_word_embeddings=True, rope_parameters=rope(1e6))),
@@ -126,11 +127,139 @@ MODELS = {
         num_key_value_heads=2, head_dim=8, partial_rotary_factor=0.5, rope_parameters=rope(1e6), n_routed_experts=5,
         num_experts_per_tok=4, first_k_dense_replace=1, n_shared_experts=1, moe_intermediate_size=8, use_qk_norm=True,
         routed_scaling_factor=2.5, norm_topk_prob=True, attention_bias=True, rms_norm_eps=1e-5, vocab_size=61)),
+    "glm4-moe-no-qk-norm": ("glm4_moe", "v5", dict(
+        hidden_size=24, num_key_value_heads=4, head_dim=6, rope_parameters=rope(1e4, partial_rotary_factor=1.0),
+        n_routed_experts=4, num_experts_per_tok=2, n_group=2, topk_group=1, first_k_dense_replace=0, n_shared_experts=2,
+        moe_intermediate_size=8, use_qk_norm=False, routed_scaling_factor=1.0, norm_topk_prob=False, attention_bias=False,
+        vocab_size=61)),
+    "llama1": ("llama", "published", dict(num_attention_heads=2, num_key_value_heads=2, intermediate_size=44)),
+    "qwen2-window": ("qwen2", "published", dict(
+        num_key_value_heads=2, rope_parameters=rope(1e6), num_hidden_layers=3, use_sliding_window=True, sliding_window=6,
+        max_window_layers=1)),
+    "qwen3-window": ("qwen3", "v5", dict(
+        num_key_value_heads=2, head_dim=8, rope_parameters=rope(1e6), use_sliding_window=True, sliding_window=5,
+        max_window_layers=0)),
+    "qwen2-moe-window": ("qwen2_moe", "published", dict(
+        num_key_value_heads=4, rope_parameters=rope(1e6), use_sliding_window=True, sliding_window=6, max_window_layers=2,
+        num_experts=4, num_experts_per_tok=2, moe_intermediate_size=8, shared_expert_intermediate_size=12,
+        norm_topk_prob=True, vocab_size=61)),
+    "mistral": ("mistral", "published", dict(
+        num_key_value_heads=2, head_dim=6, rms_norm_eps=1e-5, rope_parameters=rope(1e6), sliding_window=None)),
+    "mistral-window": ("mistral", "v5", dict(
+        hidden_size=36, num_attention_heads=6, num_key_value_heads=2, sliding_window=6, num_hidden_layers=3)),
+    "mixtral": ("mixtral", "published", dict(
+        num_key_value_heads=2, rope_parameters=rope(1e6), num_local_experts=6, num_experts_per_tok=2,
+        intermediate_size=12, rms_norm_eps=1e-5, sliding_window=None, vocab_size=61)),
+    "mixtral-window-tied": ("mixtral", "v5", dict(
+        num_key_value_heads=4, head_dim=6, rope_parameters=rope(1e4), num_local_experts=5, num_experts_per_tok=3,
+        intermediate_size=10, sliding_window=5, tie_word_embeddings=True, vocab_size=61)),
+    "phi3": ("phi3", "published", dict(num_key_value_heads=2, sliding_window=7, rms_norm_eps=1e-5)),
+    "phi3-longrope": ("phi3", "published", dict(
+        hidden_size=40, num_key_value_heads=1, rms_norm_eps=1e-5, original_max_position_embeddings=128,
+        rope_parameters=rope(1e4, "longrope", short_factor=[1.0, 1.1, 1.3, 1.9, 2.5], long_factor=[1.0, 2.0, 4.0, 8.0, 9.0],
+                             original_max_position_embeddings=128))),
+    "phi4-mini": ("phi3", "v5", dict(
+        num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True, rms_norm_eps=1e-5,
+        original_max_position_embeddings=128,
+        rope_parameters=rope(1e4, "longrope", short_factor=[1.0, 1.2, 1.4, 2.0, 2.5, 3.0],
+                             long_factor=[1.0, 2.0, 4.0, 8.0, 9.0, 9.5], original_max_position_embeddings=128,
+                             partial_rotary_factor=0.75))),
+    "glm": ("glm", "published", dict(num_key_value_heads=2, head_dim=8, attention_bias=True, rms_norm_eps=1.5625e-7)),
+    "glm-no-bias": ("glm", "v5", dict(
+        hidden_size=24, num_attention_heads=6, num_key_value_heads=1, head_dim=4, attention_bias=False,
+        rope_parameters=rope(1e4, partial_rotary_factor=1.0))),
+    "glm4": ("glm4", "published", dict(num_key_value_heads=2, head_dim=8, attention_bias=False, rms_norm_eps=1e-5)),
+    "glm4-bias": ("glm4", "v5", dict(
+        num_attention_heads=2, num_key_value_heads=2, head_dim=12, attention_bias=True, tie_word_embeddings=True,
+        rope_parameters=rope(5e4, partial_rotary_factor=0.5))),
+    "gemma2": ("gemma2", "published", dict(
+        num_key_value_heads=2, head_dim=10, query_pre_attn_scalar=12, sliding_window=6, attn_logit_softcapping=5.0,
+        final_logit_softcapping=3.0, tie_word_embeddings=True, hidden_activation="gelu_pytorch_tanh", num_hidden_layers=3)),
+    "gemma2-untied-no-caps": ("gemma2", "v5", dict(
+        num_attention_heads=2, num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=16, sliding_window=4,
+        attn_logit_softcapping=None, final_logit_softcapping=None, attention_bias=True, hidden_activation="gelu",
+        layer_types=["full_attention", "sliding_attention"])),
+    "gemma3": ("gemma3_text", "published", dict(
+        num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=8, sliding_window=6, tie_word_embeddings=True,
+        sliding_window_pattern=2, num_hidden_layers=3, rope_parameters=dict(
+            sliding_attention=rope(1e4), full_attention=rope(1e6, "linear", factor=8.0)))),
+    "gemma3-caps": ("gemma3_text", "v5", dict(
+        hidden_size=24, num_attention_heads=6, num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=10,
+        sliding_window=5, attn_logit_softcapping=None, final_logit_softcapping=6.0, attention_bias=True,
+        layer_types=["sliding_attention", "full_attention"], rope_parameters=dict(
+            sliding_attention=rope(2e4), full_attention=rope(1e6)))),
+    "deepseek-v2": ("deepseek_v2", "published", dict(
+        num_hidden_layers=3, q_lora_rank=12, kv_lora_rank=10, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6,
+        n_routed_experts=8, n_group=4, topk_group=2, num_experts_per_tok=3, first_k_dense_replace=1, n_shared_experts=2,
+        moe_intermediate_size=8, routed_scaling_factor=4.0, topk_method="group_limited_greedy", norm_topk_prob=False,
+        vocab_size=61, rope_parameters=rope(1e4, "yarn", factor=8.0, original_max_position_embeddings=16, mscale=0.7,
+                                            mscale_all_dim=0.7, beta_fast=32, beta_slow=1))),
+    "deepseek-v2-lite": ("deepseek_v2", "v5", dict(
+        q_lora_rank=None, kv_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=6, v_head_dim=10, n_routed_experts=5,
+        num_experts_per_tok=2, first_k_dense_replace=0, n_shared_experts=1, moe_intermediate_size=8,
+        routed_scaling_factor=1.0, topk_method="greedy", attention_bias=True, mlp_bias=False, vocab_size=61,
+        rope_parameters=rope(1e4))),
+    "moonlight": ("deepseek_v3", "published", dict(
+        q_lora_rank=None, kv_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=8, n_routed_experts=8,
+        n_group=1, topk_group=1, num_experts_per_tok=3, first_k_dense_replace=1, n_shared_experts=2,
+        moe_intermediate_size=8, routed_scaling_factor=2.446, norm_topk_prob=True, vocab_size=61, rope_parameters=rope(5e4))),
+    "kimi-k2": ("deepseek_v3", "published", dict(
+        q_lora_rank=10, kv_lora_rank=12, qk_nope_head_dim=6, qk_rope_head_dim=4, v_head_dim=6, n_routed_experts=6,
+        n_group=1, topk_group=1, num_experts_per_tok=2, first_k_dense_replace=1, n_shared_experts=1,
+        moe_intermediate_size=8, routed_scaling_factor=2.827, norm_topk_prob=True, vocab_size=61,
+        rope_parameters=rope(5e4, "yarn", factor=32.0, original_max_position_embeddings=16, mscale=1.0, mscale_all_dim=1.0,
+                             beta_fast=1, beta_slow=1))),
+    "minimax-m2": ("minimax_m2", "published", dict(
+        num_key_value_heads=2, head_dim=8, rope_parameters=rope(5e6, partial_rotary_factor=0.5), num_local_experts=6,
+        num_experts_per_tok=2, intermediate_size=12, vocab_size=61)),
+    "minimax-m2-whole-rotary": ("minimax_m2", "v5", dict(
+        hidden_size=24, num_attention_heads=6, num_key_value_heads=1, head_dim=6, rope_parameters=rope(1e4),
+        num_local_experts=5, num_experts_per_tok=3, intermediate_size=8, tie_word_embeddings=True, vocab_size=61)),
+    "mimo": ("qwen2", "published", dict(
+        num_key_value_heads=2, rope_parameters=rope(6.4e5), use_sliding_window=False, rms_norm_eps=1e-5)),
+    "mimo-tied": ("qwen2", "published", dict(
+        hidden_size=24, num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True, rope_parameters=rope(1e4),
+        use_sliding_window=False)),
+    "gpt-oss": ("gpt_oss", "published", dict(
+        num_key_value_heads=2, head_dim=6, intermediate_size=10, num_local_experts=6, num_experts_per_tok=3,
+        sliding_window=6, num_hidden_layers=2, vocab_size=61, rope_parameters=rope(
+            1.5e5, "yarn", factor=32.0, beta_fast=32.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=16))),
+    "gpt-oss-no-bias": ("gpt_oss", "v5", dict(
+        hidden_size=20, num_attention_heads=2, num_key_value_heads=2, head_dim=8, intermediate_size=12, num_local_experts=5,
+        num_experts_per_tok=2, sliding_window=4, attention_bias=False, tie_word_embeddings=True, vocab_size=61,
+        layer_types=["full_attention", "sliding_attention"], rope_parameters=rope(1e4), swiglu_limit=1.5)),
+    "gpt-oss-mxfp4": ("gpt_oss", "published", dict(
+        num_key_value_heads=2, head_dim=8, intermediate_size=32, num_local_experts=4, num_experts_per_tok=2,
+        sliding_window=6, vocab_size=61, rope_parameters=rope(
+            1.5e5, "yarn", factor=32.0, beta_fast=32.0, beta_slow=1.0, truncate=False, original_max_position_embeddings=16))),
+    "gpt2": ("gpt2", "v5", {}),
+    "gpt2-untied-scaled": ("gpt2", "v5", dict(
+        n_embd=30, n_head=6, n_inner=44, n_layer=3, activation_function="relu", scale_attn_weights=False,
+        scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False)),
+    "gpt-neox": ("gpt_neox", "published", dict(
+        intermediate_size=48, hidden_act="gelu", layer_norm_eps=1e-5, rope_parameters=rope(1e4, partial_rotary_factor=0.25))),
+    "gpt-neox-sequential": ("gpt_neox", "v5", dict(
+        hidden_size=36, num_attention_heads=6, intermediate_size=44, hidden_act="gelu_new", use_parallel_residual=False,
+        attention_bias=False, tie_word_embeddings=True, rope_parameters=rope(2e4, partial_rotary_factor=1.0))),
 }
 SHARD_SIZE = {"qwen3-sharded": "20KB"}
 STACKED = {"qwen3-moe-stacked"}
 # What a checkpoint holds that the model does not have.
-EXTRA = {"deepseek-v3": {"model.layers.3.eh_proj.weight": torch.zeros(4, 8)}}
+EXTRA = {
+    "deepseek-v3": {"model.layers.3.eh_proj.weight": torch.zeros(4, 8)},
+    "llama1": {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)},
+    "mimo": {"model.mtp_layers.0.input_proj.weight": torch.zeros(4, 8)},
+}
+# Models that transformers knows by another name, and what their config.json says besides.
+ALIASES = {
+    "mimo": dict(model_type="mimo", architectures=["MiMoForCausalLM"], num_nextn_predict_layers=1, attention_bias=True),
+    "mimo-tied": dict(model_type="mimo", architectures=["MiMoForCausalLM"], attention_bias=True),
+    "kimi-k2": dict(model_type="kimi_k2"),
+}
+# Kept without the first word of its names, as the first GPT-2 was published.
+UNPREFIXED = {"gpt2"}
+# Experts kept as bytes: by folder, the tensors of the files.
+PACKED = {}
 
 
 def randomise(model, generator):
@@ -139,10 +268,19 @@ def randomise(model, generator):
         noise = torch.randn(parameter.shape, generator=generator)
         if name.endswith("norm.weight"):
             parameter.data = 1 + 0.3 * noise
+        elif parameter.dim() == 1 and name.endswith("weight"):  # Gemma's are around 0
+            parameter.data = parameter.data.mean() + 0.3 * noise
+        elif name.endswith("sinks"):
+            parameter.data = noise
         elif name.endswith("bias"):
             parameter.data = 0.3 * noise
-        elif "embed_tokens" in name:
+        elif "embed_tokens" in name or "embed_in" in name or "wte" in name or "wpe" in name:
             parameter.data = 0.5 * noise
+        elif "mlp.experts" in name and name.endswith("_bias"):
+            parameter.data = 0.3 * noise
+        elif any(word in name for word in ("c_attn", "c_proj", "c_fc")) or (
+                "mlp.experts" in name and model.config.model_type == "gpt_oss"):  # inputs before outputs
+            parameter.data = 1.3 * noise / parameter.shape[-2] ** 0.5
         else:
             parameter.data = 1.3 * noise / parameter.shape[-1] ** 0.5
     for name, buffer in model.named_buffers():
@@ -153,24 +291,37 @@ def randomise(model, generator):
 def respell_as_published(path):
     config = json.loads(path.read_text())
     scaling = config.pop("rope_parameters")
+    if config["model_type"] == "gemma3_text":
+        config["rope_local_base_freq"] = scaling["sliding_attention"]["rope_theta"]
+        config["sliding_window_pattern"] = config.pop("_sliding_window_pattern")
+        scaling = scaling["full_attention"]
+    partial = scaling.pop("partial_rotary_factor", None)
+    if partial is not None and config["model_type"] == "minimax_m2":
+        config["rotary_dim"] = int(config["head_dim"] * partial)
+    elif config["model_type"] == "gpt_neox":
+        config |= {"rotary_pct": partial, "rotary_emb_base": scaling["rope_theta"]}
+    elif partial is not None and (partial != 1 or config["model_type"] != "phi3"):
+        config["partial_rotary_factor"] = partial
     config["rope_theta"] = scaling.pop("rope_theta")
     kind = scaling.pop("rope_type")
-    # Older models say `type`, Llama 3.1 and later `rope_type`.
-    spelling = "rope_type" if kind == "llama3" else "type"
+    # Older models say `type`, Llama 3.1, Gemma 3 and later `rope_type`.
+    spelling = "rope_type" if kind == "llama3" or config["model_type"] == "gemma3_text" else "type"
     config["rope_scaling"] = None if kind == "default" else {**scaling, spelling: kind}
     config["torch_dtype"] = config.pop("dtype")
     config.pop("layer_types", None)
-    if config["model_type"] in ("qwen2", "qwen2_moe"):
+    if config["model_type"] == "gpt_neox":
+        del config["rope_theta"]
+    if config["model_type"] in ("qwen2", "qwen2_moe") and not config["use_sliding_window"]:
         config["sliding_window"] = 8  # present and without effect while use_sliding_window is false
     if config["model_type"] == "qwen3_moe":
         config["num_experts"] = config.pop("num_local_experts")
     if config["model_type"] == "deepseek_v3":
         for derived in ("head_dim", "qk_head_dim", "rope_interleave"):
-            del config[derived]
+            config.pop(derived, None)
         config |= {"scoring_func": "sigmoid", "topk_method": "noaux_tc", "moe_layer_freq": 1, "ep_size": 1}
     if config["model_type"] == "glm4_moe":
         config["rope_scaling"] = None
-    if config.get("head_dim") == config["hidden_size"] // config["num_attention_heads"]:
+    if config["model_type"] in ("llama", "qwen2", "qwen2_moe", "qwen3_moe", "mistral", "mixtral") and config.get("head_dim") == config["hidden_size"] // config["num_attention_heads"]:
         del config["head_dim"]
     path.write_text(json.dumps(config, indent=2) + "\n")
 
@@ -178,11 +329,12 @@ def respell_as_published(path):
 def create(folder, name):
     """Writes the model folder."""
     family, spelling, changes = MODELS[name]
-    config_class, model_class = FAMILIES[family]
-    config = config_class(**{**COMMON, **changes})
+    config = AutoConfig.for_model(family, **{**(GPT2 if family == "gpt2" else COMMON), **changes})
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    model = model_class(config)
+    model = AutoModelForCausalLM.from_config(config)
     randomise(model, generator)
+    if name.endswith("mxfp4"):
+        pack_experts(model, name, generator)
     model.generation_config = GenerationConfig(
         bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id, do_sample=True, temperature=0.6, top_p=0.95)
     shutil.rmtree(folder, ignore_errors=True)
@@ -196,23 +348,52 @@ def create(folder, name):
     return generator
 
 
+def pack_experts(model, name, generator):
+    """Gives experts weights that four bits can say."""
+    PACKED[name] = {}
+    for key, parameter in model.named_parameters():
+        if not key.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            continue
+        experts, inputs, outputs = parameter.shape
+        blocks = torch.randint(256, (experts, outputs, inputs // 32, 16), generator=generator, dtype=torch.uint8)
+        scales = torch.randint(122, 126, (experts, outputs, inputs // 32), generator=generator, dtype=torch.uint8)
+        parameter.data = convert_moe_packed_tensors(blocks, scales, dtype=torch.float32).contiguous()
+        PACKED[name] |= {key + "_blocks": blocks, key + "_scales": scales}
+
+
+def finish(folder, name):
+    """What transformers is not shown: the folder as it is published."""
+    path, file = folder / "config.json", folder / "model.safetensors"
+    if name in ALIASES:
+        path.write_text(json.dumps(json.loads(path.read_text()) | ALIASES[name], indent=2) + "\n")
+    if name in UNPREFIXED:
+        save_file({key.removeprefix("transformer."): tensor for key, tensor in load_file(file).items()}, file,
+                  metadata={"format": "pt"})
+    if name in PACKED:
+        weights = {key: tensor for key, tensor in load_file(file).items() if key + "_blocks" not in PACKED[name]}
+        save_file(weights | PACKED[name], file, metadata={"format": "pt"})
+        config = json.loads(path.read_text())
+        config["quantization_config"] = {
+            "quant_method": "mxfp4", "modules_to_not_convert": [
+                "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]}
+        path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def load(folder):
     # The plain loop over experts; the setting is ignored by models without.
     return AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").train()
 
 
-def published(name, tensor):
-    """A parameter of a model in memory, as the tensors that it is published as."""
-    if not name.endswith(("mlp.experts.gate_up_proj", "mlp.experts.down_proj")):
-        return {name: tensor}
-    place, kind = name.rsplit(".", 1)
-    parts = {}
-    for expert, rows in enumerate(tensor):
-        names = ["gate_proj", "up_proj"] if kind == "gate_up_proj" else ["down_proj"]
-        for part, half in zip(names, rows.chunk(len(names))):
-            parts[f"{place}.{expert}.{part}.weight"] = half.contiguous()
-    return parts
+def published(model, tensors):
+    """Something of every parameter of a model in memory, by the names and in the shapes that it is published in."""
+    model = AutoModelForCausalLM.from_config(model.config)  # one that was loaded is saved as it was loaded
+    for name, parameter in model.named_parameters():
+        parameter.data = tensors[name]
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, save_original_format=True)
+        saved = load_file(pathlib.Path(folder) / "model.safetensors")
+    return {name: tensor for name, tensor in saved.items() if not name.endswith("e_score_correction_bias")}
 
 
 def watch_margins(model, margins):
@@ -220,6 +401,15 @@ def watch_margins(model, margins):
     def note(router, inputs, outputs):
         logits, chosen = outputs[0].detach(), outputs[2]
         scores = logits.float()
+        if getattr(router, "topk_method", None) == "group_limited_greedy":
+            groups = scores.softmax(-1).view(len(scores), router.num_group, -1)
+            best = groups.amax(-1)
+            order = best.sort(descending=True)
+            margins.append((order.values[:, router.topk_group - 1] - order.values[:, router.topk_group]).min().item())
+            allowed = torch.zeros_like(best).scatter(1, order.indices[:, :router.topk_group], 1)
+            scores = groups.masked_fill(allowed[:, :, None] == 0, -torch.inf).flatten(1)
+        elif len(inputs) > 1:
+            scores = scores.sigmoid() + inputs[1]
         if hasattr(router, "e_score_correction_bias"):
             scores = scores.sigmoid() + router.e_score_correction_bias
             groups = scores.view(len(scores), router.num_group, -1)
@@ -234,15 +424,53 @@ def watch_margins(model, margins):
         margins.append((lowest - scores.masked_fill(picked, -torch.inf).amax(1)).min().item())
 
     for name, module in model.named_modules():
-        if name.endswith("mlp.gate"):
+        if name.endswith(("mlp.gate", "mlp.router")):
             module.register_forward_hook(note)
+
+
+def generation(fresh, generator):
+    """Prompts, and what is generated greedily from them."""
+    model = copy.deepcopy(fresh).eval()
+    margins = []
+    watch_margins(model, margins)
+    model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=0)
+    prompts, generated, gaps = [], [], []
+    for length in PROMPT_LENGTHS:
+        for attempt in range(400):
+            margins.clear()
+            prompt = torch.randint(model.config.vocab_size, (1, length), generator=generator)
+            with torch.no_grad():
+                output = model.generate(
+                    prompt, attention_mask=torch.ones_like(prompt), output_logits=True, return_dict_in_generate=True)
+            best = torch.cat(output.logits).topk(2).values
+            gap = (best[:, 0] - best[:, 1]).min().item()
+            if gap > GREEDY_MARGIN and min(margins, default=1) > ROUTER_MARGIN:
+                break
+        else:
+            raise SystemExit("no prompt has likeliest tokens far above the others")
+        prompts.append(prompt[0])
+        generated.append(output.sequences[0, length:])
+        gaps.append(gap)
+    print(f"greedy margins {', '.join(f'{gap:.1e}' for gap in gaps)}")
+    return {
+        "prompts": torch.cat(prompts), "prompt_cu_seqlens": torch.tensor([0] + PROMPT_LENGTHS).cumsum(0),
+        "generated": torch.stack(generated),
+    }
 
 
 def reference(folder, generator):
     fresh = load(folder)
     margins = []
     watch_margins(fresh, margins)
-    sequences = [torch.randint(fresh.config.vocab_size, (length,), generator=generator) for length in LENGTHS]
+    for attempt in range(100):
+        sequences = [torch.randint(fresh.config.vocab_size, (length,), generator=generator) for length in LENGTHS]
+        margins.clear()
+        with torch.no_grad():
+            for tokens in sequences:
+                fresh(tokens[None])
+        if min(margins, default=1) > 1e-4:
+            break
+    margin = min(margins, default=None)
     predicted = sum(LENGTHS) - len(LENGTHS)
     log_probs, entropies, loss, gradients = [], [], 0.0, {}
     for index, tokens in enumerate(sequences):
@@ -268,12 +496,12 @@ def reference(folder, generator):
         "logits_sequence": torch.tensor([kept[0]]),
         "logits": kept[1],
         "loss": torch.tensor([loss]),
-        **{f"gradient.{part}": value for name, gradient in gradients.items()
-           for part, value in published(name, gradient).items()},
+        **{f"gradient.{name}": gradient for name, gradient in published(fresh, gradients).items()},
+        **generation(fresh, generator),
     }, folder / "reference.safetensors")
-    if margins:
-        print(f"{folder.name}: margin {min(margins):.1e}")
-        assert min(margins) > 1e-4, "a router is nearly undecided; take another seed"
+    if margin is not None:
+        print(f"{folder.name}: margin {margin:.1e}")
+        assert margin > 1e-4, "a router is nearly undecided"
     print(f"{folder.name}: loss {loss:.4f}, |gradient| {min(g.norm() for g in gradients.values()):.2e} to "
           f"{max(g.norm() for g in gradients.values()):.2e}")
 
@@ -283,3 +511,4 @@ if __name__ == "__main__":
     root = pathlib.Path("Tests/Fixtures/models")
     for name in sys.argv[1:] or MODELS:
         reference(root / name, create(root / name, name))
+        finish(root / name, name)

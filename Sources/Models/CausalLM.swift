@@ -16,9 +16,11 @@ open class CausalLM {
   public let stage: ModelStage
   /// nil outside the first stage.
   let embedding: VocabularyParallelEmbedding?
+  /// `[positions, hiddenSize]`; nil where positions are rotations.
+  private let positionEmbedding: Parameter?
   let layers: [any DecoderBlock]
   /// nil outside the last stage.
-  let finalNorm: RMSNorm?
+  let finalNorm: (any Norm)?
   /// nil outside the last stage and in a critic; the embedding's weight where it is shared in place.
   let headWeight: Parameter?
   /// nil outside the last stage, and where the head is the vocabulary's.
@@ -26,6 +28,8 @@ open class CausalLM {
   /// nil outside the last stage, and where the configuration asks for none.
   let predictor: PredictionLayer?
   private let rotary: RotaryEmbedding
+  /// Of layers with a window, where theirs is another.
+  private let windowedRotary: RotaryEmbedding?
 
   /// - Parameters:
   ///   - stage: the part of the model that is built; nil: all of it.
@@ -47,13 +51,19 @@ open class CausalLM {
       ? VocabularyParallelEmbedding(
         model("embed_tokens"), vocabularySize: configuration.vocabularySize, hiddenSize: configuration.hiddenSize,
         initializer: initializer, parallel: parallel) : nil
+    positionEmbedding = stage.holdsEmbedding && configuration.positions == .learned
+      ? model("embed_positions").parameter(
+        "weight", shape: [configuration.contextLength, configuration.hiddenSize], initializer: initializer,
+        sharing: parallel.sequenceSharing) : nil
     layers = try stage.layers.map { try block(model("layers")($0), configuration, $0, parallel) }
     try table.requireWholeGroups()
+    try configuration.requireStoredAlone(table)
+    if parallel.isDeterministic { try configuration.requireDeterminism() }
     finalNorm = stage.holdsHead
-      ? RMSNorm(
-        model("norm"), size: configuration.hiddenSize, epsilon: configuration.normEpsilon,
-        sharing: parallel.sequenceSharing) : nil
-    rotary = RotaryEmbedding(configuration.rotary, dimensions: configuration.rotatedDimension ?? configuration.headDimension)
+      ? configuration.makeNorm(model("norm"), size: configuration.hiddenSize, sharing: parallel.sequenceSharing) : nil
+    let rotated = configuration.rotatedDimension ?? configuration.headDimension
+    rotary = try RotaryEmbedding(configuration.rotary, dimensions: rotated)
+    windowedRotary = try configuration.windowedRotary.map { try RotaryEmbedding($0, dimensions: rotated) }
     valueHead = stage.holdsHead && configuration.head == .value
       ? ValueHead(root, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel) : nil
     guard stage.holdsHead, configuration.head == .vocabulary else {
@@ -124,11 +134,26 @@ open class CausalLM {
     return embedding(tokens)
   }
 
+  /// Embeddings as the first layer is given them: scaled, and with what is learned of their positions.
+  private func placed(_ embedded: Tensor, _ positions: Tensor) -> Tensor {
+    var hidden = embedded
+    if configuration.scalesEmbeddings {
+      // The factor is rounded to the activations' type, as in `transformers`.
+      hidden = hidden * Tensor([Float(Double(configuration.hiddenSize).squareRoot())]).to(dtype: hidden.dtype, device: hidden.device)
+    }
+    guard let positionEmbedding else { return hidden }
+    // Padding may stand past the last position.
+    let own = parallel.routedPart(positions).clamped(0, max: configuration.contextLength - 1)
+    return hidden + Tensor.embedding(positionEmbedding.tensor, indices: own)
+  }
+
   /// Runs the stage: `[T]` tokens in the first, the previous one's output elsewhere → `[T, hiddenSize]`, after the final
   /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
-    var hidden = stage.holdsEmbedding ? embed(input) : input
+    var hidden = stage.holdsEmbedding ? placed(embed(input), context.positions) : input
     let table = rotary.table(positions: context.positions, dtype: hidden.dtype)
+    let windowedTable = windowedRotary?.table(positions: context.positions, dtype: hidden.dtype) ?? table
+    let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : table }
     var context = context
     // Layers that run again must send their tokens where they went the first time.
     if gradientsEnabled, context.runner.runsAgain, configuration.mixture != nil {
@@ -141,7 +166,7 @@ open class CausalLM {
       hidden = context.runner.run(blocks, input: hidden, parameters: parameters) { [layers] input in
         blocks.reduce(input) { hidden, place in
           passed.layerInputs?.note(hidden, layer: first + place)
-          return layers[place](hidden, rotary: table, context: passed)
+          return layers[place](hidden, rotary: tables[place], context: passed)
         }
       }
     }
@@ -165,7 +190,8 @@ open class CausalLM {
   open func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
-    return parallel.linear(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight.tensor)
+    let logits = parallel.linear(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight.tensor)
+    return configuration.logitSoftCap.map { (logits / $0).tanh() * $0 } ?? logits
   }
 
   /// What the head says of `targets`, from the last stage's output: a critic says what it expects where they are predicted.

@@ -39,6 +39,29 @@ public struct ConfigReader {
       } }, "a list of whole numbers", default: [])
   }
 
+  /// A list of numbers.
+  public func numbers(_ key: String) throws -> [Double] {
+    try require(
+      key, { value in value.array.flatMap { list in
+        let numbers = list.compactMap(\.double)
+        return numbers.count == list.count ? numbers : nil
+      } }, "a list of numbers", default: nil)
+  }
+
+  /// The same with some keys under other names, where those are not there.
+  func renaming(_ names: [String: String]) -> ConfigReader {
+    guard case .object(var object) = json else { return self }
+    for (old, new) in names where object[new] == nil { object[new] = object[old] }
+    return ConfigReader(.object(object), source: source)
+  }
+
+  /// The same with a value of one's own.
+  func setting(_ key: String, _ value: JSONValue) -> ConfigReader {
+    guard case .object(var object) = json else { return self }
+    object[key] = value
+    return ConfigReader(.object(object), source: source)
+  }
+
   public func number(_ key: String, default fallback: Double? = nil) throws -> Double {
     try require(key, \.double, "a number", default: fallback)
   }

@@ -8,14 +8,18 @@ public protocol AttentionBackend: AnyObject {
   ///   - key: `[T, keyValueHeads, headDimension]`, rotated.
   ///   - value: `[T, keyValueHeads, valueHeadDimension]`
   ///   - scale: what products of queries and keys are multiplied by.
+  ///   - rule: what is special about the layer's attention.
   /// - Returns: `[T, heads, valueHeadDimension]`.
-  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor
+  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule) -> Tensor
 }
 
 extension AttentionBackend {
   /// With the usual scale, 1 / √headDimension.
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int) -> Tensor {
-    attend(query: query, key: key, value: value, layer: layer, scale: 1 / Double(query.size(2)).squareRoot())
+  public func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, rule: AttentionRule = .plain
+  ) -> Tensor {
+    attend(
+      query: query, key: key, value: value, layer: layer, scale: 1 / Double(query.size(2)).squareRoot(), rule: rule)
   }
 }
 

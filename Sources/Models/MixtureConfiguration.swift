@@ -8,11 +8,12 @@ public struct MixtureConfiguration: Sendable, Equatable {
     case sigmoid
   }
 
-  /// Experts stand in groups, and each token chooses from the best groups only (DeepSeek-AI, "DeepSeek-V3", 2024); a
-  /// group is as good as its two best experts together.
+  /// Experts stand in groups, and each token chooses from the best groups only (DeepSeek-AI, "DeepSeek-V3", 2024).
   public struct Groups: Sendable, Equatable {
     public var count: Int
     public var chosen: Int
+    /// A group is as good as so many of its best experts together.
+    public var scoredExperts = 2
   }
 
   /// A feed-forward layer that every token uses besides.
@@ -38,6 +39,10 @@ public struct MixtureConfiguration: Sendable, Equatable {
   public var groups: Groups?
   /// A constant for each expert that is added to its score for choosing, not for weighing.
   public var hasChoiceBias = false
+  /// Of the logits, learned.
+  public var hasRouterBias = false
+  /// Of each expert's matrices.
+  public var hasExpertBias = false
   public var shared: SharedExpert?
 
   public init(expertCount: Int, expertsPerToken: Int, intermediateSize: Int, layers: [Int]) {
@@ -83,7 +88,43 @@ extension MixtureConfiguration {
     try check(config)
   }
 
-  private func check(_ config: ConfigReader) throws {
+  /// DeepSeek-V2's: softmax scores whose sum is left as it is, groups that are as good as their best expert.
+  init(deepseekV2 config: ConfigReader, layerCount: Int) throws {
+    let dense = try config.number("first_k_dense_replace", default: 0)
+    let frequency = try config.count("moe_layer_freq", default: 1)
+    self.init(
+      expertCount: try config.count("n_routed_experts"), expertsPerToken: try config.count("num_experts_per_tok"),
+      intermediateSize: try config.count("moe_intermediate_size"),
+      layers: (0..<layerCount).filter { Double($0) >= dense && $0 % frequency == 0 })
+    weightScale = try config.number("routed_scaling_factor", default: 1)
+    switch try config.text("topk_method", default: "greedy") {
+    case "greedy": break
+    case "group_limited_greedy":
+      groups = Groups(
+        count: try config.count("n_group"), chosen: try config.count("topk_group"), scoredExperts: 1)
+    case let method:
+      throw ModelError("\(config.source) has topk_method = '\(method)'; known for this family are greedy and group_limited_greedy")
+    }
+    shared = SharedExpert(
+      name: "shared_experts", intermediateSize: intermediateSize * (try config.count("n_shared_experts", default: 2)),
+      isGated: false)
+    try config.refuse("scoring_func", unless: { $0 == "softmax" }, "only softmax is supported for this family")
+    try config.refuse("norm_topk_prob", unless: { $0 == false }, "weights that are divided by their sum are not supported for this family")
+    try check(config)
+  }
+
+  /// Mixtral's and MiniMax-M2's: all layers are mixtures, and weights are divided by their sum.
+  init(local config: ConfigReader, layerCount: Int) throws {
+    self.init(
+      expertCount: try config.count("num_local_experts", default: config.value("num_experts")?.int),
+      expertsPerToken: try config.count("num_experts_per_tok"),
+      intermediateSize: try config.count("intermediate_size"), layers: Array(0..<layerCount))
+    normalizesWeights = true
+    try config.refuse("router_jitter_noise", unless: { $0.double == 0 }, "noise in routing is not supported")
+    try check(config)
+  }
+
+  func check(_ config: ConfigReader) throws {
     guard let groups else {
       guard expertsPerToken <= expertCount else {
         throw ModelError("\(config.source) asks for \(expertsPerToken) experts a token, but there are \(expertCount)")

@@ -11,7 +11,22 @@ public struct RotaryConfiguration: Sendable, Equatable {
     case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, originalContext: Double)
     /// YaRN (Peng et al., 2023).
     case yarn(Yarn)
+    /// LongRoPE (Ding et al., 2024) of sequences within the original context: each frequency is divided by a factor of
+    /// its own.
+    case long(factors: [Double], magnitude: Double, originalContext: Int)
+    /// Dynamic NTK scaling: nothing, up to the original context.
+    case dynamic(originalContext: Int)
   }
+
+  /// Sequences past this length would need frequencies that depend on the length: the keys in an engine's cache would
+  /// have to be rotated anew while it grows.
+  var lengthLimit: Int? {
+    switch scaling {
+    case .long(_, _, let original), .dynamic(let original): original
+    default: nil
+    }
+  }
+  var dependsOnLength: Bool { lengthLimit != nil }
 
   public struct Yarn: Sendable, Equatable {
     public var factor: Double
@@ -32,10 +47,14 @@ public struct RotaryConfiguration: Sendable, Equatable {
   public init(base: Double, scaling: Scaling = .none) { (self.base, self.scaling) = (base, scaling) }
 
   /// Reads `rope_theta` and `rope_scaling`, or transformers 5's `rope_parameters`.
-  init(_ config: ConfigReader, contextLength: Int) throws {
-    let parameters = config.value("rope_parameters") ?? config.value("rope_scaling") ?? [:]
+  /// - Parameters:
+  ///   - base: where config.json says nothing.
+  ///   - layerType: whose parameters are read where `rope_parameters` has some for each type of layer.
+  init(_ config: ConfigReader, contextLength: Int, base fallback: Double = 10_000, layerType: String? = nil) throws {
+    var parameters = config.value("rope_parameters") ?? config.value("rope_scaling") ?? [:]
+    if let layerType, let own = parameters[layerType] { parameters = own }
     let rope = ConfigReader(parameters, source: "the rotary scaling of \(config.source)")
-    base = try rope.number("rope_theta", default: config.number("rope_theta", default: 10_000))
+    base = try rope.number("rope_theta", default: config.number("rope_theta", default: fallback))
     let kind = try rope.text("rope_type", default: rope.text("type", default: "default"))
     switch kind {
     case "default":
@@ -49,17 +68,32 @@ public struct RotaryConfiguration: Sendable, Equatable {
         originalContext: try rope.number("original_max_position_embeddings"))
     case "yarn":
       scaling = .yarn(try Yarn(rope, contextLength: contextLength))
+    case "dynamic":
+      scaling = .dynamic(originalContext: contextLength)
+    case "longrope", "su":
+      scaling = try Self.long(rope, config, contextLength: contextLength)
     default:
       throw ModelError(
-        "\(config.source) asks for rotary scaling '\(kind)'; supported are default, linear, llama3 and yarn")
+        "\(config.source) asks for rotary scaling '\(kind)'; supported are default, dynamic, linear, llama3, longrope and yarn")
     }
+  }
+
+  private static func long(_ rope: ConfigReader, _ config: ConfigReader, contextLength: Int) throws -> Scaling {
+    let original = try rope.count(
+      "original_max_position_embeddings", default: config.count("original_max_position_embeddings", default: contextLength))
+    let factor = try rope.number("factor", default: Double(contextLength) / Double(original))
+    let derived = factor <= 1 ? 1 : (1 + log(factor) / log(Double(original))).squareRoot()
+    return .long(
+      factors: try rope.numbers("short_factor"), magnitude: try rope.number("attention_factor", default: derived),
+      originalContext: original)
   }
 
   /// Angle per position of each pair of dimensions. `[headDimension / 2]`
   public func inverseFrequencies(headDimension: Int) -> [Double] {
     let plain = (0..<headDimension / 2).map { 1 / pow(base, Double(2 * $0) / Double(headDimension)) }
     switch scaling {
-    case .none: return plain
+    case .none, .dynamic: return plain
+    case .long(let factors, _, _): return zip(plain, factors).map { $0 / $1 }
     case .linear(let factor): return plain.map { $0 / factor }
     case .llama3(let factor, let low, let high, let original):
       return plain.map { frequency in
@@ -76,7 +110,11 @@ public struct RotaryConfiguration: Sendable, Equatable {
 
   /// What cosines and sines are multiplied by.
   public var magnitude: Double {
-    if case .yarn(let yarn) = scaling { yarn.attentionFactor } else { 1 }
+    switch scaling {
+    case .yarn(let yarn): yarn.attentionFactor
+    case .long(_, let magnitude, _): magnitude
+    default: 1
+    }
   }
 }
 

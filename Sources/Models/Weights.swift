@@ -21,22 +21,25 @@ public struct WeightLoader {
     let pieces = model.table.parameters.flatMap(\.pieces)
     let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
     fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
-    let predicting = Set(
-      pieces.map(\.checkpointName).filter { CausalLM.layer(of: $0) == model.configuration.predictionLayer })
-    absent = predictionIsOptional && predicting.isDisjoint(with: files.names) ? predicting : []
+    let predicting = pieces.filter { CausalLM.layer(of: $0.checkpointName) == model.configuration.predictionLayer }
+    let lacksPrediction = Set(predicting.flatMap(files.storedNames)).isDisjoint(with: files.names)
+    absent = predictionIsOptional && lacksPrediction ? Set(predicting.map(\.checkpointName)) : []
     for piece in pieces where !fresh.contains(piece.checkpointName) && !absent.contains(piece.checkpointName) {
-      try files.check(piece.checkpointName, shape: piece.shape)
-      wanted.formUnion(files.storedNames(piece.checkpointName))
+      wanted.formUnion(files.storedNames(piece))
+      try files.check(piece)
     }
     // A tied head may be stored all the same, and a critic leaves the vocabulary's aside; old Llama files carry their
     // rotary frequencies; layers that predict tokens further on are left aside; other ranks hold other experts.
     let configuration = model.configuration
     let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
+    let head = configuration.storedName("lm_head.weight")
     let harmless = { (name: String) in
       name.hasSuffix("rotary_emb.inv_freq")
-        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == "lm_head.weight")
+        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == head)
+        || configuration.ignoredPrefixes.contains(where: name.hasPrefix)
+        || configuration.ignoredSuffixes.contains(where: name.hasSuffix)
         || CausalLM.layer(of: name).map { extraLayers.contains($0) } == true
-        || (model.parallel.expert.size > 1 && name.contains(".mlp.experts."))
+        || (model.parallel.expert.size > 1 && name.contains(".experts."))
     }
     guard model.stage.isWhole(of: configuration) else { return }
     if let extra = files.names.first(where: { !wanted.contains($0) && !harmless($0) }) {
@@ -56,7 +59,7 @@ public struct WeightLoader {
       }
       let parts = try parameter.pieces.map { piece in
         let dimension = piece.slice?.dimension ?? 0
-        return try files.tensor(piece.checkpointName, dimension, piece.slice == nil ? nil : piece.range(dimension))
+        return try files.tensor(piece, dimension, piece.slice == nil ? nil : piece.range(dimension))
       }
       let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
       return joined.to(dtype: dtype)
@@ -69,10 +72,10 @@ public struct WeightLoader {
     try withoutGradients {
       .joined(
         try parameter.pieces.map { piece in
-          let isStored = try files.isFloat8(piece.checkpointName) && files.scaling?.groupSize == scaling.groupSize
+          let isStored = try files.isFloat8(piece) && files.scaling?.groupSize == scaling.groupSize
           let whole = isStored
-            ? try files.float8(piece.checkpointName)
-            : Float8Matrix(quantizing: try files.tensor(piece.checkpointName), scaling)
+            ? try files.float8(piece)
+            : Float8Matrix(quantizing: try files.tensor(piece), scaling)
           return whole.part(piece)
         })
     }
@@ -124,10 +127,12 @@ extension CausalLM {
 
   /// Writes the weights of a whole model into a Hugging Face folder, in one file.
   public func save(to folder: URL) throws {
+    var assembly = StoredLayout(self).assembly()
     try SafetensorsWriter.write(
       to: folder.appendingPathComponent(WeightFiles.singleFile),
       tensors: table.parameters.flatMap { parameter in
-        checkpointTensors(parameter, parameter.tensor).map { TensorSource($0.name, $0.tensor) }
+        checkpointTensors(parameter, parameter.tensor).compactMap { assembly.add($0.name, $0.tensor) }
+          .map { TensorSource($0.name, $0.tensor) }
       })
   }
 }

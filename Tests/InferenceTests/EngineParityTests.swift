@@ -1,3 +1,4 @@
+import Checkpoints
 import Inference
 import TestSupport
 import Testing
@@ -5,10 +6,29 @@ import Torch
 
 /// The engine against computing every sequence whole and anew.
 @Suite struct EngineParityTests {
-  @Test(arguments: [
-    "llama2", "llama3-gqa", "llama31-rope-scaling", "qwen2", "qwen25-yarn", "qwen3-tied", "qwen3-untied-3-heads", "qwen3-moe",
-    "qwen3-moe-top-1-tied", "qwen2-moe", "deepseek-v3", "deepseek-v3-no-query-rank", "glm4-moe",
-  ])
+  /// The tokens that `transformers` generates greedily, whatever the sizes of pages and chunks and whoever is in the batch.
+  @Test(arguments: modelFixtures, [(1, 5), (4, 8), (16, 64)])
+  func greedyIsThatOfTransformers(_ name: String, _ sizes: (page: Int, chunk: Int)) async throws {
+    let reference = try SafetensorsFile(fixture("models/\(name)/reference.safetensors"))
+    let tokens: [Int] = try reference.tensor("prompts").array()
+    let bounds: [Int] = try reference.tensor("prompt_cu_seqlens").array()
+    let wanted = try reference.tensor("generated")
+    let engine = try Engine(
+      folder: modelFolder(name), tokenizer: nil,
+      options: EngineOptions(pageSize: sizes.page, chunkedPrefillSize: sizes.chunk))
+    let requests = zip(bounds, bounds.dropFirst()).enumerated().map { index, range in
+      var sampling = SamplingParameters()
+      (sampling.temperature, sampling.ignoreEOS, sampling.maxNewTokens) = (0, true, wanted.size(1))
+      return GenerateRequest(id: "\(index)", tokens: Array(tokens[range.0..<range.1]), sampling: sampling)
+    }
+    #expect(wanted.size(1) == 64 && requests.count == 3)
+    for (index, output) in try await generateAll(engine, requests).enumerated() {
+      #expect(output.outputTokens == wanted[index].array(), "prompt \(index)")
+    }
+    try await expectIdle(engine)
+  }
+
+  @Test(arguments: ["llama3-gqa", "qwen3-moe", "deepseek-v3", "mistral-window", "gemma2", "gpt-oss"])
   func greedyEqualsRecomputation(_ name: String) async throws {
     let folder = try modelFolder(name)
     let reference = try ReferenceModel(folder)
@@ -25,7 +45,7 @@ import Torch
     try await expectIdle(engine)
   }
 
-  @Test(arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3"])
+  @Test(arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3", "gemma3-caps", "gpt-oss", "gpt2"])
   func logProbsEqualThoseOfTraining(_ name: String) async throws {
     let folder = try modelFolder(name)
     let reference = try ReferenceModel(folder)

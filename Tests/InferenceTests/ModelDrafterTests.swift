@@ -158,11 +158,11 @@ import Torch
   }
 
   @Test func draftsEndWithTheDraftModelsContext() async throws {
-    // Its context ends after 64 tokens.
+    // Its context ends after 128 tokens.
     let engine = try Engine(
       folder: modelFolder("qwen3-tied"), tokenizer: nil, options: Self.options(draft: "qwen25-yarn"))
     let plain = try Engine(folder: modelFolder("qwen3-tied"), tokenizer: nil)
-    var request = GenerateRequest(id: "a", tokens: Array(3..<53))
+    var request = GenerateRequest(id: "a", tokens: (0..<114).map { 3 + $0 % 50 })
     (request.sampling.maxNewTokens, request.sampling.ignoreEOS) = (40, true)
     request.sampling.temperature = 0
     let output = try await engine.generate(request)

@@ -7,8 +7,25 @@ import Torch
 
 /// Paged attention over random chunks against attention over whole sequences.
 @Suite struct PagedAttentionTests {
+  /// What a layer's attention may do besides the usual.
+  private static func rules(_ heads: Int) -> [AttentionRule] {
+    let sinks = Tensor((0..<heads).map { Float($0) - 1 })
+    return [
+      .plain, AttentionRule(window: 5), AttentionRule(softCap: 1.5), AttentionRule(window: 50, sinks: sinks),
+      AttentionRule(window: 1, softCap: 2), AttentionRule(sinks: sinks),
+    ]
+  }
+
+  @Test(arguments: [1, 2, 3] as [UInt64], 0..<6) func knowsRules(_ seed: UInt64, rule index: Int) throws {
+    try compare(seed, rule: index, isDeterministic: false)
+  }
+
   @Test(arguments: [1, 2, 3] as [UInt64], [false, true])
   func equalsWholeSequences(_ seed: UInt64, isDeterministic: Bool) throws {
+    try compare(seed, rule: 0, isDeterministic: isDeterministic)
+  }
+
+  private func compare(_ seed: UInt64, rule index: Int, isDeterministic: Bool) throws {
     var random = SeededGenerator(state: seed)
     let generator = Generator(seed: seed)
     let configuration = try ModelRegistry.configuration(of: modelFolder("llama3-gqa"))
@@ -24,9 +41,10 @@ import Torch
     func whole(_ isDeterministic: Bool) -> PackedAttention {
       PackedAttention(lengths: lengths, device: .cpu, isDeterministic: isDeterministic)
     }
-    let wanted = whole(isDeterministic).attend(query: query, key: key, value: value, layer: 0)
+    let rule = Self.rules(heads)[index]
+    let wanted = whole(isDeterministic).attend(query: query, key: key, value: value, layer: 0, rule: rule)
 
-    let plain = whole(false).attend(query: query, key: key, value: value, layer: 0)
+    let plain = whole(false).attend(query: query, key: key, value: value, layer: 0, rule: rule)
     #expect((wanted - plain).abs().max().item() < 1e-5)
 
     let pageCount = lengths.map { ($0 + pageSize - 1) / pageSize }.reduce(0, +)
@@ -56,7 +74,7 @@ import Torch
         BatchPlan(items: items), cache: cache, dtype: .float32, device: .cpu, isDeterministic: isDeterministic)
       let index = Tensor(rows)
       func part(_ whole: Tensor) -> Tensor { whole.indexSelect(0, index: index) }
-      let found = attention.attend(query: part(query), key: part(key), value: part(value), layer: 0)
+      let found = attention.attend(query: part(query), key: part(key), value: part(value), layer: 0, rule: rule)
       let error = (found - part(wanted)).abs().max().item()
       #expect(isDeterministic ? error == 0 : error < 1e-5, "largest difference \(error)")
     }

@@ -70,6 +70,50 @@ import Torch
     }
   }
 
+  /// Windows, soft caps and sinks against the definition, token by token, with gradients by autograd.
+  @Test(arguments: RuleCase.all, [AttentionImplementation.eager, .sdpa])
+  func rulesAreTheDefinition(_ rule: RuleCase, _ implementation: AttentionImplementation) {
+    let lengths = [3, 1, 9]
+    let generator = Generator(seed: 6)
+    func leaves() -> [Tensor] { [4, 2, 2].map { Tensor.randn([13, $0, 8], generator: generator) } }
+    let (values, gradient) = (leaves(), Tensor.randn([13, 4, 8], generator: generator))
+    func results(_ attend: (_ q: Tensor, _ k: Tensor, _ v: Tensor, _ sinks: Tensor?) -> Tensor) -> [Tensor] {
+      let sinks = rule.sinks(4)
+      let inputs = values.map { $0.clone() }
+      for input in inputs { input.requiresGrad = true }
+      let output = attend(inputs[0], inputs[1], inputs[2], sinks)
+      output.backward(gradient: gradient)
+      return [output.detached()] + (inputs + (sinks.map { [$0] } ?? [])).map { $0.grad! }
+    }
+    let expected = results { q, k, v, sinks in
+      var rows: [Tensor] = []
+      var start = 0
+      for length in lengths {
+        for token in 0..<length {
+          let first = max(0, token + 1 - (rule.window ?? length))
+          let seen = start + first..<start + token + 1
+          rows.append(Tensor.stack((0..<4).map { head in
+            var scores = k[seen].select(1, index: head / 2).mm(q[start + token][head].unsqueeze(1)).squeeze(1) / Double(8).squareRoot()
+            if let cap = rule.softCap { scores = (scores / cap).tanh() * cap }
+            if let sinks { scores = Tensor.cat([scores, sinks[head].unsqueeze(0)], dim: 0) }
+            let weights = scores.softmax(0)[0..<seen.count]
+            return weights.unsqueeze(0).mm(v[seen].select(1, index: head / 2)).squeeze(0)
+          }))
+        }
+        start += length
+      }
+      return Tensor.stack(rows)
+    }
+    let found = results { q, k, v, sinks in
+      trainingAttention(lengths: lengths, parallel: .single(), implementation: implementation)
+        .attend(query: q, key: k, value: v, layer: 0, rule: rule.rule(sinks))
+    }
+    for (name, (found, expected)) in zip(["output", "by query", "by key", "by value", "by sinks"], zip(found, expected)) {
+      let error = (found - expected).abs().max().item()
+      #expect(error < 1e-5, "\(name): \(error)")
+    }
+  }
+
   @Test func choicesThatCannotRunAreRefused() throws {
     func check(_ name: String, _ device: Device, _ dtype: DType, head: Int = 128, context: Int = 1) throws -> String? {
       let implementation = try #require(AttentionImplementation(rawValue: name))

@@ -6,6 +6,14 @@ public func fixture(_ name: String) -> URL {
     .appendingPathComponent("Fixtures").appendingPathComponent(name)
 }
 
+/// The names of all models in `Tests/Fixtures/models`, made by `Scripts/make_model_fixtures.py`: every family, with optional
+/// parts on and off.
+public let modelFixtures: [String] = {
+  let names = try? FileManager.default.contentsOfDirectory(atPath: fixture("models").path)
+  precondition(names?.isEmpty == false, "there are no model fixtures")
+  return names!.sorted()
+}()
+
 /// A fresh folder that is removed when the closure returns.
 public func withTemporaryFolder<R>(_ body: (URL) throws -> R) throws -> R {
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)

@@ -3,6 +3,7 @@ import Foundation
 import JSON
 import Models
 import Parallelism
+import TestSupport
 import Torch
 import Training
 
@@ -34,6 +35,12 @@ final class TinyModel: Sendable {
       }
       try model.save(to: url)
     }
+  }
+
+  /// A copy of a fixture.
+  init(fixture name: String) throws {
+    url = FileManager.default.temporaryDirectory.appendingPathComponent("slime-tiny-" + UUID().uuidString)
+    try FileManager.default.copyItem(at: TestSupport.fixture("models/\(name)"), to: url)
   }
 
   func layerCount() throws -> Int { try ModelRegistry.configuration(of: HuggingFaceFolder(url)).layerCount }

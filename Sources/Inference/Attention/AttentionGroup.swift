@@ -1,3 +1,4 @@
+import Models
 import Torch
 
 /// Rows of a batch as one rectangle of queries `[rows, queryLength]` against one of contexts `[rows, contextLength]`.
@@ -18,6 +19,7 @@ struct AttentionGroup {
   private let mask: Tensor?
   /// The cells that are no padding; nil: all.
   private let realCells: Tensor?
+  private let windows: WindowMasks
   /// The tokens of the batch in the real cells, in their order.
   let tokens: [Int]
 
@@ -49,6 +51,7 @@ struct AttentionGroup {
     queryCells = isWhole ? nil : Tensor(queries).sent(to: device)
     contextCells = Tensor(contexts).sent(to: device)
     realCells = real.count == queries.count ? nil : Tensor(real).sent(to: device)
+    windows = WindowMasks(members, queryLength, contextLength, device)
     mask = isFresh ? nil : Self.mask(members, queryLength, contextLength)?.to(dtype: dtype, device: device)
   }
 
@@ -73,7 +76,7 @@ struct AttentionGroup {
 
   /// Outputs of the real tokens, in `tokens`' order. `[tokens.count, heads, valueHeadDimension]`
   func attend(
-    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double
+    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double, rule: AttentionRule
   ) -> Tensor {
     let (heads, dimension) = (query.size(1), query.size(2))
     let keyValueHeads = key.size(1)
@@ -83,7 +86,14 @@ struct AttentionGroup {
     }
     let queries = queryCells.map { query.indexSelect(0, index: $0) } ?? query
     let output: Tensor
-    if queryLength == 1 {
+    if !rule.isPlain {
+      let groups = heads / keyValueHeads
+      func all(_ heads: Tensor) -> Tensor { heads.repeatingHeads(groups) }
+      output = EagerAttention.attend(
+        queries.view([rows, queryLength, heads, dimension]).transpose(1, dim1: 2), all(contexts(key, cachedKey)),
+        all(contexts(value, cachedValue)), hidden: windows.hidden(rule.window), scale: scale, rule: rule
+      ).transpose(1, dim1: 2)
+    } else if queryLength == 1 {
       // The query heads that share keys stand as queries side by side.
       output = queries.view([rows, keyValueHeads, heads / keyValueHeads, dimension]).scaledDotProductAttention(
         contexts(key, cachedKey), value: contexts(value, cachedValue), attnMask: mask, scale: scale)
@@ -95,5 +105,55 @@ struct AttentionGroup {
     }
     let cells = output.reshape([rows * queryLength, heads, value.size(2)])
     return realCells.map { cells.indexSelect(0, index: $0) } ?? cells
+  }
+}
+
+/// Which contexts the queries of a group do not see, by the layers' windows: made when the first layer asks.
+private final class WindowMasks {
+  private let members: [AttentionRow]
+  private let queryLength, contextLength: Int
+  private let device: Device
+  private var known: [Int?: Tensor] = [:]
+
+  init(_ members: [AttentionRow], _ queryLength: Int, _ contextLength: Int, _ device: Device) {
+    (self.members, self.queryLength, self.contextLength, self.device) = (members, queryLength, contextLength, device)
+  }
+
+  /// Bool `[rows, 1, queryLength, contextLength]`.
+  /// - Parameter window: positions that a query sees, its own the last of them; nil: all up to its own.
+  func hidden(_ window: Int?) -> Tensor {
+    if let made = known[window] { return made }
+    if members.contains(where: { $0.branches != nil }) {
+      let hidden = ofTrees(window).to(device: device)
+      known[window] = hidden
+      return hidden
+    }
+    // A padding cell sees what the row's last query does.
+    let queries = Tensor(
+      members.flatMap { member in (0..<queryLength).map { member.start + min($0, member.queryLength - 1) } },
+      shape: [members.count, 1, queryLength, 1]
+    ).to(device: device)
+    let contexts = Tensor.arange(contextLength).to(device: device)
+    var hidden = contexts.gt(queries)
+    if let window { hidden = hidden.logicalOr(contexts.le(queries - window)) }
+    known[window] = hidden
+    return hidden
+  }
+
+  /// The same where drafts are trees: each sees what leads to it, and stands behind that.
+  private func ofTrees(_ window: Int?) -> Tensor {
+    var hidden = [Float](repeating: 1, count: members.count * queryLength * contextLength)
+    var cell = 0
+    for member in members {
+      for query in 0..<queryLength {
+        let query = min(query, member.queryLength - 1)
+        let visible = member.visible(to: query)
+        // What it sees in the order of positions, its own the last.
+        let seen = Array(0..<visible.below) + visible.others.sorted()
+        for place in seen.suffix(window ?? seen.count) { hidden[cell + place] = 0 }
+        cell += contextLength
+      }
+    }
+    return Tensor(hidden, shape: [members.count, 1, queryLength, contextLength]).gt(0.5)
   }
 }

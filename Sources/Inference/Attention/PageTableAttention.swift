@@ -26,7 +26,10 @@ final class PageTableAttention: AttentionBackend {
   /// Parts of a context that keep some 132 processors busy, four blocks each.
   static func splits(rows: Int, keyValueHeads: Int) -> Int { min(32, max(1, 528 / (rows * keyValueHeads))) }
 
-  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
+  func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    precondition(rule.isPlain, "a model with windows, soft caps or sinks is not recorded")
     let (keys, values) = (cache.keys[layer], cache.values[layer])
     Kernels.writePages(key: key, value: value, keys: keys, values: values, slots: slots)
     return Kernels.decodeAttention(

@@ -7,18 +7,29 @@ import Torch
 /// Gathers pages into contiguous memory and uses libtorch's kernels. On a GPU in half precision one variable-length
 /// FlashAttention-2 call a layer, whose causal mask is bottom-right aligned; elsewhere padded groups of similar rows.
 public final class PagedAttention: AttentionBackend {
-  private enum Work {
-    /// `order`: where each token of the batch stands among the groups' outputs; nil: in its place.
-    case groups([AttentionGroup], order: Tensor?)
-    case flash(PackedContexts)
-    /// In deterministic mode.
-    case tiles(TiledAttention)
+  /// Padded groups of similar rows. `order`: where each token of the batch stands among the groups' outputs; nil: in its
+  /// place.
+  private struct Groups {
+    let groups: [AttentionGroup]
+    let order: Tensor?
   }
 
   private let cache: KVCache
   /// Where the keys and values of the batch's tokens are written. `[T]`, int64
   let slots: Tensor
-  private let work: Work
+  private let rows: [AttentionRow]
+  private let dtype: DType
+  private let device: Device
+  private let isDeterministic: Bool
+  /// Whether no row's drafts are a tree, which neither FlashAttention nor tiles know.
+  private let isPlain: Bool
+  /// Made when the first layer asks: layers of one model may need both.
+  private lazy var contexts = PackedContexts(
+    rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0)
+  private lazy var groups = makeGroups()
+  private lazy var tiles = TiledAttention(
+    rows.map { TiledAttention.Row(queries: $0.tokens, start: $0.start, contexts: $0.slots(pageSize: cache.pageSize)) },
+    device: device)
 
   /// - Parameters:
   ///   - dtype: that of queries, keys and values.
@@ -45,46 +56,38 @@ public final class PagedAttention: AttentionBackend {
   init(
     _ rows: [AttentionRow], slots: [Int], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false
   ) {
-    self.cache = cache
-    self.slots = Tensor(slots).sent(to: device)
-    let count = slots.count
-    // Neither of these knows trees.
-    let isPlain = rows.allSatisfy { $0.branches == nil }
-    if isPlain, device.kind == .cuda, dtype != .float32 {
-      work = .flash(PackedContexts(
-        rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0))
-      return
-    }
-    if isPlain, isDeterministic {
-      let tiled = rows.map {
-        TiledAttention.Row(queries: $0.tokens, start: $0.start, contexts: $0.slots(pageSize: cache.pageSize))
-      }
-      work = .tiles(TiledAttention(tiled, device: device))
-      return
-    }
+    (self.rows, self.cache, self.dtype, self.device) = (rows, cache, dtype, device)
+    (self.slots, self.isDeterministic) = (Tensor(slots).sent(to: device), isDeterministic)
+    isPlain = rows.allSatisfy { $0.branches == nil }
+  }
+
+  private func makeGroups() -> Groups {
+    let count = rows.last?.tokens.upperBound ?? 0
     let groups = AttentionRow.grouped(rows).map {
       AttentionGroup($0, batchCount: count, pageSize: cache.pageSize, dtype: dtype, device: device)
     }
     var place = [Int](repeating: 0, count: count)
     for (index, token) in groups.lazy.flatMap(\.tokens).enumerated() { place[token] = index }
-    work = .groups(groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).sent(to: device))
+    return Groups(groups: groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).sent(to: device))
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
+  public func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
     let (key, value) = cache.write(key: key, value: value, slots: slots, layer: layer)
     let (cachedKey, cachedValue) = (cache.keys[layer], cache.values[layer])
-    switch work {
-    case .flash(let contexts):
+    // FlashAttention knows windows, and sinks are merged with what it says; soft caps are for plain operators.
+    if isPlain, device.kind == .cuda, dtype != .float32, rule.softCap == nil {
       return contexts.attend(
-        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
-    case .tiles(let tiles): return tiles.attend(query, cachedKey, cachedValue, scale: scale).output
-    case .groups(let groups, let order):
-      let outputs = groups.map {
-        $0.attend(query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale)
-      }
-      let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
-      return order.map { joined.indexSelect(0, index: $0) } ?? joined
+        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
     }
+    if isPlain, isDeterministic, rule.isPlain { return tiles.attend(query, cachedKey, cachedValue, scale: scale).output }
+    let outputs = groups.groups.map {
+      $0.attend(
+        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
+    }
+    let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
+    return groups.order.map { joined.indexSelect(0, index: $0) } ?? joined
   }
 }
 
@@ -111,16 +114,18 @@ private struct PackedContexts {
   }
 
   func attend(
-    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double
+    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double, rule: AttentionRule
   ) -> Tensor {
     let dimension = Tensor.flashDimension(query, value)
     func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
       (slots.map { cached.indexSelect(0, index: $0).to(dtype: own.dtype) } ?? own).paddedHeads(to: dimension)
     }
-    return query.paddedHeads(to: dimension).flashAttentionForward(
+    let (output, logSumExp, _, _, _) = query.paddedHeads(to: dimension).flashAttentionForward(
       contexts(key, cachedKey), value: contexts(value, cachedValue), cumSeqQ: cumulativeQueries,
       cumSeqK: cumulativeContexts, maxQ: longestQuery, maxK: longestContext, dropoutP: 0, isCausal: true,
-      returnDebugMask: false, scale: scale
-    ).0.narrowedHeads(to: value.size(2))
+      returnDebugMask: false, scale: scale, windowSizeLeft: rule.window.map { $0 - 1 },
+      windowSizeRight: rule.window.map { _ in 0 })
+    let narrow = output.narrowedHeads(to: value.size(2))
+    return rule.sinks.map { AttentionSinks.merged($0, output: narrow, logSumExp: logSumExp.t()).output } ?? narrow
   }
 }

@@ -22,11 +22,14 @@ final class DecodeGraphs {
   private let pages: Tensor
   private var recordings: [Recording] = []
 
-  /// Whether a model's steps can be recorded: all its operators are queued without a look at what they give.
+  /// Whether a model's steps can be recorded: all its operators are queued without a look at what they give or data of the
+  /// host's, and attention is the usual.
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
     return Kernels.run(on: device, dtype) && configuration.mixture == nil && configuration.latentAttention == nil
       && configuration.quantization == nil
+      && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
+      && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
       && PageTableAttention.headDimensions.contains(configuration.headDimension)
       && configuration.headDimension == configuration.valueHeadDimension
   }

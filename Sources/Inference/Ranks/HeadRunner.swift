@@ -101,8 +101,10 @@ private final class HeadAttention: AttentionBackend {
 
   init(_ attention: PagedAttention, firstLayer: Int) { (self.attention, self.firstLayer) = (attention, firstLayer) }
 
-  func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    attention.attend(query: query, key: key, value: value, layer: layer - firstLayer, scale: scale)
+  func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    attention.attend(query: query, key: key, value: value, layer: layer - firstLayer, scale: scale, rule: rule)
   }
 }
 

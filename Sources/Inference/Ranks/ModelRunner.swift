@@ -22,10 +22,17 @@ final class ModelRunner {
   private(set) var headRunner: HeadRunner?
   /// Copies in host memory of weights whose own memory was given back, by their places in `weights`.
   var stashedWeights: [Int: Tensor] = [:]
-  /// Of each checkpoint tensor that this rank holds, or holds a part of, by its name.
-  private(set) lazy var places: [String: Place] = Dictionary(
+  /// Of each checkpoint tensor that this rank holds, or holds parts of, by its name.
+  private(set) lazy var places: [String: [Place]] = Dictionary(grouping: placesByWeight.values, by: \.stored.name)
+  /// Of each weight that this rank holds, or holds a part of, by the model's own name for it.
+  private(set) lazy var placesByWeight: [String: Place] = Dictionary(
     uniqueKeysWithValues: model.table.parameters.flatMap { parameter in
-      parameter.rows.map { ($0.piece.checkpointName, Place(parameter: parameter, rows: $0.rows, piece: $0.piece)) }
+      parameter.rows.map {
+        (
+          $0.piece.checkpointName,
+          Place(parameter: parameter, rows: $0.rows, piece: $0.piece, stored: model.configuration.storedPart($0.piece))
+        )
+      }
     })
 
   init(

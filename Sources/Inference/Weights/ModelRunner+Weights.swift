@@ -2,41 +2,39 @@ import Models
 import Torch
 
 extension ModelRunner {
-  /// A part of a parameter, and the checkpoint tensor that it is, or is a part of.
+  /// A part of a parameter, and where the checkpoint keeps it.
   struct Place {
     let parameter: Parameter
     let rows: Range<Int>
     let piece: ParameterPiece
+    let stored: StoredPart
 
     var tensor: Tensor { parameter.tensor[rows] }
 
-    /// This rank's part of the whole tensor.
-    func part(of whole: Tensor) -> Tensor {
-      guard let slice = piece.slice else { return whole }
-      let range = slice.range(of: piece.shape[slice.dimension])
-      return whole.narrow(slice.dimension, start: range.lowerBound, length: range.count)
-    }
+    /// This rank's part of the whole tensor of the checkpoint, as a view of the shape that it has there.
+    func part(of whole: Tensor) -> Tensor { stored.part(of: whole, piece) }
   }
 
   /// Copies weights into the model; those of which this rank holds nothing are for others.
   func install(_ weights: [StagedWeight]) {
     for weight in weights {
-      places[weight.name]?.install(weight)
+      for place in places[weight.name] ?? [] { place.install(weight) }
     }
     Runtime.synchronize(parallel.device)
   }
 
-  /// Copies this rank's own parts into the model, where it keeps a weight as e4m3 those of whole tensors. The model's memory keeps its place, so what was recorded with it (a graph
-  /// of kernels) stays valid.
+  /// Copies this rank's own parts into the model, by its names for them; where it keeps a weight as e4m3 those of whole
+  /// weights. The model's memory keeps its place, so what was recorded with it (a graph of kernels) stays valid.
   func install(parts: [String: Tensor]) {
-    for (name, part) in parts { places[name]?.install(part: part) }
+    for (name, part) in parts { placesByWeight[name]?.install(part: part) }
     Runtime.synchronize(parallel.device)
   }
 
   /// Copies what slices have of this rank's parts into the model.
   func write(_ slices: [WeightSlice]) {
     for slice in slices {
-      guard let place = places[slice.shard.name], let common = place.piece.box.intersection(slice.shard.box) else { continue }
+      guard let place = placesByWeight[slice.shard.name], let common = place.piece.box.intersection(slice.shard.box)
+      else { continue }
       place.tensor.narrowed(from: place.piece.box, to: common)
         .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common), nonBlocking: true)
     }
@@ -45,10 +43,13 @@ extension ModelRunner {
 
   /// Fills this rank's part of a whole tensor on the CPU.
   func export(_ name: String, into whole: Tensor) {
-    if let place = places[name] {
-      _ = place.part(of: whole).copy_(place.tensor)
+    if let found = places[name] {
+      for place in found {
+        let part = place.part(of: whole)
+        _ = part.copy_(place.tensor.reshape(part.shape))
+      }
     } else if let suffix = Float8Scaling.scaleSuffixes.first(where: name.hasSuffix) {
-      places[String(name.dropLast(suffix.count))]?.exportScales(into: whole)
+      for place in places[String(name.dropLast(suffix.count))] ?? [] { place.exportScales(into: whole) }
     }
   }
 

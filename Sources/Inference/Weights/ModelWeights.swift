@@ -27,6 +27,7 @@ struct StagedWeight {
 struct ModelWeights {
   private let model: CausalLM
   private let dtype: DType
+  private let layout: StoredLayout
   /// In the model's order.
   let names: [String]
   private let descriptions: [String: WeightDescription]
@@ -38,28 +39,26 @@ struct ModelWeights {
   init(_ configuration: ModelConfiguration, dtype: DType) throws {
     model = try configuration.model(parallel: .single(), dtype: dtype)
     self.dtype = dtype
-    let all = model.table.parameters.flatMap { parameter in
-      parameter.pieces.flatMap { piece in
-        parameter.quantization.map(piece.float8Descriptions) ?? [
-          WeightDescription(
-            name: piece.checkpointName, shape: piece.shape, dtype: parameter.isLearned ? dtype : parameter.dtype)
-        ]
-      }
+    layout = StoredLayout(model)
+    let all = layout.tensors.flatMap { entry in
+      entry.quantization.map(entry.float8Descriptions) ?? [
+        WeightDescription(name: entry.name, shape: entry.shape, dtype: entry.isLearned ? dtype : .float32)
+      ]
     }
     scalings = Dictionary(
-      uniqueKeysWithValues: model.table.parameters.flatMap { parameter in
-        parameter.pieces.compactMap { piece in parameter.quantization.map { (piece.checkpointName, $0) } }
-      })
+      uniqueKeysWithValues: layout.tensors.compactMap { entry in entry.quantization.map { (entry.name, $0) } })
     names = all.map(\.name)
     descriptions = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
   }
 
   func description(of name: String) -> WeightDescription? {
-    descriptions[name] ?? (isTiedHead(name) ? descriptions["model.embed_tokens.weight"] : nil)
+    descriptions[name] ?? (isTiedHead(name) ? descriptions[model.configuration.storedName("model.embed_tokens.weight")] : nil)
   }
 
   /// A tied head may be sent all the same: it says nothing new.
-  private func isTiedHead(_ name: String) -> Bool { model.configuration.tiesEmbeddings && name == "lm_head.weight" }
+  private func isTiedHead(_ name: String) -> Bool {
+    model.configuration.tiesEmbeddings && name == model.configuration.storedName("lm_head.weight")
+  }
 
   /// Layers after the last that are not built may be sent, and copies of embedding and head in one that is.
   private func isOfExtraLayer(_ name: String) -> Bool {
@@ -105,17 +104,20 @@ struct ModelWeights {
     // Trainers save models without the layer that predicts tokens further on.
     let loader = try WeightLoader(folder, for: model, predictionIsOptional: true)
     return try catchingTorchErrors {
-      try model.table.parameters.filter(loader.holds).flatMap { parameter in
+      var assembly = layout.assembly()
+      return try model.table.parameters.filter(loader.holds).flatMap { parameter in
         if let scaling = parameter.quantization {
           let whole = try loader.float8(parameter, scaling)
           return parameter.rows.map { piece, rows in
             StagedWeight(
-              name: piece.checkpointName, tensor: whole.values[rows].clone(), scales: whole.scales[rows].clone())
+              name: model.configuration.storedPart(piece).name, tensor: whole.values[rows].clone(),
+              scales: whole.scales[rows].clone())
           }
         }
         let whole = try loader.tensor(parameter)
           .to(dtype: parameter.isLearned ? dtype : parameter.dtype, copy: true).contiguous()
-        return checkpointTensors(parameter, whole).map { StagedWeight(name: $0.name, tensor: $0.tensor) }
+        return checkpointTensors(parameter, whole).compactMap { assembly.add($0.name, $0.tensor) }
+          .map { StagedWeight(name: $0.name, tensor: $0.tensor) }
       }
     }
   }

@@ -77,13 +77,13 @@ extension ModelWeights {
   }
 }
 
-extension ParameterPiece {
+extension StoredLayout.Entry {
   /// The numbers and the scales of a weight that is kept as e4m3.
   func float8Descriptions(_ scaling: Float8Scaling) -> [WeightDescription] {
     [
-      WeightDescription(name: checkpointName, shape: shape, dtype: .float8e4m3),
+      WeightDescription(name: name, shape: shape, dtype: .float8e4m3),
       WeightDescription(
-        name: checkpointName + scaling.scaleSuffix, shape: scaling.storedShape(rows: shape[0], columns: shape[1]),
+        name: name + scaling.scaleSuffix, shape: scaling.storedShape(rows: shape[0], columns: shape[1]),
         dtype: .float32),
     ]
   }
@@ -93,7 +93,8 @@ extension ModelRunner.Place {
   /// Copies this rank's part of a whole weight into the model.
   func install(_ weight: StagedWeight) {
     guard let scales = weight.scales, let own = parameter.float8?.rows(rows) else {
-      _ = tensor.copy_(part(of: weight.tensor))
+      let own = tensor
+      _ = own.copy_(part(of: weight.tensor).reshape(own.shape))
       return
     }
     let part = Float8Matrix(values: weight.tensor, scales: scales, groupSize: own.groupSize).part(piece)
@@ -108,7 +109,7 @@ extension ModelRunner.Place {
       return
     }
     let whole = Float8Matrix(quantizing: part.to(device: .cpu), scaling)
-    install(StagedWeight(name: piece.checkpointName, tensor: whole.values, scales: whole.scales))
+    install(StagedWeight(name: stored.name, tensor: whole.values, scales: whole.scales))
   }
 
   /// Fills this rank's part of the weight's scales, as a checkpoint has them.

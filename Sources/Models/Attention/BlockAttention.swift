@@ -6,9 +6,10 @@ protocol BlockAttention {
   /// - Parameters:
   ///   - query: `[Tq, heads, headDimension]`; key `[Tk, keyValueHeads, headDimension]`; value likewise, of any dimension.
   ///   - scale: what products of queries and keys are multiplied by.
+  ///   - rule: its sinks are merged with the blocks' results, not by them.
   /// - Returns: output `[Tq, heads, valueHeadDimension]`, in `query`'s type; logSumExp `[Tq, heads]`, fp32.
   func forward(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> (output: Tensor, logSumExp: Tensor)
 
   /// - Parameters:
@@ -16,24 +17,29 @@ protocol BlockAttention {
   /// - Returns: this block's part of the gradients.
   func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
-    _ shape: BlockShape, scale: Double
+    _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> (query: Tensor, key: Tensor, value: Tensor)
 }
 
 extension BlockAttention {
   /// One block alone, with its gradient.
-  func attend(_ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double) -> Tensor {
-    let (q, k, v) = (query.detached(), key.detached(), value.detached())
+  func attend(
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    let (q, k, v, sinks) = (query.detached(), key.detached(), value.detached(), rule.sinks?.detached())
     var saved: (output: Tensor, logSumExp: Tensor)?
-    return Tensor.function("BlockAttention", inputs: [query, key, value]) {
-      let result = forward(q, k, v, shape, scale: scale)
+    return Tensor.function("BlockAttention", inputs: [query, key, value] + (rule.sinks.map { [$0] } ?? [])) {
+      var result = forward(q, k, v, shape, scale: scale, rule: rule)
+      if let sinks { result = AttentionSinks.merged(sinks, output: result.output, logSumExp: result.logSumExp) }
       saved = (result.output.detached(), result.logSumExp)
       return [result.output]
     } backward: { gradients in
-      guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
+      guard let gradient = gradients[0], let saved else { return [nil, nil, nil] + (sinks == nil ? [] : [nil]) }
       let (dq, dk, dv) = backward(
-        gradient, q, k, v, output: saved.output, logSumExp: saved.logSumExp, shape, scale: scale)
-      return [dq, dk, dv]
+        gradient, q, k, v, output: saved.output, logSumExp: saved.logSumExp, shape, scale: scale, rule: rule)
+      return [dq, dk, dv] + (sinks.map {
+        [AttentionSinks.gradient($0, by: gradient, output: saved.output, logSumExp: saved.logSumExp)]
+      } ?? [])
     }[0]
   }
 }
@@ -45,9 +51,40 @@ final class BlockShape {
   /// Query i of a sequence sees keys up to i; otherwise all of them.
   let isCausal: Bool
   private let device: Device
+  private let positions: Positions
 
-  init(queryLengths: [Int], keyLengths: [Int], isCausal: Bool, device: Device) {
+  /// Which positions of its sequence a block's rows have, by how many there are: sequences of equal lengths are divided
+  /// alike.
+  struct Positions {
+    var query: (_ length: Int) -> [Int] = { Array(0..<$0) }
+    var key: (_ length: Int) -> [Int] = { Array(0..<$0) }
+  }
+
+  init(
+    queryLengths: [Int], keyLengths: [Int], isCausal: Bool, device: Device, positions: Positions = Positions()
+  ) {
     (self.queryLengths, self.keyLengths, self.isCausal, self.device) = (queryLengths, keyLengths, isCausal, device)
+    self.positions = positions
+  }
+
+  private struct HiddenKeys: Hashable { let queryLength, keyLength: Int, window: Int? }
+  private var hiddenKeys: [HiddenKeys: Tensor] = [:]
+
+  /// Bool `[queries, keys]`, true where a query of the rectangle does not see a key; nil: it sees all.
+  func hidden(_ rectangle: Rectangle, window: Int?) -> Tensor? {
+    guard isCausal || window != nil else { return nil }
+    let key = HiddenKeys(queryLength: rectangle.queryLength, keyLength: rectangle.keyLength, window: window)
+    if let known = hiddenKeys[key] { return known }
+    let hidden: Tensor
+    if let window {
+      let queries = Tensor(positions.query(key.queryLength)).to(device: device).unsqueeze(1)
+      let keys = Tensor(positions.key(key.keyLength)).to(device: device).unsqueeze(0)
+      hidden = keys.gt(queries).logicalOr(keys.le(queries - window))
+    } else {
+      hidden = Tensor.ones([key.queryLength, key.keyLength], dtype: .bool, device: device).triu(1)
+    }
+    hiddenKeys[key] = hidden
+    return hidden
   }
 
   /// Sequences of the same lengths, as a rectangle.

@@ -24,12 +24,20 @@ public final class PackedAttention: AttentionBackend {
     self.isDeterministic = isDeterministic
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    if implementation == .flashAttention2 {
-      return FlashBlockAttention(leastMaxQuery: isDeterministic ? 2 : 0).attend(query, key, value, shape, scale: scale)
+  public func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    if implementation == .flashAttention2, rule.softCap == nil {
+      return FlashBlockAttention(leastMaxQuery: isDeterministic ? 2 : 0)
+        .attend(query, key, value, shape, scale: scale, rule: rule)
+    }
+    guard rule.isPlain else {
+      // Kernels that keep the log-sum-exps to themselves do not know sinks either.
+      return RectangleAttention(usesFusedKernel: implementation != .eager)
+        .attend(query, key, value, shape, scale: scale, rule: rule)
     }
     if isDeterministic, device.kind != .meta {
-      return TiledBlockAttention(tiles: tiles).attend(query, key, value, shape, scale: scale)
+      return TiledBlockAttention(tiles: tiles).attend(query, key, value, shape, scale: scale, rule: rule)
     }
     let outputs = rectangles.map { $0.attend(query, key, value) { kernel($0, $1, $2, scale) } }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)

@@ -6,9 +6,11 @@ public final class RecomputedAttention: AttentionBackend {
 
   public init(_ attention: any AttentionBackend) { self.attention = attention }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    Tensor.checkpoint("RecomputedAttention", input: query, parameters: [key, value]) { [attention] query in
-      attention.attend(query: query, key: key, value: value, layer: layer, scale: scale)
+  public func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    Tensor.checkpoint("RecomputedAttention", input: query, parameters: [key, value] + (rule.sinks.map { [$0] } ?? [])) { [attention] query in
+      attention.attend(query: query, key: key, value: value, layer: layer, scale: scale, rule: rule)
     }
   }
 }

@@ -13,13 +13,19 @@ public final class RingAttention: AttentionBackend {
   /// later rank's tokens.
   private let own, toFirstChunks, fromSecondChunks: BlockShape
   private let firstChunkRows, secondChunkRows: Tensor
+  private let lengths: [Int]
+  private let device: Device
 
   /// - Parameter lengths: tokens of each sequence on this rank, both chunks.
   init(lengths: [Int], group: ProcessGroup, blocks: any BlockAttention, device: Device) {
     precondition(lengths.allSatisfy { $0 % 2 == 0 }, "a rank holds two chunks of each sequence")
-    (self.group, self.blocks) = (group, blocks)
+    (self.group, self.blocks, self.lengths, self.device) = (group, blocks, lengths, device)
     let halves = lengths.map { $0 / 2 }
-    own = BlockShape(queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device)
+    let rank = group.rank, size = group.size
+    let both = { (length: Int) in Self.positions(rank, size, length: length) }
+    own = BlockShape(
+      queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device,
+      positions: .init(query: both, key: both))
     toFirstChunks = BlockShape(queryLengths: lengths, keyLengths: halves, isCausal: false, device: device)
     fromSecondChunks = BlockShape(queryLengths: halves, keyLengths: lengths, isCausal: false, device: device)
     var (first, second, start) = ([Int](), [Int](), 0)
@@ -31,34 +37,40 @@ public final class RingAttention: AttentionBackend {
     (firstChunkRows, secondChunkRows) = (Tensor(first).to(device: device), Tensor(second).to(device: device))
   }
 
-  public func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double) -> Tensor {
-    let (q, k, v) = (query.detached(), key.detached(), value.detached())
+  public func attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    let (q, k, v, sinks) = (query.detached(), key.detached(), value.detached(), rule.sinks?.detached())
     var saved: (output: Tensor, logSumExp: Tensor)?
-    return Tensor.function("RingAttention", inputs: [query, key, value]) {
-      let result = forward(q, k, v, scale)
+    return Tensor.function("RingAttention", inputs: [query, key, value] + (rule.sinks.map { [$0] } ?? [])) {
+      var result = forward(q, k, v, scale, rule)
+      if let sinks { result = AttentionSinks.merged(sinks, output: result.output, logSumExp: result.logSumExp) }
       saved = (result.output.detached(), result.logSumExp)
       return [result.output]
     } backward: { [self] gradients in
-      guard let gradient = gradients[0], let saved else { return [nil, nil, nil] }
-      let (dq, dk, dv) = backward(gradient, q, k, v, saved.output, saved.logSumExp, scale)
-      return [dq, dk, dv]
+      guard let gradient = gradients[0], let saved else { return [nil, nil, nil] + (sinks == nil ? [] : [nil]) }
+      let (dq, dk, dv) = backward(gradient, q, k, v, saved.output, saved.logSumExp, scale, rule)
+      return [dq, dk, dv] + (sinks.map {
+        [AttentionSinks.gradient($0, by: gradient, output: saved.output, logSumExp: saved.logSumExp)]
+      } ?? [])
     }[0]
   }
 
   private func forward(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ scale: Double
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ scale: Double, _ rule: AttentionRule
   ) -> (output: Tensor, logSumExp: Tensor) {
-    let first = blocks.forward(query, key, value, own, scale: scale)
+    let blocks = blocks(for: rule)
+    let first = blocks.forward(query, key, value, own, scale: scale, rule: rule)
     let (output, logSumExp) = (first.output.to(dtype: .float32, copy: true), first.logSumExp)
     let laterQueries = query.indexSelect(0, index: secondChunkRows)
     forEachOther(key, value) { source, key, value in
       if source < group.rank {
         let part = blocks.forward(
-          query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows), toFirstChunks,
-          scale: scale)
+          query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows),
+          shape(from: source, rule), scale: scale, rule: rule)
         merge(part, into: output, logSumExp)
       } else {
-        let part = blocks.forward(laterQueries, key, value, fromSecondChunks, scale: scale)
+        let part = blocks.forward(laterQueries, key, value, shape(from: source, rule), scale: scale, rule: rule)
         let laterOutput = output.indexSelect(0, index: secondChunkRows)
         let laterLogSumExp = logSumExp.indexSelect(0, index: secondChunkRows)
         merge(part, into: laterOutput, laterLogSumExp)
@@ -80,11 +92,12 @@ public final class RingAttention: AttentionBackend {
 
   private func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, _ output: Tensor, _ logSumExp: Tensor,
-    _ scale: Double
+    _ scale: Double, _ rule: AttentionRule
   ) -> (Tensor, Tensor, Tensor) {
+    let blocks = blocks(for: rule)
     func wide(_ tensor: Tensor) -> Tensor { tensor.to(dtype: .float32, copy: true) }
     func later(_ rows: Tensor) -> Tensor { rows.indexSelect(0, index: secondChunkRows) }
-    let first = blocks.backward(gradient, query, key, value, output: output, logSumExp: logSumExp, own, scale: scale)
+    let first = blocks.backward(gradient, query, key, value, output: output, logSumExp: logSumExp, own, scale: scale, rule: rule)
     let byQuery = wide(first.query)
     // The gradients of keys and values travel with them, and come home after a full round.
     var traveling = pack(wide(first.key), wide(first.value))
@@ -94,14 +107,14 @@ public final class RingAttention: AttentionBackend {
       if source < group.rank {
         let part = blocks.backward(
           gradient, query, key.indexSelect(0, index: firstChunkRows), value.indexSelect(0, index: firstChunkRows),
-          output: output, logSumExp: logSumExp, toFirstChunks, scale: scale)
+          output: output, logSumExp: logSumExp, shape(from: source, rule), scale: scale, rule: rule)
         byQuery.add_(part.query)
         byKey.indexAdd_(0, index: firstChunkRows, source: wide(part.key))
         byValue.indexAdd_(0, index: firstChunkRows, source: wide(part.value))
       } else {
         let part = blocks.backward(
           later(gradient), later(query), key, value, output: later(output), logSumExp: later(logSumExp),
-          fromSecondChunks, scale: scale)
+          shape(from: source, rule), scale: scale, rule: rule)
         byQuery.indexAdd_(0, index: secondChunkRows, source: wide(part.query))
         byKey.add_(part.key)
         byValue.add_(part.value)
@@ -109,6 +122,40 @@ public final class RingAttention: AttentionBackend {
     }
     let (byKey, byValue) = unpack(rotated(traveling), key, value)
     return (byQuery.to(dtype: query.dtype), byKey.to(dtype: key.dtype), byValue.to(dtype: value.dtype))
+  }
+
+  // MARK: Windows
+
+  /// Windows between chunks at any distance and soft caps are for plain operators.
+  private func blocks(for rule: AttentionRule) -> any BlockAttention {
+    rule.hasPlainScores ? blocks : RectangleAttention(usesFusedKernel: false)
+  }
+
+  /// The positions that a rank holds of a sequence: its two chunks.
+  private static func positions(_ rank: Int, _ size: Int, length: Int) -> [Int] {
+    [rank, 2 * size - 1 - rank].flatMap { chunk in chunk * (length / 2)..<(chunk + 1) * (length / 2) }
+  }
+
+  private var windowedShapes: [Int: BlockShape] = [:]
+
+  /// Of the block between this rank's queries and the keys of another; with a window it matters how far they are apart.
+  private func shape(from source: Int, _ rule: AttentionRule) -> BlockShape {
+    let isEarlier = source < group.rank
+    guard rule.window != nil else { return isEarlier ? toFirstChunks : fromSecondChunks }
+    if let known = windowedShapes[source] { return known }
+    let (rank, size) = (group.rank, group.size)
+    let halves = lengths.map { $0 / 2 }
+    let shape = isEarlier
+      ? BlockShape(
+        queryLengths: lengths, keyLengths: halves, isCausal: false, device: device,
+        positions: .init(query: { Self.positions(rank, size, length: $0) }, key: { Array(source * $0..<(source + 1) * $0) }))
+      : BlockShape(
+        queryLengths: halves, keyLengths: lengths, isCausal: false, device: device,
+        positions: .init(
+          query: { Array((2 * size - 1 - rank) * $0..<(2 * size - rank) * $0) },
+          key: { Self.positions(source, size, length: $0) }))
+    windowedShapes[source] = shape
+    return shape
   }
 
   // MARK: The ring

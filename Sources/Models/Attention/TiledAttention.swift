@@ -82,16 +82,17 @@ struct TiledBlockAttention: BlockAttention {
   let tiles: TiledAttention
 
   func forward(
-    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double
+    _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> (output: Tensor, logSumExp: Tensor) {
-    tiles.attend(query, key, value, scale: scale)
+    precondition(rule.hasPlainScores, "tiles know neither windows nor soft caps")
+    return tiles.attend(query, key, value, scale: scale)
   }
 
   func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
-    _ shape: BlockShape, scale: Double
+    _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> (query: Tensor, key: Tensor, value: Tensor) {
     RectangleAttention(usesFusedKernel: true).backward(
-      gradient, query, key, value, output: output, logSumExp: logSumExp, shape, scale: scale)
+      gradient, query, key, value, output: output, logSumExp: logSumExp, shape, scale: scale, rule: rule)
   }
 }

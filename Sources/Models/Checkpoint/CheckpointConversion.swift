@@ -1,5 +1,6 @@
 import Checkpoints
 import Foundation
+import JSON
 import Parallelism
 import Torch
 
@@ -14,7 +15,7 @@ public enum CheckpointConversion {
     do {
       let items = try catchingTorchErrors {
         try model.table.parameters.flatMap(\.pieces).flatMap { piece in
-          let tensor = try files.tensor(piece.checkpointName)
+          let tensor = try files.tensor(piece)
           return names.parts(piece).map { part in
             SaveItem.shard(
               part.key, globalShape: part.globalShape, offsets: part.box.offsets,
@@ -56,8 +57,7 @@ public enum CheckpointConversion {
   public static func toHuggingFace(_ folder: HuggingFaceFolder, to destination: URL, quantized: Bool) throws {
     let files = try PlainTensors(folder, ModelRegistry.configuration(of: folder))
     try ModelFolderWriter.write(
-      to: destination, like: folder, quantized: quantized, dtype: { try files.dtype($0.checkpointName) },
-      tensor: { try files.tensor($0.checkpointName) })
+      to: destination, like: folder, quantized: quantized, dtype: files.dtype, tensor: files.tensor)
   }
 
   private static func whole(_ folder: HuggingFaceFolder) throws -> (CausalLM, MegatronNames) {
@@ -77,10 +77,10 @@ private struct PlainTensors {
     (files, dtype) = (try StoredTensors(folder, configuration), configuration.dtype ?? .float32)
   }
 
-  func dtype(_ name: String) throws -> DType { try files.isFloat8(name) ? dtype : files.tensor(name).dtype }
+  func dtype(_ piece: ParameterPiece) throws -> DType { try files.isQuantized(piece) ? dtype : files.tensor(piece).dtype }
 
-  func tensor(_ name: String) throws -> Tensor {
-    let tensor = try files.tensor(name)
-    return try files.isFloat8(name) ? tensor.to(dtype: dtype) : tensor
+  func tensor(_ piece: ParameterPiece) throws -> Tensor {
+    let tensor = try files.tensor(piece)
+    return try files.isQuantized(piece) ? tensor.to(dtype: dtype) : tensor
   }
 }

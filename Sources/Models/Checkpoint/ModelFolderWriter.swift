@@ -21,33 +21,39 @@ public enum ModelFolderWriter {
     configuration.quantization = layout?.scheme
     let model = try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32)
     var announced: [TensorSpecification] = []
+    var names = Set<String>()
     for parameter in model.table.parameters {
       for piece in parameter.pieces {
+        let stored = configuration.storedPart(piece)
+        guard names.insert(stored.name).inserted else { continue }
         guard let scaling = parameter.quantization else {
           announced.append(
-            TensorSpecification(name: piece.checkpointName, dtype: SafetensorsDType(try dtype(piece)), shape: piece.shape))
+            TensorSpecification(name: stored.name, dtype: SafetensorsDType(try dtype(piece)), shape: stored.shape))
           continue
         }
-        announced.append(TensorSpecification(name: piece.checkpointName, dtype: .float8E4M3, shape: piece.shape))
+        announced.append(TensorSpecification(name: stored.name, dtype: .float8E4M3, shape: piece.shape))
         announced.append(
           TensorSpecification(
-            name: piece.checkpointName + scaling.scaleSuffix, dtype: .float32,
+            name: stored.name + scaling.scaleSuffix, dtype: .float32,
             shape: scaling.storedShape(rows: piece.shape[0], columns: piece.shape[1])))
       }
     }
     let writer = try HuggingFaceWriter(
       to: destination, config: folder.config.setting("quantization_config", to: layout?.config), tensors: announced,
       copyingFrom: folder)
+    var assembly = StoredLayout(model).assembly()
     for parameter in model.table.parameters {
       for piece in parameter.pieces {
-        let whole = try tensor(piece)
+        let weight = try tensor(piece)
         guard let scaling = parameter.quantization else {
-          try writer.write(piece.checkpointName, whole)
+          let whole = try catchingTorchErrors { assembly.add(piece.checkpointName, weight) }
+          if let whole { try writer.write(whole.name, whole.tensor) }
           continue
         }
-        let matrix = try catchingTorchErrors { withoutGradients { Float8Matrix(quantizing: whole, scaling) } }
-        try writer.write(piece.checkpointName, matrix.values)
-        try writer.write(piece.checkpointName + scaling.scaleSuffix, matrix.storedScales(scaling))
+        let name = configuration.storedPart(piece).name
+        let matrix = try catchingTorchErrors { withoutGradients { Float8Matrix(quantizing: weight, scaling) } }
+        try writer.write(name, matrix.values)
+        try writer.write(name + scaling.scaleSuffix, matrix.storedScales(scaling))
       }
     }
     try writer.finish()
@@ -64,16 +70,19 @@ public enum ModelFolderWriter {
       all.quantization = Float8Scheme(.publishedBlock)
       let model = try all.model(parallel: .single(), dtype: .float32)
       // `transformers` looks for scales in every linear layer that is not named here.
-      var excluded = ["lm_head"]
+      var (excluded, stored) = ([String](), ["lm_head"])
       for parameter in model.table.parameters {
         let areBlocks = parameter.pieces.allSatisfy { $0.shape.allSatisfy { $0 % 128 == 0 } }
         guard parameter.shape.count == 2, parameter.quantization == nil || !areBlocks else { continue }
-        excluded += parameter.pieces.map(\.module).filter { $0 != "lm_head" && !$0.hasSuffix("embed_tokens") }
+        for piece in parameter.pieces where piece.module != "lm_head" && !piece.module.hasSuffix("embed_tokens") {
+          excluded.append(piece.module)
+          stored.append(ParameterPiece(configuration.storedPart(piece).name, shape: piece.shape).module)
+        }
       }
       scheme = Float8Scheme(.publishedBlock, excludedModules: excluded)
       config = [
         "quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128],
-        "modules_to_not_convert": .array(excluded.map(JSONValue.string)),
+        "modules_to_not_convert": .array(stored.map(JSONValue.string)),
       ]
     }
   }

@@ -4,17 +4,9 @@ enum Glm4Moe: ModelFamily {
   static let modelTypes = ["glm4_moe"]
 
   static func configuration(_ config: ConfigReader, modelType: String) throws -> ModelConfiguration {
-    var model = try ModelConfiguration(common: config, modelType: modelType, partialRotary: true)
-    let factor = try config.value("rope_parameters")?["partial_rotary_factor"]?.double
-      ?? config.number("partial_rotary_factor", default: 0.5)
-    let rotated = Int(Double(model.headDimension) * factor)
-    guard rotated > 0, rotated <= model.headDimension, rotated % 2 == 0 else {
-      throw ModelError(
-        "\(config.source) has a partial_rotary_factor that rotates \(rotated) of \(model.headDimension) dimensions; it must be an even number of them")
-    }
-    model.rotatedDimension = rotated
+    var model = try ModelConfiguration(common: config, modelType: modelType, partialRotary: 0.5)
     model.normEpsilon = try config.number("rms_norm_eps", default: 1e-5)
-    model.queryKeyNorm = try config.flag("use_qk_norm", default: false)
+    model.queryKeyNorm = try config.flag("use_qk_norm", default: false) ? .perHead : nil
     model.queryKeyValueBias = try config.flag("attention_bias", default: false)
     model.mixture = try MixtureConfiguration(deepseek: config, layerCount: model.layerCount)
     model.extraLayerCount = Int(try config.number("num_nextn_predict_layers", default: 0))

@@ -1,4 +1,4 @@
-/// Llama 2, 3, 3.1 and 3.2 (Touvron et al., 2023; Llama Team, 2024); checkpoints of `LlamaForCausalLM`.
+/// Llama 1, 2, 3, 3.1 and 3.2 (Touvron et al., 2023; Llama Team, 2024); checkpoints of `LlamaForCausalLM`.
 enum Llama: ModelFamily {
   static let modelTypes = ["llama"]
 

@@ -5,7 +5,8 @@ enum Qwen3Moe: ModelFamily {
 
   static func configuration(_ config: ConfigReader, modelType: String) throws -> ModelConfiguration {
     var model = try ModelConfiguration(common: config, modelType: modelType)
-    model.queryKeyNorm = true
+    model.queryKeyNorm = .perHead
+    if try config.flag("use_sliding_window", default: false) { try model.readWindow(config, default: 4096) { _ in true } }
     model.queryKeyValueBias = try config.flag("attention_bias", default: false)
     model.outputBias = model.queryKeyValueBias
     // transformers 5 says `num_local_experts`.

@@ -44,7 +44,7 @@ public final class Eagle3Head: DraftHead {
     norm = RMSNorm(root("norm"), size: size, epsilon: configuration.normEpsilon, sharing: parallel.sequenceSharing)
     headWeight = root("lm_head").parameter(
       "weight", shape: [predictions, size], slice: parallel.tensorSlice(dimension: 0), initializer: initializer)
-    rotary = RotaryEmbedding(configuration.rotary, dimensions: configuration.headDimension)
+    rotary = try RotaryEmbedding(configuration.rotary, dimensions: configuration.headDimension)
     var places = Tensor.arange(predictions)
     if predictions != configuration.vocabularySize || files.contains("d2t") {
       // What is stored is by how much the token's id is higher than its place.

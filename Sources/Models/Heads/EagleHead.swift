@@ -35,7 +35,7 @@ public final class EagleHead: DraftHead {
     layers = (0..<configuration.layerCount).map { [configuration] in
       EagleLayer(root("layers")($0), configuration, $0, parallel)
     }
-    rotary = RotaryEmbedding(configuration.rotary, dimensions: configuration.headDimension)
+    rotary = try RotaryEmbedding(configuration.rotary, dimensions: configuration.headDimension)
     try files.load(
       parameters, dtype: dtype, device: parallel.device, leavingAside: ["embed_tokens.weight", "lm_head.weight"], path)
   }

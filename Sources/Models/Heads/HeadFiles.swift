@@ -37,5 +37,10 @@ extension ModelConfiguration {
         "the draft head in \(path) has hidden_size \(hiddenSize) and vocab_size \(vocabularySize), and the model "
           + "\(model.hiddenSize) and \(model.vocabularySize); choose the model's own head")
     }
+    guard !model.scalesEmbeddings, model.positions == .rotary else {
+      throw ModelError(
+        "the draft head in \(path) reads embeddings as they are stored, which a model of type \(model.modelType) changes before "
+          + "its first layer; draft by n-grams or another model")
+    }
   }
 }

@@ -7,12 +7,16 @@ public protocol SelfAttention {
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
 }
 
-/// Grouped-query self-attention with rotary positions; biases and head norms as the configuration says.
+/// Grouped-query self-attention; biases, head norms, rotary positions, windows, soft caps and sinks as the configuration
+/// says.
 public struct Attention: SelfAttention {
   let queryKeyValue: ColumnParallelLinear
   let output: RowParallelLinear
-  let queryNorm: RMSNorm?
-  let keyNorm: RMSNorm?
+  private let queryNorm: HeadNorm
+  private let keyNorm: HeadNorm
+  /// `[this rank's heads]`
+  private let sinks: Parameter?
+  private let configuration: ModelConfiguration
   let layer: Int
   let headDimension: Int
   /// Heads on this rank.
@@ -24,7 +28,7 @@ public struct Attention: SelfAttention {
     _ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, inputSize: Int? = nil,
     parallel: ParallelContext
   ) {
-    self.layer = layer
+    (self.configuration, self.layer) = (configuration, layer)
     let group = parallel.tensor
     headDimension = configuration.headDimension
     headCount = configuration.headCount / group.size
@@ -46,31 +50,87 @@ public struct Attention: SelfAttention {
     output = RowParallelLinear(
       scope("o_proj"), inputSize: querySize, outputSize: configuration.hiddenSize, bias: configuration.outputBias,
       initializer: initializer, parallel: parallel)
-    func norm(_ name: String) -> RMSNorm? {
-      guard configuration.queryKeyNorm else { return nil }
-      // Each rank norms its own heads.
-      return RMSNorm(
-        scope(name), size: configuration.headDimension, epsilon: configuration.normEpsilon,
-        sharing: WeightSharing(gradientIsPartial: group.size > 1))
+    func norm(_ name: String, _ size: Int, _ sliceCount: Int) -> HeadNorm {
+      let shape = [-1, size / sliceCount / configuration.headDimension, configuration.headDimension]
+      switch configuration.queryKeyNorm {
+      case nil: return .none(shape)
+      case .perHead:
+        // Each rank norms its own heads.
+        return .perHead(
+          configuration.makeNorm(
+            scope(name), size: configuration.headDimension, sharing: WeightSharing(gradientIsPartial: group.size > 1)),
+          shape)
+      case .acrossHeads:
+        return .acrossHeads(
+          SplitRMSNorm(
+            scope(name), size: size, sliceCount: sliceCount, epsilon: configuration.normEpsilon, group: group), shape)
+      }
     }
-    (queryNorm, keyNorm) = (norm("q_norm"), norm("k_norm"))
+    queryNorm = norm("q_norm", querySize, group.size)
+    keyNorm = norm("k_norm", keyValueSize, keyValueSlices)
+    sinks = configuration.hasAttentionSinks
+      ? scope.parameter(
+        "sinks", shape: [configuration.headCount], slice: parallel.tensorSlice(dimension: 0), initializer: initializer) : nil
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
     let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
     let tokens = parts[0].size(0)
-    var query = parts[0].view([tokens, headCount, headDimension])
-    var key = parts[1].view([tokens, keyValueHeadCount, headDimension])
     let value = parts[2].view([tokens, keyValueHeadCount, headDimension])
-    if context.fusesOperators {
-      (query, key) = rotary.rotate(query, queryNorm, key, keyNorm)
-    } else {
-      if let queryNorm, let keyNorm { (query, key) = (queryNorm(query), keyNorm(key)) }
-      (query, key) = (rotary.rotate(query), rotary.rotate(key))
-    }
+    let (query, key) = placed(parts[0], parts[1], rotary, context)
     let attended = context.attention.attend(
-      query: query, key: key, value: value, layer: layer, scale: 1 / Double(headDimension).squareRoot())
+      query: query, key: key, value: value, layer: layer, scale: configuration.attentionScale(layer: layer),
+      rule: configuration.attentionRule(layer: layer, sinks: sinks?.tensor))
     return output(attended.reshape([tokens, queries]))
+  }
+
+  /// Queries and keys `[T, heads · headDimension]`, normed and turned by their positions. `[T, heads, headDimension]`
+  private func placed(
+    _ queries: Tensor, _ keys: Tensor, _ rotary: RotaryTable, _ context: ForwardContext
+  ) -> (Tensor, Tensor) {
+    let isRotary = configuration.positions == .rotary
+    // The kernel knows RMS norms of heads, or none, and pairs that stand half a head apart.
+    if context.fusesOperators, isRotary, !configuration.rotaryIsInterleaved, queryNorm.isForKernel, keyNorm.isForKernel {
+      let tokens = queries.size(0)
+      return rotary.rotate(
+        queries.view([tokens, headCount, headDimension]), queryNorm.ofHead,
+        keys.view([tokens, keyValueHeadCount, headDimension]), keyNorm.ofHead)
+    }
+    func rotate(_ heads: Tensor) -> Tensor {
+      guard isRotary else { return heads }
+      return configuration.rotaryIsInterleaved ? rotary.rotateInterleaved(heads) : rotary.rotate(heads)
+    }
+    return (rotate(queryNorm(queries)), rotate(keyNorm(keys)))
+  }
+}
+
+/// How queries or keys are normed, and the shape of their heads, `[-1, heads, headDimension]`.
+private enum HeadNorm {
+  case none([Int])
+  case perHead(any Norm, [Int])
+  case acrossHeads(SplitRMSNorm, [Int])
+
+  /// `[T, heads · headDimension]` → `[T, heads, headDimension]`, normed.
+  func callAsFunction(_ input: Tensor) -> Tensor {
+    switch self {
+    case .none(let shape): input.view(shape)
+    case .perHead(let norm, let shape): norm(input.view(shape))
+    case .acrossHeads(let norm, let shape): norm(input).view(shape)
+    }
+  }
+
+  /// Of each head by itself; nil: there is none, or another kind.
+  var ofHead: RMSNorm? {
+    guard case .perHead(let norm, _) = self else { return nil }
+    return norm as? RMSNorm
+  }
+
+  var isForKernel: Bool {
+    switch self {
+    case .none: true
+    case .perHead(let norm, _): norm is RMSNorm
+    case .acrossHeads: false
+    }
   }
 }

@@ -7,20 +7,24 @@ public protocol DecoderBlock {
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
 }
 
-/// Pre-norm transformer layer: x + attention(norm x), then x + feedForward(norm x).
+/// Pre-norm transformer layer: x + attention(norm x), then x + feedForward(norm x); or both of the same x. With sandwich
+/// norms, what attention and feed-forward say is normed before it is added.
 public struct DecoderLayer: DecoderBlock {
-  let inputNorm: RMSNorm
+  let inputNorm: any Norm
   let attention: any SelfAttention
-  let postAttentionNorm: RMSNorm
+  let attentionOutputNorm: (any Norm)?
+  let feedForwardNorm: any Norm
   let feedForward: any FeedForward
+  let feedForwardOutputNorm: (any Norm)?
+  private let isParallel: Bool
 
   public init(
     _ scope: ParameterScope, _ configuration: ModelConfiguration, _ layer: Int, _ parallel: ParallelContext
   ) {
-    func norm(_ name: String) -> RMSNorm {
-      RMSNorm(
-        scope(name), size: configuration.hiddenSize, epsilon: configuration.normEpsilon, sharing: parallel.sequenceSharing)
+    func norm(_ name: String) -> any Norm {
+      configuration.makeNorm(scope(name), size: configuration.hiddenSize, sharing: parallel.sequenceSharing)
     }
+    isParallel = configuration.hasParallelResidual
     inputNorm = norm("input_layernorm")
     attention =
       if let latent = configuration.latentAttention {
@@ -28,18 +32,31 @@ public struct DecoderLayer: DecoderBlock {
       } else {
         Attention(scope("self_attn"), configuration, layer: layer, parallel: parallel)
       }
-    postAttentionNorm = norm("post_attention_layernorm")
+    let sandwich = configuration.sandwichNorms
+    attentionOutputNorm = sandwich.map { norm($0.attentionOutput) }
+    feedForwardNorm = norm(sandwich?.feedForwardInput ?? "post_attention_layernorm")
     feedForward =
       if let mixture = configuration.mixture, mixture.layers.contains(layer) {
         MixtureFeedForward(scope("mlp"), mixture, configuration, layer: layer, parallel: parallel)
-      } else {
+      } else if configuration.hasGatedFeedForward {
         GatedFeedForward(scope("mlp"), configuration, parallel: parallel)
+      } else {
+        PlainFeedForward(scope("mlp"), configuration, parallel: parallel)
       }
+    feedForwardOutputNorm = sandwich.map { norm($0.feedForwardOutput) }
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
-    let attended = attention(inputNorm(input), rotary: rotary, context: context)
-    let (middle, normed) = postAttentionNorm(adding: attended, to: input, context: context)
-    return middle + feedForward(normed, context: context)
+    var said = attention(inputNorm(input), rotary: rotary, context: context)
+    if let attentionOutputNorm { said = attentionOutputNorm(said) }
+    let (middle, normed): (Tensor, Tensor)
+    if !isParallel, let norm = feedForwardNorm as? RMSNorm {
+      (middle, normed) = norm(adding: said, to: input, context: context)
+    } else {
+      middle = input + said
+      normed = feedForwardNorm(isParallel ? input : middle)
+    }
+    let made = feedForward(normed, context: context)
+    return middle + (feedForwardOutputNorm.map { $0(made) } ?? made)
   }
 }

@@ -7,10 +7,11 @@ public protocol FeedForward {
   func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor
 }
 
-/// SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer, "GLU Variants Improve Transformer", 2020).
+/// down(activation(gate(x)) · up(x)): SwiGLU, GeGLU (Shazeer, "GLU Variants Improve Transformer", 2020).
 public struct GatedFeedForward: FeedForward {
   let gateUp: ColumnParallelLinear
   let down: RowParallelLinear
+  let activation: Activation
   private let parallel: ParallelContext
 
   /// - Parameter intermediateSize: nil: the configuration's.
@@ -20,6 +21,7 @@ public struct GatedFeedForward: FeedForward {
     self.parallel = parallel
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
     let (hidden, bias) = (configuration.hiddenSize, configuration.feedForwardBias)
+    activation = configuration.activation
     let inner = intermediateSize ?? configuration.intermediateSize
     gateUp = ColumnParallelLinear(
       scope, "gate_up_proj",
@@ -31,10 +33,10 @@ public struct GatedFeedForward: FeedForward {
 
   public func callAsFunction(_ input: Tensor) -> Tensor {
     let both = gateUp(input).chunk(2, dim: 1)
-    return down(parallel.silu(both[0]) * both[1])
+    return down(activation.gated(both[0], both[1], parallel))
   }
 
   public func callAsFunction(_ input: Tensor, context: ForwardContext) -> Tensor {
-    context.fusesOperators ? down(Kernels.siluMultiply(gateUp(input))) : self(input)
+    context.fusesOperators && activation == .silu ? down(Kernels.siluMultiply(gateUp(input))) : self(input)
   }
 }

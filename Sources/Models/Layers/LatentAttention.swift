@@ -31,7 +31,7 @@ public struct LatentAttention: SelfAttention {
   ) {
     (self.latent, self.layer, self.parallel) = (latent, layer, parallel)
     headCount = configuration.headCount / parallel.tensor.size
-    scale = configuration.attentionScale
+    scale = configuration.attentionScale(layer: layer)
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
     func down(_ name: String, _ size: Int) -> ReplicatedLinear {
       ReplicatedLinear(
@@ -77,7 +77,7 @@ public struct LatentAttention: SelfAttention {
     let attended = context.attention.attend(
       query: Tensor.cat([query[0], rotate(query[1])], dim: 2),
       key: Tensor.cat([keyValue[0], sharedKey.expand([tokens, headCount, latent.rotatedDimension])], dim: 2),
-      value: keyValue[1].contiguous(), layer: layer, scale: scale)
+      value: keyValue[1].contiguous(), layer: layer, scale: scale, rule: .plain)
     return output(attended.reshape([tokens, headCount * latent.valueDimension]))
   }
 }

@@ -2,7 +2,7 @@ import Torch
 
 /// Root-mean-square norm over the last dimension (Zhang & Sennrich, 2019), computed in fp32, scaled in the input's type
 /// as `transformers` does for Llama and Qwen.
-public struct RMSNorm {
+public struct RMSNorm: Norm {
   public let weight: Parameter
   let epsilon: Double
 

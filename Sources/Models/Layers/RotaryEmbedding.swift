@@ -28,7 +28,12 @@ public struct RotaryTable {
 
   /// The same for heads whose pairs stand side by side, (2i, 2i + 1); the result has them as `rotate` does.
   func rotateInterleaved(_ heads: Tensor) -> Tensor {
-    let half = cosine.size(2) / 2
+    let (dimensions, rest) = (cosine.size(2), heads.size(2) - cosine.size(2))
+    guard rest <= 0 else {
+      let parts = heads.splitWithSizes([dimensions, rest], dim: 2)
+      return Tensor.cat([rotateInterleaved(parts[0]), parts[1]], dim: 2)
+    }
+    let half = dimensions / 2
     let (cosine, sine) = (cosine.narrow(2, start: 0, length: half), sine.narrow(2, start: 0, length: half))
     let pairs = heads.unflatten(2, sizes: [half, 2]).unbind(3)
     return Tensor.cat(
@@ -43,7 +48,12 @@ public final class RotaryEmbedding {
   private let magnitude: Double
 
   /// - Parameter dimensions: of each head that are rotated.
-  public init(_ configuration: RotaryConfiguration, dimensions: Int) {
+  /// - Throws: `ModelError` where there are not as many factors as frequencies.
+  public init(_ configuration: RotaryConfiguration, dimensions: Int) throws {
+    if case .long(let factors, _, _) = configuration.scaling, factors.count != dimensions / 2 {
+      throw ModelError(
+        "rotary scaling 'longrope' has a short_factor of \(factors.count) numbers, but \(dimensions / 2) frequencies are rotated by; give as many")
+    }
     inverseFrequencies = Tensor(configuration.inverseFrequencies(headDimension: dimensions).map { Float($0) })
     there = inverseFrequencies
     magnitude = configuration.magnitude

@@ -25,12 +25,14 @@ extension ModelConfiguration {
 }
 
 extension ConfigReader {
-  /// How `quantization_config` says that linear weights are stored; nil: as plain numbers.
+  /// How `quantization_config` says that linear weights are stored as e4m3; nil: as plain numbers, or in MXFP4, which become
+  /// plain numbers when they are read.
   /// - Throws: `ModelError` about what cannot be read here.
   public func quantization() throws -> Float8Scheme? {
     guard let json = value("quantization_config") else { return nil }
     let config = ConfigReader(json, source: source + ": quantization_config")
     switch try config.text("quant_method") {
+    case "mxfp4": return nil
     case "fp8": return try config.fineGrained()
     case "compressed-tensors": return try config.compressedTensors()
     case let other:

@@ -66,23 +66,28 @@ public struct ArchitectureFlag: Sendable {
     .init("rotary-percent", "partial_rotary_factor") { $0["partial_rotary_factor"] ?? 1 },
     .init("norm-epsilon", "rms_norm_eps"),
     .init("layernorm-epsilon", "rms_norm_eps"),
-    .init("normalization", "normalization") { _ in "RMSNorm" },
-    .init("position-embedding-type", "position embedding") { _ in "rope" },
+    .init("normalization", "normalization") { isGPT($0) ? "LayerNorm" : "RMSNorm" },
+    .init("position-embedding-type", "position embedding") { $0["model_type"] == "gpt2" ? "learned_absolute" : "rope" },
     .init("num-experts", "num_experts") { $0["num_experts"] ?? $0["num_local_experts"] ?? $0["n_routed_experts"] },
     .init("moe-router-topk", "num_experts_per_tok"),
     .init("moe-ffn-hidden-size", "moe_intermediate_size"),
     .init("moe-shared-expert-intermediate-size", "shared_expert_intermediate_size"),
     .init(switch: "swiglu", "hidden_act silu") { $0["hidden_act"] == "silu" },
-    .init(switch: "disable-bias-linear", "a model without MLP bias") { $0["mlp_bias"] != true },
+    .init(switch: "disable-bias-linear", "a model without MLP bias") { $0["mlp_bias"] != true && !isGPT($0) },
     .init(switch: "add-qkv-bias", "attention bias") {
-      $0["model_type"] == "qwen2" || $0["attention_bias"] == true
+      $0["model_type"] == "qwen2" || $0["attention_bias"] == true || isGPT($0)
     },
-    .init(switch: "qk-layernorm", "query and key norms") { $0["model_type"]?.string?.hasPrefix("qwen3") == true },
+    .init(switch: "qk-layernorm", "query and key norms") {
+      $0["model_type"]?.string?.hasPrefix("qwen3") == true || $0["model_type"] == "gemma3_text" || $0["model_type"] == "minimax_m2"
+        || $0["use_qk_norm"] == true
+    },
     .init(switch: "untie-embeddings-and-output-weights", "tie_word_embeddings false") { $0["tie_word_embeddings"] != true },
     .init(switch: "group-query-attention", "num_key_value_heads") { $0["num_key_value_heads"]?.int != nil },
-    .init(switch: "use-rotary-position-embeddings", "rotary position embedding") { _ in true },
+    .init(switch: "use-rotary-position-embeddings", "rotary position embedding") { $0["model_type"] != "gpt2" },
     .init(switch: "use-rope-scaling", "rope_scaling") { $0["rope_scaling"]?.object != nil },
   ]
+
+  private static func isGPT(_ config: JSONValue) -> Bool { ["gpt2", "gpt_neox"].contains(config["model_type"]?.string) }
 
   static let named = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 }

@@ -65,9 +65,11 @@ final class TrainerCore {
   }
 
   func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
-    try exporter.export(
+    // Engines are given tensors as checkpoints have them, whatever the trainer's model calls its parts.
+    var assembly = try storedLayout().assembly()
+    return try exporter.export(
       fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: args.rank == 0,
-      keepsType: CausalLM.isConstant, weights: backend.weights(ofUnit:))
+      keepsType: CausalLM.isConstant, weights: { try self.backend.weights(ofUnit: $0).compactMap { assembly.add($0.name, $0.tensor) } })
   }
 
   func weightShards() -> [WeightShard] {
@@ -91,6 +93,17 @@ final class TrainerCore {
     held = nil
   }
 
+  private var knownLayout: StoredLayout?
+
+  /// Where checkpoints keep the trained weights.
+  private func storedLayout() throws -> StoredLayout {
+    if let knownLayout { return knownLayout }
+    let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
+    let layout = StoredLayout(try configuration.model(parallel: .single(), dtype: .float32))
+    knownLayout = layout
+    return layout
+  }
+
   // MARK: Saving
 
   func save(rolloutID: Int, forceSync: Bool) throws {
@@ -111,15 +124,16 @@ final class TrainerCore {
   /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
   func saveHuggingFace(to path: String, dtype: DType) throws {
     guard args.rank == 0 else { return try backend.forEachWeight { _, _ in } }
-    let model = try ModelRegistry.configuration(of: folder, provider: options.modelProvider).model(parallel: .single(), dtype: dtype)
-    let tensors = model.table.parameters.flatMap { parameter in
-      parameter.pieces.map {
-        TensorSpecification(name: $0.checkpointName, dtype: SafetensorsDType(parameter.dtype), shape: $0.shape)
-      }
+    let layout = try storedLayout()
+    let tensors = layout.tensors.map {
+      TensorSpecification(name: $0.name, dtype: SafetensorsDType($0.isLearned ? dtype : .float32), shape: $0.shape)
     }
     let writer = try HuggingFaceWriter(
       to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors, copyingFrom: folder)
-    try backend.forEachWeight { try writer.write($0, $1) }
+    var assembly = layout.assembly()
+    try backend.forEachWeight { name, weight in
+      if let whole = assembly.add(name, weight) { try writer.write(whole.name, whole.tensor) }
+    }
     try writer.finish()
   }
 }

@@ -98,13 +98,18 @@ public struct PackedBatch {
 
 extension TrainBatch {
   /// - Throws: `TrainingError` naming the sample that cannot be trained on.
-  func check(vocabularySize: Int) throws {
+  func check(_ model: ModelConfiguration) throws {
+    let vocabularySize = model.vocabularySize
     let ranges = tokenRanges
     for (sample, range) in ranges.enumerated() {
       let response = Int(responseLengths[sample])
       guard response >= 0, response < range.count else {
         throw TrainingError(
           "sample \(sampleIndices[sample]) has \(range.count) tokens and response_length \(response); a response needs a prompt of at least one token before it")
+      }
+      if let limit = model.sequenceLimit, range.count > limit {
+        throw TrainingError(
+          "sample \(sampleIndices[sample]) has \(range.count) tokens, but the positions of this model end at \(limit); shorten it")
       }
       if let bad = tokens[range].first(where: { $0 < 0 || $0 >= vocabularySize }) {
         throw TrainingError(

@@ -30,7 +30,7 @@ public final class PolicyTrainer {
   /// - Returns: metrics of the rollout, and of each step, the same on every rank of the last stage; names without their
   ///   `train/` prefix.
   public func train(_ batch: TrainBatch) throws -> TrainReport {
-    try batch.check(vocabularySize: backend.configuration.vocabularySize)
+    try batch.check(backend.configuration)
     if options.routingReplay == .rollout { try batch.checkRouting(backend.configuration) }
     let schedule = try DataParallelSchedule(
       lengths: batch.totalLengths.map { Int($0) }, rolloutIDs: batch.rolloutIDs,

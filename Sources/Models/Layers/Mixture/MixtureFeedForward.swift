@@ -20,7 +20,8 @@ public struct MixtureFeedForward: FeedForward {
       scope("gate"), mixture, hiddenSize: configuration.hiddenSize, layer: layer, initializer: initializer,
       parallel: parallel)
     experts = Experts(
-      scope("experts"), mixture, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel)
+      scope("experts"), mixture, hiddenSize: configuration.hiddenSize, activation: configuration.activation,
+      initializer: initializer, parallel: parallel)
     shared = mixture.shared.map { SharedExpert(scope, $0, configuration, parallel: parallel) }
   }
 

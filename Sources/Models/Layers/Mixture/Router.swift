@@ -5,6 +5,8 @@ import Torch
 public struct Router {
   /// `[experts, hiddenSize]`
   package let weight: Parameter
+  /// `[experts]`; nil: there is none.
+  private let bias: Parameter?
   /// `[experts]`, a constant.
   let choiceBias: Parameter?
   static let choiceBiasName = "e_score_correction_bias"
@@ -19,6 +21,9 @@ public struct Router {
     (self.mixture, self.layer, self.parallel) = (mixture, layer, parallel)
     weight = scope.parameter(
       "weight", shape: [mixture.expertCount, hiddenSize], initializer: initializer, sharing: parallel.sequenceSharing)
+    bias = mixture.hasRouterBias
+      ? scope.parameter(
+        "bias", shape: [mixture.expertCount], initializer: .constant(0), sharing: parallel.sequenceSharing) : nil
     choiceBias = mixture.hasChoiceBias
       ? scope.parameter(
         Self.choiceBiasName, shape: [mixture.expertCount], initializer: .constant(0), isLearned: false) : nil
@@ -26,7 +31,8 @@ public struct Router {
 
   /// `[T, hiddenSize]` → experts `[T, expertsPerToken]`, int64, and their weights, fp32, differentiable.
   package func callAsFunction(_ input: Tensor, context: ForwardContext) -> (experts: Tensor, weights: Tensor) {
-    let logits = parallel.linear(input.to(dtype: .float32), weight.tensor.to(dtype: .float32))
+    let logits = parallel.linear(
+      input.to(dtype: .float32), weight.tensor.to(dtype: .float32), bias: bias?.tensor.to(dtype: .float32))
     let scores =
       switch mixture.score {
       case .softmax: logits.softmax(1)
@@ -57,7 +63,7 @@ public struct Router {
     if let groups = mixture.groups {
       let members = mixture.expertCount / groups.count
       let grouped = scores.view([scores.size(0), groups.count, members])
-      let groupScores = grouped.topk(min(2, members), dim: 2).values.sum([2])
+      let groupScores = grouped.topk(min(groups.scoredExperts, members), dim: 2).values.sum([2])
       let isOut = Tensor.ones(groupScores.shape, dtype: .bool, device: scores.device)
         .scatter_(1, index: groupScores.topk(groups.chosen, dim: 1).indices, value: false)
       scores = grouped.maskedFill(isOut.unsqueeze(2), value: -Double.infinity).flatten(1)
