@@ -52,7 +52,9 @@ import Torch
     }
     for i in requests.indices {
       requests[i].logProbStart = i % 3 == 0 ? 0 : nil
-      requests[i].sampling.maxNewTokens = Int.random(in: 8...40, using: &random)
+      // No pages are kept for what they may not need, so that they run out.
+      requests[i].sampling.maxNewTokens = Int.random(in: 8...60, using: &random)
+      requests[i].sampling.ignoreEOS = false
     }
     return requests
   }
