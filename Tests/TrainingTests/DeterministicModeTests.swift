@@ -74,13 +74,6 @@ import Training
     }
   }
 
-  @Test func withoutTheModeLayoutsDiffer() async throws {
-    let model = try TinyModel()
-    let one = try await run(model, Layout(), [], scoring: Self.sequences)
-    let reversed = try await run(model, Layout(), [], scoring: Self.sequences.reversed())
-    #expect(one.scores.map(\.logProbs) != reversed.scores.map(\.logProbs).reversed())
-  }
-
   /// Two runs learn the same bits, close to what the ordinary mode learns; recomputation changes none.
   @Test(arguments: [
     Layout(data: 2), Layout(tensor: 2, sequence: true, pipeline: 2), Layout(data: 2, expert: 2), Layout(data: 2, isFSDP: true),

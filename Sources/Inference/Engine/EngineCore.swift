@@ -41,6 +41,7 @@ final class EngineCore {
     var configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
     if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayer() }
     configuration = try configuration.quantized(options.quantization)
+    try options.requireDeterminism(of: configuration)
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []

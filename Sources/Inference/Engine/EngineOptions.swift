@@ -78,6 +78,26 @@ public struct EngineOptions: Sendable {
   }
 }
 
+extension EngineOptions {
+  /// - Throws: `EngineError` about what has no deterministic form, in deterministic mode.
+  func requireDeterminism(of configuration: ModelConfiguration) throws {
+    guard isDeterministic else { return }
+    let obstacle: String? =
+      if configuration.quantization != nil {
+        "weights in e4m3, whose activations are scaled together; give --quantization unquant"
+      } else if let cacheType, let dtype = dtype ?? configuration.dtype, cacheType != dtype {
+        "a KV cache of \(cacheType.name); leave --kv-cache-dtype out"
+      } else if let speculative, speculative.branches > 1 {
+        "draft trees; give --speculative-eagle-topk 1"
+      } else if adapters != nil {
+        "LoRA adapters, whose products span all adapters of a batch; leave --enable-lora and --lora-paths out"
+      } else {
+        nil
+      }
+    if let obstacle { throw EngineError("--enable-deterministic-inference does not go with \(obstacle).") }
+  }
+}
+
 /// What an engine could not do, in one sentence.
 public struct EngineError: Error, Equatable, CustomStringConvertible {
   public let description: String

@@ -29,6 +29,7 @@ final class DecodeGraphs {
     return Kernels.run(on: device, dtype) && configuration.mixture == nil && configuration.latentAttention == nil
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
       && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
+      && configuration.quantization == nil
       && PageTableAttention.headDimensions.contains(configuration.headDimension)
       && configuration.headDimension == configuration.valueHeadDimension
   }

@@ -111,6 +111,8 @@ private final class HeadAttention: AttentionBackend {
 extension Tensor {
   /// Copies rows over others; all are read before one is written.
   func moveRows(from sources: Tensor, to destinations: Tensor) {
-    _ = indexCopy_(0, index: destinations, source: indexSelect(0, index: sources))
+    // Bytes can be copied by index on every device, e4m3 not.
+    let plain = dtype == .float8e4m3 ? viewing(.uint8) : self
+    _ = plain.indexCopy_(0, index: destinations, source: plain.indexSelect(0, index: sources))
   }
 }

@@ -79,7 +79,7 @@ final class ModelRunner {
     graphs = nil
     // Ranks that wait for each other are not recorded.
     guard largestBatch > 0, parallel.tensor.size == 1, fusesOperators,
-      DecodeGraphs.support(model, device: parallel.device, dtype: dtype)
+      cacheType == dtype, DecodeGraphs.support(model, device: parallel.device, dtype: dtype)
     else { return }
     graphs = try catchingTorchErrors {
       try DecodeGraphs(
@@ -89,6 +89,7 @@ final class ModelRunner {
 
   /// Recordings name memory that is about to go.
   func forgetRecordings() { graphs = nil }
+
   /// In deterministic mode, the ranks' parts of the vocabulary, whose sums training adds up one by one.
   private(set) lazy var vocabularyParts: [Range<Int>]? = !parallel.isDeterministic ? nil
     : (0..<parallel.tensor.size).map {

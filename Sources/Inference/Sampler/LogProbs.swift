@@ -45,7 +45,7 @@ struct LogProbs {
     self.requests = requests
     let normalizers = parts.map { vocabularyNormalizers(logits, parts: $0) } ?? [logits.logsumexp([1], keepdim: true)]
     ofTokens = try HostCopy(normalizers.reduce(logits.gather(1, index: tokens.unsqueeze(1))) { $0 - $1 })
-    top = try Self.top(logits, normalizers, requests)
+    top = try Self.top(logits, normalizers, requests, isStable: parts != nil)
     chosen = try Self.chosen(logits, normalizers, requests)
   }
 
@@ -55,11 +55,16 @@ struct LogProbs {
     self.ofTokens = try HostCopy(ofTokens)
   }
 
-  private static func top(_ logits: Tensor, _ normalizers: [Tensor], _ requests: [LogProbRequest?]) throws -> Top? {
+  /// - Parameter isStable: whether equal ones come in the order of their tokens, which is slower to find.
+  private static func top(
+    _ logits: Tensor, _ normalizers: [Tensor], _ requests: [LogProbRequest?], isStable: Bool
+  ) throws -> Top? {
     let members = requests.indices.filter { requests[$0].map { $0.top > 0 } ?? false }
     guard let width = members.map({ requests[$0]!.top }).max() else { return nil }
     let index = Tensor(members).sent(to: logits.device)
-    let (values, order) = logits.indexSelect(0, index: index).topk(width, dim: 1)
+    let rows = logits.indexSelect(0, index: index)
+    var (values, order) = isStable ? rows.sort(stable: true, dim: 1, descending: true) : rows.topk(width, dim: 1)
+    if isStable { (values, order) = (values.narrow(1, start: 0, length: width), order.narrow(1, start: 0, length: width)) }
     return try Top(
       members: members, width: width,
       logProbs: HostCopy(normalizers.reduce(values) { $0 - $1.indexSelect(0, index: index) }), tokens: HostCopy(order))

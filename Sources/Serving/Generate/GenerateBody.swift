@@ -140,7 +140,7 @@ struct GenerateBody {
   /// `lora_path`: an adapter's name for all prompts, or one or null for each.
   private static func adapters(_ fields: Fields, _ count: Int, _ isBatch: Bool) throws(InvalidRequest) -> [String?]? {
     try perPrompt(fields, "lora_path", count, isBatch, "an adapter's name or null") { value -> String?? in
-      value.isNull ? .some(nil) : value.string
+      value.isNull ? .some(nil) : value.string.map(Optional.some)
     }
   }
 

@@ -111,5 +111,11 @@ import Torch
       options.adapters = AdapterOptions(targets: ["q_proj", "c_attn"])
       _ = try Engine(folder: modelFolder("llama3-gqa"), tokenizer: nil, options: options)
     }
+    let deterministic = #expect(throws: EngineError.self) {
+      var options = EngineOptions(maxTotalTokens: 64)
+      (options.adapters, options.isDeterministic) = (AdapterOptions(), true)
+      _ = try Engine(folder: modelFolder("llama3-gqa"), tokenizer: nil, options: options)
+    }
+    #expect(deterministic?.description.contains("leave --enable-lora") == true)
   }
 }

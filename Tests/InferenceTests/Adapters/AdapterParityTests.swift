@@ -119,7 +119,7 @@ func expectAlike(_ found: [GenerateOutput], _ wanted: [GenerateOutput], _ note: 
     var plain = requests
     for i in plain.indices { plain[i].adapter = nil }
     let without = try await generateAll(alone, plain)
-    #expect(zip(without, wanted).count { $0.outputTokens != $1.outputTokens } > 12)
+    #expect(zip(without, wanted).count { $0.outputTokens != $1.outputTokens } > 9)
     for name in AdapterFixture.ofLlama {
       let adapter = try AdapterFixture(name)
       adapter.check(try await generateAll(engine, adapter.requests()), "after others")

@@ -92,7 +92,7 @@ import WeightSync
       #expect(Self.ids(stream.events.last) == first)
 
       let models = try await client.get("/v1/models").json["data"]?.array
-      #expect(models?.map { $0["id"] } == ["tiny", "one", "two"] && models?.map { $0["parent"] } == [nil, "tiny", "tiny"])
+      #expect(models?.map { $0["id"] } == ["tiny", "one", "two"] && models?.map { $0["parent"] } == [.null, "tiny", "tiny"])
       #expect(try await client.get("/v1/models/one").json["root"]?.string == one)
 
       let unloaded = try await client.post("/unload_lora_adapter", ["lora_name": "one"])
