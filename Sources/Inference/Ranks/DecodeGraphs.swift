@@ -27,9 +27,9 @@ final class DecodeGraphs {
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
     return Kernels.run(on: device, dtype) && configuration.mixture == nil && configuration.latentAttention == nil
+      && configuration.quantization == nil
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
       && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
-      && configuration.quantization == nil
       && PageTableAttention.headDimensions.contains(configuration.headDimension)
       && configuration.headDimension == configuration.valueHeadDimension
   }
