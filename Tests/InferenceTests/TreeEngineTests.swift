@@ -7,7 +7,9 @@ import Torch
 
 /// An engine that verifies trees of drafts against one that does not draft.
 @Suite struct TreeEngineTests {
-  @Test(arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3", "llama3-gqa"], ScriptedDrafter.Manner.allCases)
+  @Test(
+    arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3", "llama3-gqa", "mistral-window", "gemma2", "gpt-oss"],
+    ScriptedDrafter.Manner.allCases)
   func responsesAreThoseOfPlainDecoding(_ model: String, _ manner: ScriptedDrafter.Manner) async throws {
     let folder = try modelFolder(model)
     let plain = try Engine(folder: folder, tokenizer: nil)

@@ -44,8 +44,9 @@ struct StoredTensors {
     guard let scaling, try isFloat8(piece) else { return }
     guard let matrix = Float8Place(part) else {
       throw ModelError(
-        "tensor '\(part.name)' is stored as \(DType.float8e4m3.name), which is not supported where a model of type "
-          + "\(configuration.modelType) keeps several weights in one tensor; take the model's checkpoint in bf16")
+        "tensor '\(part.name)' is stored as \(DType.float8e4m3.name), which can be read only of matrices that are tensors of their "
+          + "own, or experts one above the other, and a model of type \(configuration.modelType) has something else there; take "
+          + "its checkpoint in bf16")
     }
     guard let scaleName = scaleName(part.name) else {
       throw ModelError("tensor '\(part.name)' is stored as \(DType.float8e4m3.name) without its scales '\(part.name)_scale_inv'")
@@ -116,7 +117,7 @@ struct StoredTensors {
 
     /// - Returns: nil: the part is none.
     init?(_ part: StoredPart) {
-      if part.steps.isEmpty { return }
+      if part.steps.isEmpty, part.shape.count == 2 { return }
       guard part.shape.count == 3, part.steps.count == 2, case .select(0, let expert) = part.steps[0],
         case .narrow(0, let start, let length) = part.steps[1]
       else { return nil }
