@@ -75,11 +75,11 @@ import Torch
     return outputs
   }
 
-  @Test(arguments: models, [DType.float32, .bfloat16])
+  @Test(arguments: models.map { ($0, DType.float32) } + ["qwen3-tied", "qwen3-moe", "deepseek-v3"].map { ($0, .bfloat16) })
   func nothingElseMatters(_ model: String, dtype: DType) async throws {
     let folder = try modelFolder(model)
     let vocabulary = try ReferenceModel(folder).model.configuration.vocabularySize
-    let requests = Self.requests(24, seed: 7, vocabulary: vocabulary)
+    let requests = Self.requests(12, seed: 7, vocabulary: vocabulary)
     let wanted = try await Self.alone(folder, requests, Conditions(running: 1, chunk: 2048).options(dtype))
     for conditions in Self.conditions {
       let engine = try Engine(folder: folder, tokenizer: nil, options: conditions.options(dtype))
