@@ -48,6 +48,9 @@ public struct EngineConfiguration: Sendable, Equatable, Codable {
   /// Forgets what it computed when a request ends.
   public var disableRadixCache = false
   public var disableOverlapSchedule = false
+  public var disableCUDAGraph = false
+  /// Largest batch whose decoding step is recorded as a CUDA graph; nil: 256.
+  public var cudaGraphMaxBatch: Int?
   /// A request gets the same bits whatever runs beside it.
   public var isDeterministic = false
   /// nil: a step gives one token of each response.

@@ -179,6 +179,7 @@ extension EngineConfiguration {
   public func validate(prefix: String = "") throws(ConfigurationError) {
     for (flag, value) in [
       ("context-length", contextLength), ("max-running-requests", maxRunningRequests), ("max-total-tokens", maxTotalTokens),
+      ("cuda-graph-max-bs", cudaGraphMaxBatch),
       ("chunked-prefill-size", chunkedPrefillSize), ("page-size", pageSize), ("tp-size", tensorParallelSize),
       ("ep-size", expertParallelSize),
     ] {

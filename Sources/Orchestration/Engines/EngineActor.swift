@@ -122,6 +122,7 @@ extension EngineConfiguration {
     options.scheduleConservativeness = scheduleConservativeness
     options.disableRadixCache = disableRadixCache
     if disableOverlapSchedule { options.overlapsSchedule = false }
+    options.recordedBatch = disableCUDAGraph ? 0 : cudaGraphMaxBatch ?? options.recordedBatch
     options.isDeterministic = isDeterministic
     let algorithm: SpeculativeOptions.Algorithm? =
       switch speculation {

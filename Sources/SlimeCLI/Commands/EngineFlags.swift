@@ -25,6 +25,8 @@ extension EngineConfiguration {
       .toggle(prefix + "enable-deterministic-inference", \.isDeterministic, "equal bits whatever else is in the batch; slower"),
       .toggle(prefix + "enable-return-hidden-states", \.returnsHiddenStates, "let requests ask for return_hidden_states"),
       .toggle(prefix + "disable-radix-cache", \.disableRadixCache, "keep no prefixes of requests that have ended"),
+      .toggle(prefix + "disable-cuda-graph", \.disableCUDAGraph, "queue every operator of a decoding step by itself on a GPU"),
+      .option(prefix + "cuda-graph-max-bs", \.cudaGraphMaxBatch, "largest batch whose decoding step is recorded; default 256"),
       .toggle(
         prefix + "disable-overlap-schedule", \.disableOverlapSchedule,
         "plan a batch only when the one before is done; on a CPU it is always so"),

@@ -14,8 +14,8 @@ extension UnsupportedGroup {
     ]),
     sglang("there is one scheduling policy and one implementation of each operation; leave it out", [
       "max-prefill-tokens",
-      "attention-backend", "sampling-backend", "grammar-backend", "disable-cuda-graph",
-      "cuda-graph-max-bs", "cuda-graph-bs", "enable-torch-compile", "torch-compile-max-bs",
+      "attention-backend", "sampling-backend", "grammar-backend",
+      "cuda-graph-bs", "enable-torch-compile", "torch-compile-max-bs",
       "enable-mixed-chunk", "enable-memory-saver", "num-continuous-decode-steps",
       "triton-attention-reduce-in-fp32", "enable-hierarchical-cache", "hicache-ratio", "stream-interval",
     ]),
