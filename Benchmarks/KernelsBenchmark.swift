@@ -159,7 +159,7 @@ public enum KernelsBenchmark {
         return scores.softmax(2).bmm(context(values)).transpose(0, dim1: 1)
       }, dim: 0)
     }
-    let splits = min(32, max(1, 528 / (rows * keyValueHeads)))
+    let splits = Kernels.decodeSplits(rows: rows, keyValueHeads: keyValueHeads)
     return try row(
       "decode_attention", "\(rows) x \(heads)/\(keyValueHeads) x \(dimension), up to \(longest)",
       bytes: lengths.reduce(0, +) * keyValueHeads * dimension * 4, truth: operators(.float32), device: device,

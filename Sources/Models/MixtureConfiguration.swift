@@ -64,18 +64,23 @@ extension MixtureConfiguration {
     try check(config)
   }
 
-  /// The part that DeepSeek-V3 and GLM-4-MoE have in common: sigmoid scores with a bias for choosing, groups, shared
-  /// experts as one, dense layers first.
-  init(deepseek config: ConfigReader, layerCount: Int) throws {
+  /// The part that DeepSeek's and GLM-4-MoE have in common: sizes, dense layers first, weights scaled.
+  private init(denseLayersFirst config: ConfigReader, layerCount: Int) throws {
     let dense = try config.number("first_k_dense_replace", default: 0)
     let frequency = try config.count("moe_layer_freq", default: 1)
     self.init(
       expertCount: try config.count("n_routed_experts"), expertsPerToken: try config.count("num_experts_per_tok"),
       intermediateSize: try config.count("moe_intermediate_size"),
       layers: (0..<layerCount).filter { Double($0) >= dense && $0 % frequency == 0 })
+    weightScale = try config.number("routed_scaling_factor", default: 1)
+  }
+
+  /// The part that DeepSeek-V3 and GLM-4-MoE have in common: sigmoid scores with a bias for choosing, groups, shared
+  /// experts as one, dense layers first.
+  init(deepseek config: ConfigReader, layerCount: Int) throws {
+    try self.init(denseLayersFirst: config, layerCount: layerCount)
     (score, hasChoiceBias) = (.sigmoid, true)
     normalizesWeights = try config.flag("norm_topk_prob", default: true)
-    weightScale = try config.number("routed_scaling_factor", default: 1)
     let groupCount = try config.count("n_group", default: 1)
     if groupCount > 1 { groups = Groups(count: groupCount, chosen: try config.count("topk_group")) }
     let sharedCount = try config.number("n_shared_experts", default: 0)
@@ -90,13 +95,7 @@ extension MixtureConfiguration {
 
   /// DeepSeek-V2's: softmax scores whose sum is left as it is, groups that are as good as their best expert.
   init(deepseekV2 config: ConfigReader, layerCount: Int) throws {
-    let dense = try config.number("first_k_dense_replace", default: 0)
-    let frequency = try config.count("moe_layer_freq", default: 1)
-    self.init(
-      expertCount: try config.count("n_routed_experts"), expertsPerToken: try config.count("num_experts_per_tok"),
-      intermediateSize: try config.count("moe_intermediate_size"),
-      layers: (0..<layerCount).filter { Double($0) >= dense && $0 % frequency == 0 })
-    weightScale = try config.number("routed_scaling_factor", default: 1)
+    try self.init(denseLayersFirst: config, layerCount: layerCount)
     switch try config.text("topk_method", default: "greedy") {
     case "greedy": break
     case "group_limited_greedy":

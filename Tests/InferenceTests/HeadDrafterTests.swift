@@ -157,30 +157,7 @@ import Torch
     }
     let wanted = try await generateAll(Engine(folder: head.model, tokenizer: nil), requests)
     let engine = try Self.engine(head, tokens: 700, ranks: ranks)
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        for i in 0..<8 {
-          while try await engine.status().runningRequests == 0 { await Task.yield() }
-          try await engine.pause(i % 2 == 0 ? .inPlace : .retract)
-          if i % 2 == 1 {
-            #expect(await engine.flushCache())
-            try await engine.releaseMemory([.keyValueCache, .weights])
-            try await engine.resumeMemory([.keyValueCache, .weights])
-          }
-          try await engine.checkIntegrity()
-          try await engine.resume()
-          await engine.abort("r\(3 * i)")
-        }
-      }
-      for (request, wanted) in zip(requests, wanted) {
-        group.addTask {
-          let output = try await engine.generate(request)
-          #expect(wanted.outputTokens.starts(with: output.outputTokens))
-          #expect(output.finishReason == .abort("Aborted") || output.outputTokens == wanted.outputTokens)
-        }
-      }
-      try await group.waitForAll()
-    }
+    try await expectUndisturbed(engine, requests, wanted)
     try await expectIdle(engine)
     #expect(try await engine.status().speculation?.correctDrafts ?? 0 > 20)
   }

@@ -20,11 +20,8 @@ final class PageTableAttention: AttentionBackend {
   ///   - lengths: tokens of each row's context. `[rows]`, int32
   init(cache: KVCache, slots: Tensor, pages: Tensor, lengths: Tensor) {
     (self.cache, self.slots, self.pages, self.lengths) = (cache, slots, pages, lengths)
-    splits = Self.splits(rows: slots.size(0), keyValueHeads: cache.keys[0].size(1))
+    splits = Kernels.decodeSplits(rows: slots.size(0), keyValueHeads: cache.keys[0].size(1))
   }
-
-  /// Parts of a context that keep some 132 processors busy, four blocks each.
-  static func splits(rows: Int, keyValueHeads: Int) -> Int { min(32, max(1, 528 / (rows * keyValueHeads))) }
 
   func attend(
     query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule

@@ -77,8 +77,8 @@ final class DecodeGraphs {
   func run(_ plan: BatchPlan, tokens: Tensor) throws -> Tensor {
     let count = plan.items.count
     let recording = recordings.last { $0.rows >= count }!
-    func write<Element: TensorElement>(_ values: [Element], shape: [Int]? = nil, to target: Tensor) {
-      _ = target.copy_(Tensor(values, shape: shape).pinned(), nonBlocking: true)
+    func write<Element: TensorElement>(_ values: [Element], to target: Tensor) {
+      _ = target.copy_(Tensor(values).pinned(), nonBlocking: true)
     }
     let rest = recording.rows - count
     _ = self.tokens.narrow(0, start: 0, length: count).copy_(tokens)

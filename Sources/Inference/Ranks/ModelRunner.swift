@@ -20,6 +20,10 @@ final class ModelRunner {
   private(set) var head: (any DraftHead)?
   /// Set once there is a head and it is known how many pages there are.
   private(set) var headRunner: HeadRunner?
+  /// nil: decoding steps are not recorded.
+  private var graphs: DecodeGraphs?
+  /// What the last plan sampled, `[rows]`, int64; nil: nothing, or no plan needs it.
+  private var sampledTokens: Tensor?
   /// Copies in host memory of weights whose own memory was given back, by their places in `weights`.
   var stashedWeights: [Int: Tensor] = [:]
   /// Of each checkpoint tensor that this rank holds, or holds parts of, by its name.
@@ -60,12 +64,6 @@ final class ModelRunner {
   }
 
   func makeAdapters(capacity: Int) { adapters = RankAdapters(model, dtype: dtype, capacity: capacity) }
-
-  /// nil: decoding steps are not recorded.
-  private var graphs: DecodeGraphs?
-
-  /// What the last plan sampled, `[rows]`, int64; nil: nothing, or no plan needs it.
-  private var sampledTokens: Tensor?
 
   /// Whether layers use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
   private var fusesOperators: Bool {

@@ -37,9 +37,7 @@ public struct RMSNormPlusOne: Norm {
   }
 
   public func callAsFunction(_ input: Tensor) -> Tensor {
-    let wide = input.to(dtype: .float32)
-    let inverse = (wide.square().mean([-1], keepdim: true) + epsilon).rsqrt()
-    return (wide * inverse * (weight.tensor.to(dtype: .float32) + 1)).to(dtype: input.dtype)
+    (input.ofUnitMeanSquare(epsilon) * (weight.tensor.to(dtype: .float32) + 1)).to(dtype: input.dtype)
   }
 }
 

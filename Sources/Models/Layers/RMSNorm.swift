@@ -25,8 +25,14 @@ public struct RMSNorm: Norm {
 
   /// Step by step, as libtorch does on a CPU, where it has no kernel for it: more is kept for the backward pass.
   private func plain(_ input: Tensor) -> Tensor {
-    let wide = input.to(dtype: .float32)
-    let inverse = (wide.square().mean([-1], keepdim: true) + epsilon).rsqrt()
-    return (wide * inverse).to(dtype: input.dtype) * weight.tensor
+    input.ofUnitMeanSquare(epsilon).to(dtype: input.dtype) * weight.tensor
+  }
+}
+
+extension Tensor {
+  /// Divided by the root of its mean square over the last dimension, in fp32.
+  func ofUnitMeanSquare(_ epsilon: Double) -> Tensor {
+    let wide = to(dtype: .float32)
+    return wide * (wide.square().mean([-1], keepdim: true) + epsilon).rsqrt()
   }
 }

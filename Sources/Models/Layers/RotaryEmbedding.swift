@@ -8,15 +8,20 @@ public struct RotaryTable {
   /// Turns each pair (i, i + dimensions / 2) of every head by its position's angle; dimensions of a head past those
   /// that are rotated stay as they are. `[T, heads, headDimension]`
   func rotate(_ heads: Tensor) -> Tensor {
-    let (dimensions, rest) = (cosine.size(2), heads.size(2) - cosine.size(2))
-    guard rest <= 0 else {
-      let parts = heads.splitWithSizes([dimensions, rest], dim: 2)
-      return Tensor.cat([rotate(parts[0]), parts[1]], dim: 2)
+    rotatedPart(of: heads) { heads in
+      let half = cosine.size(2) / 2
+      let first = heads.narrow(2, start: 0, length: half)
+      let second = heads.narrow(2, start: half, length: half)
+      return heads * cosine + Tensor.cat([-second, first], dim: 2) * sine
     }
-    let half = dimensions / 2
-    let first = heads.narrow(2, start: 0, length: half)
-    let second = heads.narrow(2, start: half, length: half)
-    return heads * cosine + Tensor.cat([-second, first], dim: 2) * sine
+  }
+
+  /// Turns the dimensions that are rotated, the first ones, and leaves the others.
+  private func rotatedPart(of heads: Tensor, _ turn: (Tensor) -> Tensor) -> Tensor {
+    let (dimensions, rest) = (cosine.size(2), heads.size(2) - cosine.size(2))
+    guard rest > 0 else { return turn(heads) }
+    let parts = heads.splitWithSizes([dimensions, rest], dim: 2)
+    return Tensor.cat([turn(parts[0]), parts[1]], dim: 2)
   }
 
   /// Norms and turns queries and keys by one kernel.
@@ -28,16 +33,13 @@ public struct RotaryTable {
 
   /// The same for heads whose pairs stand side by side, (2i, 2i + 1); the result has them as `rotate` does.
   func rotateInterleaved(_ heads: Tensor) -> Tensor {
-    let (dimensions, rest) = (cosine.size(2), heads.size(2) - cosine.size(2))
-    guard rest <= 0 else {
-      let parts = heads.splitWithSizes([dimensions, rest], dim: 2)
-      return Tensor.cat([rotateInterleaved(parts[0]), parts[1]], dim: 2)
+    rotatedPart(of: heads) { heads in
+      let half = cosine.size(2) / 2
+      let (cosine, sine) = (cosine.narrow(2, start: 0, length: half), sine.narrow(2, start: 0, length: half))
+      let pairs = heads.unflatten(2, sizes: [half, 2]).unbind(3)
+      return Tensor.cat(
+        [pairs[0] * cosine - pairs[1] * sine, pairs[1] * cosine + pairs[0] * sine], dim: 2)
     }
-    let half = dimensions / 2
-    let (cosine, sine) = (cosine.narrow(2, start: 0, length: half), sine.narrow(2, start: 0, length: half))
-    let pairs = heads.unflatten(2, sizes: [half, 2]).unbind(3)
-    return Tensor.cat(
-      [pairs[0] * cosine - pairs[1] * sine, pairs[1] * cosine + pairs[0] * sine], dim: 2)
   }
 }
 

@@ -27,13 +27,16 @@ public enum Kernels {
     }
   }
 
+  /// Parts of a context that keep some 132 processors busy, four blocks each.
+  public static func decodeSplits(rows: Int, keyValueHeads: Int) -> Int { min(32, max(1, 528 / (rows * keyValueHeads))) }
+
   /// Attention of one query a row over the pages of its context.
   /// - Parameters:
   ///   - query: `[rows, heads, dimension]`; dimension 64, 128 or 256.
   ///   - keys: `[slots, keyValueHeads, dimension]`, as `values`.
   ///   - pages: `[rows, at least as many as the longest context has]`, int32
   ///   - lengths: tokens of each context, that of the query included; 0: nothing. `[rows]`, int32
-  ///   - splits: parts into which each context is cut, so that few rows occupy the whole GPU.
+  ///   - splits: parts into which each context is cut, so that few rows occupy the whole GPU: `decodeSplits`, at most 32.
   /// - Returns: `[rows, heads, dimension]`
   public static func decodeAttention(
     query: Tensor, keys: Tensor, values: Tensor, pages: Tensor, lengths: Tensor, scale: Double, pageSize: Int, splits: Int
