@@ -101,8 +101,9 @@ let package = Package(
     // What is timed, and its other side in C++.
     .target(
       name: "Benchmarks",
-      dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Inference", "COperators"], path: "Benchmarks",
-      exclude: ["COperators", "tokenizers_benchmark.py", "transformers_rollout.py"]),
+      dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Training", "Inference", "COperators"],
+      path: "Benchmarks",
+      exclude: ["COperators", "RESULTS.md", "tokenizers_benchmark.py", "transformers_rollout.py", "transformers_train.py"]),
     .target(
       name: "COperators", path: "Benchmarks/COperators",
       cxxSettings: [.unsafeFlags(["-I\(torch)/include", "-Wno-everything"])]),

@@ -1,6 +1,7 @@
 import Foundation
 import Inference
 import Models
+import Parallelism
 import Torch
 
 /// Our kernels on a GPU: how far each is from plain operators on the same random numbers, and how much of the memory's
@@ -55,6 +56,7 @@ public enum KernelsBenchmark {
         for (count, columns) in [(1, 151_936), (64, 151_936), (256, 50_001)] {
           rows.append(try sample(device, rows: count, columns: columns))
         }
+        rows += try training(device)
       }
     }
     if let wrong = rows.first(where: { !($0.error <= max(1.5 * $0.operatorError, 1e-6)) }) {
@@ -196,6 +198,156 @@ public enum KernelsBenchmark {
       operators: { operators().1 })
   }
 
+  // MARK: Training
+
+  private static func training(_ device: Device) throws -> [Row] {
+    var rows: [Row] = []
+    for (count, width) in [(5, 72), (4096, 9728)] {
+      rows.append(
+        try gradients(
+          "silu_multiply_gradient", "\(count) x \(width)", bytes: count * width * 16, [[count, 2 * width]], [[count, width]], device
+        ) { [Kernels.siluMultiply($0[0])] } operators: { inputs in
+          let parts = inputs[0].chunk(2, dim: 1)
+          return [parts[0].silu() * parts[1]]
+        })
+    }
+    for (count, width) in [(7, 1024), (8192, 2560), (300, 9216)] {
+      rows.append(
+        try gradients(
+          "add_norm_gradient", "\(count) x \(width)", bytes: count * width * 18, [[count, width], [count, width], [width]],
+          [[count, width], [count, width]], device
+        ) { inputs in
+          let (sum, normed) = Kernels.addNorm(inputs[0], inputs[1], weight: inputs[2], epsilon: 1e-6)
+          return [sum, normed]
+        } operators: { inputs in
+          let sum = inputs[0] + inputs[1]
+          return [sum, sum.rmsNorm([width], weight: inputs[2], eps: 1e-6)]
+        })
+    }
+    for (count, heads, keyHeads, dimension, rotated, hasNorms) in [
+      (8192, 32, 8, 128, 128, true), (33, 4, 2, 64, 32, true), (33, 3, 1, 96, 96, false),
+    ] {
+      let angles = noise([count, 1, rotated / 2], device).to(dtype: .float32)
+      let (cosine, sine) = (
+        Tensor.cat([angles, angles], dim: 2).cos().to(dtype: .bfloat16), Tensor.cat([angles, angles], dim: 2).sin().to(dtype: .bfloat16))
+      func turned(_ head: Tensor, _ weight: Tensor) -> Tensor {
+        let normed = hasNorms ? head.rmsNorm([dimension], weight: weight, eps: 1e-6) : head
+        let parts = normed.splitWithSizes([rotated, dimension - rotated], dim: 2)
+        let halves = parts[0].chunk(2, dim: 2)
+        let result = parts[0] * cosine.to(dtype: head.dtype) + Tensor.cat([-halves[1], halves[0]], dim: 2) * sine.to(dtype: head.dtype)
+        return Tensor.cat([result, parts[1]], dim: 2)
+      }
+      rows.append(
+        try gradients(
+          "norm_rotate_gradient", "\(count) x \(heads)+\(keyHeads) x \(dimension)", bytes: count * (heads + keyHeads) * dimension * 10,
+          [[count, heads, dimension], [count, keyHeads, dimension]] + (hasNorms ? [[dimension], [dimension]] : []),
+          [[count, heads, dimension], [count, keyHeads, dimension]], device
+        ) { inputs in
+          let (query, key) = Kernels.normRotate(
+            query: inputs[0], key: inputs[1], queryWeight: hasNorms ? inputs[2] : nil, keyWeight: hasNorms ? inputs[3] : nil,
+            epsilon: 1e-6, cosine: cosine, sine: sine)
+          return [query, key]
+        } operators: { inputs in
+          [turned(inputs[0], hasNorms ? inputs[2] : inputs[0]), turned(inputs[1], hasNorms ? inputs[3] : inputs[1])]
+        })
+    }
+    for (count, columns, width) in [(4096, 151_936, 1024), (33, 50_001, 72)] {
+      rows.append(try hiddenLogProbs(device, rows: count, columns: columns, width: width))
+    }
+    for lengths in [[4096, 4096], [4096, 700, 33, 1, 2048]] { rows += try attention(device, lengths: lengths) }
+    rows.append(try adamW(device, count: 100_000_003))
+    return rows
+  }
+
+  private static func hiddenLogProbs(_ device: Device, rows: Int, columns: Int, width: Int) throws -> Row {
+    let head = noise([columns, width], device) * 0.05
+    let targets = Tensor((0..<rows).map { $0 * 7919 % columns }).to(device: device)
+    let table = ParameterTable(dtype: .bfloat16)
+    let parameter = ParameterScope(table)("lm_head").parameter("weight", shape: [columns, width], initializer: .constant(0))
+    return try gradients(
+      "hidden_log_probs", "\(rows) x \(columns) x \(width)", bytes: rows * columns * 8, [[rows, width]], [[rows], [rows]], device
+    ) { inputs in
+      parameter.tensor = head
+      let found = HiddenLogProbs.statistics(inputs[0], parameter, from: 0, targets: targets, temperature: 0.7, group: .single("one"))
+      return [found.logProbs, found.entropy]
+    } operators: { inputs in
+      let found = vocabularyLogProbs(
+        logits: inputs[0].linear(head.to(dtype: inputs[0].dtype)), from: 0, targets: targets, temperature: 0.7, group: .single("one"))
+      return [found.logProbs, found.entropy]
+    }
+  }
+
+  private static func attention(_ device: Device, lengths: [Int]) throws -> [Row] {
+    let (heads, keyHeads, dimension, tokens) = (32, 8, 128, lengths.reduce(0, +))
+    func run(_ implementation: AttentionImplementation, _ inputs: [Tensor]) -> [Tensor] {
+      [
+        trainingAttention(lengths: lengths, parallel: .single(device), implementation: implementation)
+          .attend(query: inputs[0], key: inputs[1], value: inputs[2], layer: 0)
+      ]
+    }
+    // The truth needs all scores: of a few heads only.
+    return try [(4, 2), (heads, keyHeads)].map { heads, keyHeads in
+      try gradients(
+        "cudnn_attention", "\(lengths) x \(heads)/\(keyHeads) x \(dimension)", bytes: tokens * dimension * (6 * heads + 6 * keyHeads) * 2,
+        [[tokens, heads, dimension], [tokens, keyHeads, dimension], [tokens, keyHeads, dimension]], [[tokens, heads, dimension]],
+        device, kernel: { run(.cudnn, $0) }, operators: { run($0[0].dtype == .float32 ? .sdpa : .flashAttention2, $0) })
+    }
+  }
+
+  private static func adamW(_ device: Device, count: Int) throws -> Row {
+    let (start, gradient) = (Tensor.randn([count], device: device), Tensor.randn([count], device: device))
+    var options = AdamW.Options()
+    options.weightDecay = 0.1
+    func stepped(usesKernel: Bool) -> (AdamW, Tensor, Tensor) {
+      let (weights, low) = (start.clone(), Tensor.empty([count], dtype: usesKernel ? .bfloat16 : .float32, device: device))
+      let optimizer = AdamW([weights], options: options)
+      for _ in 0..<3 {
+        weights.grad = gradient.clone()
+        optimizer.step(learningRate: 1e-2, gradientScale: 0.5, writing: [low])
+      }
+      return (optimizer, weights, low)
+    }
+    let (optimizer, weights, low) = stepped(usesKernel: true)
+    let (other, truth, _) = stepped(usesKernel: false)
+    guard low.equal(weights.to(dtype: .bfloat16)) else { throw BenchmarkError("adamw: the bf16 copy is not what was stepped") }
+    return try row(
+      "adamw", "\(count)", bytes: count * 30, truth: truth, device: device,
+      kernel: {
+        weights.grad = gradient
+        optimizer.step(learningRate: 0, writing: [low])
+        return weights
+      },
+      operators: {
+        truth.grad = gradient
+        other.step(learningRate: 0)
+        return truth
+      }, isRecorded: false)
+  }
+
+  /// A kernel's outputs and gradients by random numbers, beside those of operators.
+  private static func gradients(
+    _ name: String, _ shape: String, bytes: Int, _ inputShapes: [[Int]], _ outputShapes: [[Int]], _ device: Device,
+    kernel: ([Tensor]) -> [Tensor], operators: ([Tensor]) -> [Tensor]
+  ) throws -> Row {
+    let (inputs, weights) = (inputShapes.map { noise($0, device) }, outputShapes.map { noise($0, device) })
+    func found(_ dtype: DType, _ body: ([Tensor]) -> [Tensor]) -> Tensor {
+      withGradients(true) {
+        let leaves = inputs.map { input in
+          let leaf = input.to(dtype: dtype, copy: true)
+          leaf.requiresGrad = true
+          return leaf
+        }
+        let outputs = body(leaves)
+        let sum = zip(outputs, weights).map { ($0 * $1.to(dtype: $0.dtype)).to(dtype: .float32).sum() }.reduce(Tensor.zeros([], device: device), +)
+        sum.backward()
+        return Tensor.cat((outputs.map { $0.detached() } + leaves.map { $0.grad! }).map { $0.to(dtype: .float32).flatten() }, dim: 0)
+      }
+    }
+    return try row(
+      name, shape, bytes: bytes, truth: found(.float32, operators), device: device, kernel: { found(.bfloat16, kernel) },
+      operators: { found(.bfloat16, operators) }, isRecorded: false)
+  }
+
   // MARK: Measuring
 
   private static func noise(_ shape: [Int], _ device: Device) -> Tensor {
@@ -204,7 +356,7 @@ public enum KernelsBenchmark {
 
   private static func row(
     _ kernel: String, _ shape: String, bytes: Int, truth: Tensor, device: Device, kernel run: () throws -> Tensor,
-    operators: () throws -> Tensor
+    operators: () throws -> Tensor, isRecorded: Bool = true
   ) throws -> Row {
     func error(_ found: Tensor) -> Double {
       let difference = (found.to(dtype: .float32) - truth).square().sum().item()
@@ -212,7 +364,7 @@ public enum KernelsBenchmark {
     }
     return Row(
       kernel: kernel, shape: shape, error: error(try run()), operatorError: error(try operators()),
-      microseconds: try recorded(device, run), operatorMicroseconds: try timed(device, operators), bytes: bytes)
+      microseconds: isRecorded ? try recorded(device, run) : try timed(device, run), operatorMicroseconds: try timed(device, operators), bytes: bytes)
   }
 
   /// A call in a CUDA graph, where only the device's time counts; the median of some.

@@ -95,26 +95,15 @@ public enum RolloutBenchmark {
   private static func transformers(
     _ folder: URL, _ requests: [GenerateRequest], _ work: Work, _ python: URL
   ) throws -> Row {
-    let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("transformers_rollout.py")
     let input = FileManager.default.temporaryDirectory.appendingPathComponent("slime-requests-\(UUID().uuidString).json")
     defer { try? FileManager.default.removeItem(at: input) }
     let list = requests.map { request -> JSONValue in
       ["tokens": .array(request.tokens.map { .int($0) }), "max_new_tokens": .int(request.sampling.maxNewTokens!)]
     }
     try JSONValue.array(list).data().write(to: input)
-    let process = Process()
-    process.executableURL = python
-    process.arguments = [
-      script.path, folder.path, input.path, work.device.kind == .cuda ? "cuda" : "cpu", work.dtype?.name ?? "auto",
-    ]
-    let output = Pipe()
-    process.standardOutput = output
-    try process.run()
-    let data = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else {
-      throw BenchmarkError("\(python.path) \(script.path) exited with \(process.terminationStatus); does it have torch and transformers?")
-    }
+    let data = try PythonScript.output(
+      python, "transformers_rollout.py",
+      [folder.path, input.path, work.device.kind == .cuda ? "cuda" : "cpu", work.dtype?.name ?? "auto"])
     return try JSONDecoder().decode(Answer.self, from: data).row(requests)
   }
 

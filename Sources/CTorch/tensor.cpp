@@ -192,15 +192,6 @@ void ct_index_put(ct_tensor tensor, ct_tensors indices, ct_tensor values, bool a
   guarded([&] { at::index_put_(borrow(tensor), index_list(indices), borrow(values), accumulate); });
 }
 
-ct_tensor ct_cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, bool is_causal, double scale) {
-  return guarded<>(ct_tensor{}, [&] {
-    // The log-sum-exps are for the backward.
-    auto all = at::_scaled_dot_product_cudnn_attention(borrow(query), borrow(key), borrow(value), std::nullopt,
-                                                       c10::GradMode::is_enabled(), 0, is_causal, false, scale);
-    return give(std::get<0>(all));
-  });
-}
-
 size_t ct_storage_bytes(ct_tensor tensor) {
   return guarded<>(size_t{0}, [&] { return borrow(tensor).storage().nbytes(); });
 }

@@ -11,6 +11,7 @@ ct_group nccl_group(ct_store store, int32_t rank, int32_t size, int32_t device_i
 bool memory(int32_t device_index, ct_memory* out);
 void reset_peak_memory(int32_t device_index);
 void empty_cache();
+int32_t compute_capability(int32_t device_index);
 
 ct_stream current_stream(int32_t device_index);
 ct_stream pool_stream(int32_t device_index, bool high_priority);
@@ -41,6 +42,22 @@ void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tens
 ct_tensor few_rows_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
+ct_tensor silu_multiply_gradient(ct_tensor both, ct_tensor gradient);
+void add_norm_gradient(ct_tensor sum, ct_tensor weight, double epsilon, ct_tensor by_normed, ct_tensor by_sum,
+                          ct_tensor* by_input, ct_tensor* by_weight);
+void norm_rotate_gradient(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                             ct_tensor cosine, ct_tensor sine, ct_tensor by_turned_query, ct_tensor by_turned_key,
+                             ct_tensor* by_query, ct_tensor* by_key, ct_tensor* by_weights);
+ct_tensor row_statistics(ct_tensor logits, ct_tensor targets, double temperature);
+void logits_gradient(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor log_sums, ct_tensor entropies,
+                        ct_tensor by_log_prob, ct_tensor by_entropy);
+void adamw(ct_tensor weights, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low, ct_tensor step,
+              double rate, double beta1, double beta2, double epsilon, double decay, double gradient_scale);
+void cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, ct_attention_shape shape, ct_tensor* output,
+                        ct_tensor* log_sum_exp);
+void cudnn_attention_gradient(ct_tensor by_output, ct_tensor query, ct_tensor key, ct_tensor value, ct_tensor output,
+                                 ct_tensor log_sum_exp, ct_attention_shape shape, ct_tensor* by_query, ct_tensor* by_key,
+                                 ct_tensor* by_value);
 void* shared_memory(int32_t device_index, size_t bytes, uint8_t* handle);
 void release_shared_memory(int32_t device_index, void* memory);
 void* open_shared_memory(int32_t device_index, const uint8_t* handle);

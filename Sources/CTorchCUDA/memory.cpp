@@ -1,4 +1,4 @@
-// Bytes on a device.
+// What a device is and has.
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
@@ -28,4 +28,13 @@ void ctorch::reset_peak_memory(int32_t device_index) {
 
 void ctorch::empty_cache() {
   guarded([&] { allocator::emptyCache(); });
+}
+
+int32_t ctorch::compute_capability(int32_t device_index) {
+  return guarded<>(int32_t{0}, [&] {
+    int major = 0, minor = 0;
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_index));
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device_index));
+    return major * 10 + minor;
+  });
 }

@@ -140,6 +140,16 @@ enum Run {
       work.python = configuration.python.map { URL(fileURLWithPath: $0) }
       let rows = try await RolloutBenchmark.run(work)
       print(configuration.json ? try json(rows) : RolloutBenchmark.table(rows))
+    case .train:
+      var work = TrainBenchmark.Work()
+      work.checkpoint = configuration.hfCheckpoint.map { URL(fileURLWithPath: $0) }
+      (work.sequences, work.sequenceLength) = (configuration.microBatchSize, configuration.seqLength)
+      (work.usesFSDP, work.attention) = (configuration.trainBackend == .fsdp, configuration.attention)
+      work.device = configuration.device == .cuda ? .cuda(0) : .cpu
+      work.dtype = configuration.dtype?.tensorType ?? (configuration.device == .cuda ? .bfloat16 : .float32)
+      work.python = configuration.python.map { URL(fileURLWithPath: $0) }
+      let rows = try TrainBenchmark.run(work)
+      print(configuration.json ? try json(rows) : TrainBenchmark.table(rows))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))

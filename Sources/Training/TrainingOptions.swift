@@ -103,8 +103,8 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
       }
     }
     let device = ImaginedRun.current.map { $0.device == .cuda ? Device.cuda() : .cpu } ?? parallel.device
-    return try (attention ?? .fastest(on: device, computeType)).checked(
-      on: device, computeType, headDimension: model.headDimension, contextParallelSize: parallel.context.size)
+    let usual = AttentionImplementation.fastest(on: device, computeType, headDimension: isDeterministic ? nil : model.headDimension)
+    return try (attention ?? usual).checked(on: device, computeType, headDimension: model.headDimension)
   }
 }
 

@@ -118,28 +118,26 @@ import Torch
     func check(_ name: String, _ device: Device, _ dtype: DType, head: Int = 128, context: Int = 1) throws -> String? {
       let implementation = try #require(AttentionImplementation(rawValue: name))
       do {
-        let checked = try implementation.checked(
-          on: device, dtype, headDimension: head, contextParallelSize: context)
+        let checked = try implementation.checked(on: device, dtype, headDimension: head)
         #expect(checked == implementation)
         return nil
       } catch let error as ModelError { return error.description }
     }
     for name in ["sdpa", "eager"] {
-      #expect(try check(name, .cpu, .float32) == nil && check(name, .cuda(), .bfloat16, context: 2) == nil)
+      #expect(try check(name, .cpu, .float32) == nil && check(name, .cuda(), .bfloat16) == nil)
     }
     for name in ["flash_attention_2", "cudnn"] {
       #expect(try check(name, .cuda(), .bfloat16) == nil && check(name, .cuda(), .float16) == nil)
       #expect(try check(name, .cpu, .bfloat16)!.contains("use sdpa"))
       #expect(try check(name, .cuda(), .float32)!.contains("half precision only"))
     }
-    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 256, context: 4) == nil)
+    #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 256) == nil)
     #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 84) == nil)
     #expect(try check("flash_attention_2", .cuda(), .bfloat16, head: 264)!.contains("use sdpa"))
     for head in [84, 192] { #expect(try check("cudnn", .cuda(), .bfloat16, head: head)!.contains("use sdpa")) }
-    #expect(try check("cudnn", .cuda(), .bfloat16, context: 4)!.contains("use flash_attention_2"))
     #expect(try check("flash_attention_3", .cuda(), .bfloat16)!.contains("use flash_attention_2 or cudnn"))
-    #expect(AttentionImplementation.fastest(on: .cuda(), .bfloat16) == .flashAttention2)
-    #expect(AttentionImplementation.fastest(on: .cuda(), .float32) == .sdpa)
-    #expect(AttentionImplementation.fastest(on: .cpu, .bfloat16) == .sdpa)
+    #expect(AttentionImplementation.fastest(on: .cuda(), .bfloat16, headDimension: 128) == .flashAttention2)
+    #expect(AttentionImplementation.fastest(on: .cuda(), .float32, headDimension: 128) == .sdpa)
+    #expect(AttentionImplementation.fastest(on: .cpu, .bfloat16, headDimension: 128) == .sdpa)
   }
 }

@@ -102,8 +102,6 @@ CT_API void ct_index_put(ct_tensor tensor, ct_tensors indices, ct_tensor values,
 CT_API ct_tensor ct_linear_by_tiles(ct_tensor input, ct_tensor weight, int64_t tile_rows, int64_t tile_columns);
 // left[i] · right[index[i]] for all i, each computed by itself likewise. [n, a, b], [m, b, c], int64 [n] → [n, a, c]
 CT_API ct_tensor ct_products(ct_tensor left, ct_tensor right, ct_tensor index);
-// aten::_scaled_dot_product_cudnn_attention, the output alone.
-CT_API ct_tensor ct_cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, bool is_causal, double scale);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
 

@@ -21,6 +21,22 @@ typedef struct {
   uint64_t reserved;
 } ct_memory;
 
+// How packed queries and keys belong together. Without starts and lengths all sequences are `query_length` and `key_length`
+// long; with them those are upper bounds, as the totals are of tokens: plans are kept by them.
+typedef struct {
+  int64_t sequences;
+  int64_t query_length;
+  int64_t key_length;
+  int64_t query_total;
+  int64_t key_total;
+  double scale;
+  bool is_causal;
+  ct_tensor query_starts;   // [sequences + 1], int64, or NULL
+  ct_tensor key_starts;
+  ct_tensor query_lengths;  // [sequences], int32
+  ct_tensor key_lengths;
+} ct_attention_shape;
+
 typedef struct {
   // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say.
   ct_group (*nccl_group)(ct_store store, int32_t rank, int32_t size, int32_t device_index, const char* name,
@@ -29,6 +45,8 @@ typedef struct {
   bool (*memory)(int32_t device_index, ct_memory* out);
   void (*reset_peak_memory)(int32_t device_index);
   void (*empty_cache)(void);
+  // Ten times the major number and the minor one; 0 with an error.
+  int32_t (*compute_capability)(int32_t device_index);
 
   ct_stream (*current_stream)(int32_t device_index);
   ct_stream (*pool_stream)(int32_t device_index, bool high_priority);
@@ -63,6 +81,25 @@ typedef struct {
   ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor weight, ct_tensor bias);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
+
+  // Of training; shapes as in TrainingKernels.swift.
+  ct_tensor (*silu_multiply_gradient)(ct_tensor both, ct_tensor gradient);
+  void (*add_norm_gradient)(ct_tensor sum, ct_tensor weight, double epsilon, ct_tensor by_normed, ct_tensor by_sum,
+                            ct_tensor* by_input, ct_tensor* by_weight);
+  void (*norm_rotate_gradient)(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                               ct_tensor cosine, ct_tensor sine, ct_tensor by_turned_query, ct_tensor by_turned_key,
+                               ct_tensor* by_query, ct_tensor* by_key, ct_tensor* by_weights);
+  ct_tensor (*row_statistics)(ct_tensor logits, ct_tensor targets, double temperature);
+  void (*logits_gradient)(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor log_sums, ct_tensor entropies,
+                          ct_tensor by_log_prob, ct_tensor by_entropy);
+  void (*adamw)(ct_tensor weights, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low, ct_tensor step,
+                double rate, double beta1, double beta2, double epsilon, double decay, double gradient_scale);
+  // cuDNN's attention of [T, heads, dimension] in half precision.
+  void (*cudnn_attention)(ct_tensor query, ct_tensor key, ct_tensor value, ct_attention_shape shape, ct_tensor* output,
+                          ct_tensor* log_sum_exp);
+  void (*cudnn_attention_gradient)(ct_tensor by_output, ct_tensor query, ct_tensor key, ct_tensor value, ct_tensor output,
+                                   ct_tensor log_sum_exp, ct_attention_shape shape, ct_tensor* by_query, ct_tensor* by_key,
+                                   ct_tensor* by_value);
 
   // Memory of its own, outside libtorch's allocator, that other processes of this machine can open by its handle of 64
   // bytes. Whoever opened it closes it before its owner releases it.

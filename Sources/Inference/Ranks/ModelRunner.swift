@@ -65,12 +65,7 @@ final class ModelRunner {
 
   func makeAdapters(capacity: Int) { adapters = RankAdapters(model, dtype: dtype, capacity: capacity) }
 
-  /// Whether layers use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
-  private var fusesOperators: Bool {
-    let configuration = model.configuration
-    return Kernels.run(on: parallel.device, dtype) && !parallel.isDeterministic && configuration.headDimension % 32 == 0
-      && configuration.hiddenSize % 8 == 0 && configuration.intermediateSize % (8 * parallel.tensor.size) == 0
-  }
+  private var fusesOperators: Bool { model.fusesOperators(in: dtype) }
 
   /// Records decoding steps of up to so many requests, where that can be done.
   func recordDecoding(contextLength: Int, largestBatch: Int) throws {

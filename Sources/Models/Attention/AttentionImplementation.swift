@@ -6,7 +6,7 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
   /// FlashAttention-2's kernel for packed sequences, in libtorch.
   case flashAttention2 = "flash_attention_2"
   case flashAttention3 = "flash_attention_3"
-  /// cuDNN's kernel, on sequences padded to rectangles.
+  /// cuDNN's kernel for packed sequences; FlashAttention-2's where a layer has a window or a soft cap.
   case cudnn
   /// libtorch's `scaled_dot_product_attention`, on sequences padded to rectangles: its best kernel on any device.
   case sdpa
@@ -14,14 +14,18 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
   case eager
 
   /// The fastest one that trains on a device in a type.
-  public static func fastest(on device: Device, _ dtype: DType) -> AttentionImplementation {
-    device.kind == .cuda && dtype != .float32 ? .flashAttention2 : .sdpa
+  /// - Parameter headDimension: nil: one whose sums do not depend on what stands beside a sequence.
+  public static func fastest(on device: Device, _ dtype: DType, headDimension: Int?) -> AttentionImplementation {
+    guard device.kind == .cuda, dtype != .float32 else { return .sdpa }
+    guard let headDimension else { return .flashAttention2 }
+    let isFast = CuDNNAttention.takes(queryDimension: headDimension, valueDimension: headDimension) && CuDNNAttention.isFast(on: device)
+    return isFast ? .cudnn : .flashAttention2
   }
 
   /// This one, if it can train there with heads of this dimension.
   /// - Throws: `ModelError` that says what to use instead.
   public func checked(
-    on device: Device, _ dtype: DType, headDimension: Int, contextParallelSize: Int
+    on device: Device, _ dtype: DType, headDimension: Int
   ) throws -> AttentionImplementation {
     switch self {
     case .flashAttention3:
@@ -39,11 +43,6 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
         throw ModelError(
           "--attn-implementation \(rawValue) takes head dimensions up to \(largest) that are multiples of \(multiple), and "
             + "this model's is \(headDimension); use sdpa")
-      }
-      guard self != .cudnn || contextParallelSize == 1 else {
-        throw ModelError(
-          "--attn-implementation cudnn takes whole sequences, not --context-parallel-size \(contextParallelSize); "
-            + "use flash_attention_2")
       }
     case .sdpa, .eager: break
     }
@@ -65,9 +64,10 @@ public func trainingAttention(
   let blocks: any BlockAttention =
     switch implementation {
     case .flashAttention2: FlashBlockAttention()
+    case .cudnn: CuDNNBlockAttention()
     case .eager: RectangleAttention(usesFusedKernel: false)
     case .sdpa: RectangleAttention(usesFusedKernel: true)
-    case .cudnn, .flashAttention3: preconditionFailure("\(implementation.rawValue) was not checked")
+    case .flashAttention3: preconditionFailure("\(implementation.rawValue) was not checked")
     }
   return RingAttention(lengths: lengths, group: parallel.context, blocks: blocks, device: parallel.device)
 }

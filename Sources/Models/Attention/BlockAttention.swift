@@ -132,6 +132,15 @@ final class BlockShape {
   lazy var cumulativeQueries = Self.cumulative(queryLengths, device)
   lazy var cumulativeKeys = Self.cumulative(keyLengths, device)
 
+  /// As cuDNN is told of them.
+  lazy var sequences: (queries: CuDNNAttention.Sequences, keys: CuDNNAttention.Sequences) = {
+    let isEven = Set(queryLengths).count <= 1 && Set(keyLengths).count <= 1
+    return (
+      CuDNNAttention.Sequences(lengths: queryLengths, isEven: isEven, device: device),
+      CuDNNAttention.Sequences(lengths: keyLengths, isEven: isEven, device: device)
+    )
+  }()
+
   private static func cumulative(_ lengths: [Int], _ device: Device) -> Tensor {
     Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).to(device: device)
   }

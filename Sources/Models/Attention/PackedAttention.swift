@@ -2,7 +2,7 @@ import Torch
 
 /// Causal attention over sequences packed one after another, for training and scoring.
 ///
-/// FlashAttention takes them as they are. For the other implementations sequences of similar length are padded to
+/// FlashAttention and cuDNN take them as they are. For the other implementations sequences of similar length are padded to
 /// rectangles; padding stands behind every real token, so the causal mask alone keeps it out.
 public final class PackedAttention: AttentionBackend {
   private let lengths: [Int]
@@ -31,6 +31,9 @@ public final class PackedAttention: AttentionBackend {
       return FlashBlockAttention(leastMaxQuery: isDeterministic ? 2 : 0)
         .attend(query, key, value, shape, scale: scale, rule: rule)
     }
+    if implementation == .cudnn, rule.softCap == nil, device.kind != .meta {
+      return CuDNNBlockAttention().attend(query, key, value, shape, scale: scale, rule: rule)
+    }
     guard rule.isPlain else {
       // Kernels that keep the log-sum-exps to themselves do not know sinks either.
       return RectangleAttention(usesFusedKernel: implementation != .eager)
@@ -50,14 +53,10 @@ public final class PackedAttention: AttentionBackend {
     switch implementation {
     case .eager:
       return EagerAttention.attend(query, key.repeatingHeads(groups), value.repeatingHeads(groups), isCausal: true, scale: scale)
-    case .cudnn where query.size(2) == 1:
-      // cuDNN has no kernel for one key.
-      return value.repeatingHeads(groups)
     case .sdpa where query.device.kind == .meta && query.size(3) == value.size(3):
       // Libtorch would take plain operators there; no device with memory does.
       return query.scaledDotProductFlashAttentionForCpu(key, value: value, isCausal: true, scale: scale).output
-    case .cudnn: return query.cudnnAttention(key, value: value, isCausal: true, scale: scale)
-    case .sdpa, .flashAttention2:
+    case .sdpa, .flashAttention2, .cudnn:
       return query.scaledDotProductAttention(key, value: value, isCausal: true, scale: scale, enableGqa: groups > 1)
     case .flashAttention3: preconditionFailure("flash_attention_3 was not checked")
     }

@@ -9,6 +9,8 @@ extension ParallelContext {
     let output =
       if let float8 = weight.float8 {
         input.float8Linear(float8, bias: bias?.tensor)
+      } else if let sum = weight.gradientSum, gradientsEnabled, !isDeterministic, input.device.kind != .cpu {
+        input.linear(weight.tensor, bias: bias?.tensor, addingGradientTo: sum)
       } else {
         linear(input, weight.tensor, bias: bias?.tensor)
       }
@@ -38,9 +40,21 @@ extension ParallelContext {
 }
 
 extension Tensor {
+  /// x Wᵀ + b, whose gradient by the weight is added up where it is computed and does not go through autograd.
+  fileprivate func linear(_ weight: Tensor, bias: Tensor?, addingGradientTo sum: GradientSum) -> Tensor {
+    let (x, w) = (detached(), weight.detached())
+    return Tensor.function("LinearAddingGradient", inputs: [self, weight] + (bias.map { [$0] } ?? [])) {
+      [x.linear(w, bias: bias)]
+    } backward: { gradients in
+      guard let gradient = gradients[0] else { return [nil, nil] + (bias == nil ? [] : [nil]) }
+      sum.add(gradient.t(), times: x)
+      return [gradient.mm(w), nil] + (bias == nil ? [] : [gradient.sum([0])])
+    }[0]
+  }
+
   /// Whether these are the rows of a small batch that decodes, for which there is a kernel.
   fileprivate func isForFewRows(_ weight: Tensor) -> Bool {
-    guard !gradientsEnabled, Kernels.run(on: device, dtype), weight.dtype == dtype else { return false }
+    guard !gradientsEnabled, device.kind == .cuda, Kernels.run(on: device, dtype), weight.dtype == dtype else { return false }
     let (rows, inputs) = (size(0), size(1))
     return 1...Kernels.fewRows ~= rows && inputs % 8 == 0 && rows * inputs <= Kernels.fewRowsNumbers && isContiguous
       && weight.isContiguous

@@ -120,6 +120,11 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   /// nil: the checkpoint's.
   public var dtype: ComputeDType?
   public var device = ComputeDevice.cpu
+  /// Sequences of a training step and tokens of each.
+  public var microBatchSize = 2
+  public var seqLength = 4096
+  public var trainBackend = TrainBackendKind.megatron
+  public var attention: AttentionImplementation?
 
   public init() {}
 
@@ -138,6 +143,8 @@ public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   case soak
   /// How fast an engine generates, beside `transformers`.
   case rollout
+  /// How fast a training backend learns, beside `transformers`.
+  case train
   /// How exact and how fast our GPU kernels are, beside operators.
   case kernels
   /// How fast texts become tokens, beside the Python package `tokenizers`.

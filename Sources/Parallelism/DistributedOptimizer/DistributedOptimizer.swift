@@ -85,20 +85,17 @@ public final class DistributedOptimizer {
   /// One step from the gradients that have added up, which are forgotten then.
   /// - Returns: the norm of all gradients before clipping; where it is not finite, nothing was stepped.
   public func step(learningRate: Double) -> Double {
+    for buffer in buffers { buffer.settleGradients() }
     partial.sum()
     if let tied, let embedding = parallel.pipeline?.embedding { embedding.allReduce(tied) }
     let gradients = buffers.map { $0.reducedGradients() }
     let norm = norm(gradients)
     if norm.isFinite {
-      if options.clipGradient > 0, norm > options.clipGradient {
-        withoutGradients { Tensor.foreachMul_(gradients, scalar: options.clipGradient / (norm + 1e-6)) }
+      let isClipped = options.clipGradient > 0 && norm > options.clipGradient
+      let scale = isClipped ? options.clipGradient / (norm + 1e-6) : 1
+      for (index, buffer) in buffers.enumerated() {
+        buffer.step(optimizers[index], gradients[index], learningRate: learningRate, gradientScale: scale)
       }
-      for (optimizer, gradient) in zip(optimizers, gradients) {
-        optimizer.parameters[0].grad = gradient.to(device: optimizer.parameters[0].device)
-        optimizer.step(learningRate: learningRate)
-        optimizer.parameters[0].grad = nil
-      }
-      for buffer in buffers { buffer.shareWeights() }
     }
     for buffer in buffers { buffer.forgetGradients() }
     return norm

@@ -18,6 +18,8 @@ public final class ParameterBuffer {
   /// Where that part lies in the flat vectors.
   public let ownRange: Range<Int>
   private let computeType: DType
+  /// One a parameter, where `gradients` are not what autograd itself adds to.
+  private let sums: [GradientSum]
 
   /// Gives the parameters memory, all zero.
   /// - Parameter offloadsMaster: `master` is in host memory.
@@ -37,25 +39,33 @@ public final class ParameterBuffer {
     // One rank in fp32 trains what it computes with.
     master = group.size == 1 && computeType == .float32 && !offloadsMaster
       ? weights : .zeros([length], device: offloadsMaster ? .cpu : device)
+    var sums: [GradientSum] = []
     for (parameter, range) in zip(parameters, ranges) {
       let leaf = weights[range].view(parameter.shape).uncounted()
       leaf.requiresGrad = true
       parameter.tensor = leaf
-      let sum = gradients[range].view(parameter.shape)
+      let place = gradients[range].view(parameter.shape)
       if computeType == .float32 {
         // Autograd adds to a gradient that is there, in place.
-        leaf.grad = sum
+        leaf.grad = place
       } else {
+        let sum = GradientSum(place)
+        sums.append(sum)
+        parameter.gradientSum = sum
         leaf.registerPostAccumulateHook { leaf in
-          withoutGradients { if let gradient = leaf.grad { _ = sum.add_(gradient) } }
+          if let gradient = leaf.grad { sum.add(gradient) }
           leaf.grad = nil
         }
       }
     }
+    self.sums = sums
   }
 
   /// The gradient of one parameter, as a view.
-  public func gradient(_ index: Int) -> Tensor { gradients[ranges[index]].view(parameters[index].shape) }
+  func gradient(_ index: Int) -> Tensor { gradients[ranges[index]].view(parameters[index].shape) }
+
+  /// Makes `gradients` whole: those of weights that took no part are zero.
+  public func settleGradients() { for sum in sums { sum.settle() } }
 
   /// Takes whole fp32 values; `value` is asked for each parameter.
   public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
@@ -86,19 +96,20 @@ public final class ParameterBuffer {
     return own
   }
 
-  /// Gives the stepped fp32 weights to all ranks, in the compute type.
-  func shareWeights() {
-    withoutGradients {
-      guard group.size > 1 else {
-        if !weights.sharesStorage(with: master) { weights.copy_(master) }
-        return
-      }
-      let own = master.to(dtype: computeType).to(device: weights.device)
-      group.allGather(own, into: weights)
-    }
+  /// One step from this rank's part of the gradients; all ranks then have the stepped weights in the compute type.
+  func step(_ optimizer: AdamW, _ gradient: Tensor, learningRate: Double, gradientScale: Double) {
+    let isApart = !weights.sharesStorage(with: master)
+    master.grad = gradient.to(device: master.device)
+    optimizer.step(learningRate: learningRate, gradientScale: gradientScale, writing: isApart ? [weights[ownRange]] : nil)
+    master.grad = nil
+    guard group.size > 1 else { return }
+    withoutGradients { group.allGather(weights[ownRange].clone(), into: weights) }
   }
 
-  func forgetGradients() { withoutGradients { _ = gradients.zero_() } }
+  func forgetGradients() {
+    if computeType == .float32 { withoutGradients { _ = gradients.zero_() } }
+    for sum in sums { sum.forget() }
+  }
 
   /// Any flat vector that is spread like `master`, whole. Every rank of the group must call it.
   public func whole(_ shard: Tensor) -> Tensor {

@@ -38,7 +38,16 @@ extension Command {
             .option("random-output-len", \.randomOutputLen, "longest response"),
             .option("random-range-ratio", \.randomRangeRatio, "shortest prompt or response over the longest"),
             .option("dtype", \.dtype, "type of weights and KV cache"),
-            .option("device", \.device, "where the rollout runs"),
+            .option("device", \.device, "where the rollout or the training runs"),
+          ]
+        ),
+        (
+          "Training",
+          [
+            .option("micro-batch-size", \.microBatchSize, "sequences of a step"),
+            .option("seq-length", \.seqLength, "tokens of each"),
+            .option("train-backend", \.trainBackend, "what trains"),
+            .option("attn-implementation", \.attention, "how its attention is computed"),
           ]
         ),
       ], positional: .option("subject", \.subject, "what to time")), configuration: BenchConfiguration(), Run.bench)
@@ -51,6 +60,7 @@ extension Command {
       rollout    an engine that generates, beside transformers (--python); on a model with random weights unless
                  --hf-checkpoint names one
       soak       an engine under many requests, aborts, pauses and weight updates: each ends once, nothing leaks
+      train      steps of a training backend, beside transformers, eager and compiled (--python); models as for rollout
       tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
     """
 

@@ -1,16 +1,17 @@
 import CTorch
 
-/// Our own kernels, for bf16 on a GPU, without gradients. Each stands for several operators and rounds where they do, so
-/// that they are its oracle.
+/// Our own kernels, for bf16 on a GPU. Each stands for several operators and rounds where they do, so that they are its
+/// oracle. Those of layers have gradients.
 public enum Kernels {
-  /// Whether they can run on a device.
+  /// Whether they can run on a device, or are imagined to: on the meta device those of training only make their results.
   public static func run(on device: Device, _ dtype: DType) -> Bool {
-    device.kind == .cuda && dtype == .bfloat16 && Runtime.hasStreams
+    guard dtype == .bfloat16 else { return false }
+    return device.kind == .cuda ? Runtime.hasStreams : device.kind == .meta && ImaginedRun.current?.device == .cuda
   }
 
-  private static var table: ct_cuda_functions { ct_cuda()!.pointee }
+  static var table: ct_cuda_functions { ct_cuda()!.pointee }
 
-  private static func pair(_ body: (inout ct_tensor?, inout ct_tensor?) -> Void) -> (Tensor, Tensor) {
+  static func pair(_ body: (inout ct_tensor?, inout ct_tensor?) -> Void) -> (Tensor, Tensor) {
     var (first, second): (ct_tensor?, ct_tensor?) = (nil, nil)
     checked(body(&first, &second))
     return (Tensor(owned: first), Tensor(owned: second))
@@ -49,14 +50,33 @@ public enum Kernels {
 
   /// silu(gate) · up of `[T, 2 · width]`, gate first. `[T, width]`; width a multiple of 8.
   public static func siluMultiply(_ both: Tensor) -> Tensor {
-    withExtendedLifetime(both) { Tensor(owned: table.silu_multiply(both.handle)) }
+    let kept = both.detached()
+    return function("SiluMultiply", [both]) {
+      if kept.device.kind == .meta { return [.empty([kept.size(0), kept.size(1) / 2], dtype: kept.dtype, device: kept.device)] }
+      return [withExtendedLifetime(kept) { Tensor(owned: table.silu_multiply(kept.handle)) }]
+    } backward: { gradients in
+      [gradients[0].map { siluMultiplyGradient(kept, $0.contiguous()) }]
+    }[0]
   }
 
   /// input + delta, and its root-mean-square norm. All `[T, width]`; width a multiple of 8.
   public static func addNorm(_ input: Tensor, _ delta: Tensor?, weight: Tensor, epsilon: Double) -> (sum: Tensor, normed: Tensor) {
-    withExtendedLifetime((input, delta, weight)) {
-      pair { table.add_norm(input.handle, delta?.handle, weight.handle, epsilon, &$0, &$1) }
+    let hasDelta = delta != nil
+    var kept: Tensor?
+    let outputs = function("AddNorm", [input, weight] + (delta.map { [$0] } ?? [])) {
+      let (sum, normed) = input.device.kind == .meta ? (delta == nil ? input : input.emptyLike(), input.emptyLike())
+        : withExtendedLifetime((input, delta, weight)) {
+        pair { table.add_norm(input.handle, delta?.handle, weight.handle, epsilon, &$0, &$1) }
+      }
+      kept = sum.detached()
+      return [sum, normed]
+    } backward: { [weight = weight.detached()] gradients in
+      guard let byNormed = gradients[1], let kept else { return [gradients[0], nil] + (hasDelta ? [gradients[0]] : []) }
+      let (byInput, byWeight) = addNormGradient(
+        kept, weight: weight, epsilon: epsilon, byNormed: byNormed.contiguous(), bySum: gradients[0]?.contiguous())
+      return [byInput, byWeight] + (hasDelta ? [byInput] : [])
     }
+    return (outputs[0], outputs[1])
   }
 
   /// Norms of heads, where there are weights, then the rotation by halves of the first dimensions of each.
@@ -66,12 +86,18 @@ public enum Kernels {
   public static func normRotate(
     query: Tensor, key: Tensor, queryWeight: Tensor?, keyWeight: Tensor?, epsilon: Double, cosine: Tensor, sine: Tensor
   ) -> (query: Tensor, key: Tensor) {
-    withExtendedLifetime((query, key, queryWeight, keyWeight, cosine, sine)) {
-      pair {
-        table.norm_rotate(
-          query.handle, key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle, &$0, &$1)
-      }
+    let inputs = NormRotation(
+      query: query.detached(), key: key.detached(), queryWeight: queryWeight?.detached(), keyWeight: keyWeight?.detached(),
+      epsilon: epsilon, cosine: cosine, sine: sine)
+    let weights = [queryWeight, keyWeight].compactMap { $0 }
+    let outputs = function("NormRotate", [query, key] + weights) {
+      let (query, key) = inputs.turned()
+      return [query, key]
+    } backward: { gradients in
+      let (query, key) = (gradients[0] ?? inputs.query.zerosLike(), gradients[1] ?? inputs.key.zerosLike())
+      return inputs.gradients(byQuery: query.contiguous(), byKey: key.contiguous())
     }
+    return (outputs[0], outputs[1])
   }
 
   /// Rows up to which `fewRowsLinear` is faster than matrix products are.

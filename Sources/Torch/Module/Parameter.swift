@@ -108,6 +108,9 @@ public final class Parameter {
     scales = quantization.map { .empty([shape[0], $0.groupCount(shape[1])], device: .meta) }
   }
 
+  /// Where whoever trains the weight adds its gradients up; nil: in `tensor.grad`.
+  public var gradientSum: GradientSum?
+
   /// All that takes memory.
   public var tensors: [Tensor] { [tensor] + (scales.map { [$0] } ?? []) }
 

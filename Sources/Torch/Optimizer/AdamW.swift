@@ -29,17 +29,38 @@ public final class AdamW {
   }
 
   /// One step with the parameters' `.grad`; those without a gradient stay as they are.
-  public func step(learningRate: Double) {
+  /// - Parameters:
+  ///   - gradientScale: what gradients are multiplied by.
+  ///   - copies: takes what was stepped, one a parameter, in a type and on a device of their own; nil: nothing does.
+  public func step(learningRate: Double, gradientScale: Double = 1, writing copies: [Tensor]? = nil) {
     let live = parameters.indices.filter { parameters[$0].grad != nil }
     guard !live.isEmpty else { return }
     withoutGradients {
       let steps = live.map { self.steps[$0] }
       Tensor.foreachAdd_(steps, scalar: 1)
+      if live.allSatisfy({ hasKernel($0, copies?[$0]) }) {
+        for index in live {
+          Kernels.adamW(
+            parameters[index], first: firstMoments[index], second: secondMoments[index], gradients: parameters[index].grad!,
+            low: copies?[index], step: self.steps[index], learningRate: learningRate, options: options,
+            gradientScale: gradientScale)
+        }
+        return
+      }
+      if gradientScale != 1 { Tensor.foreachMul_(live.map { parameters[$0].grad! }, scalar: gradientScale) }
       Tensor.fusedAdamw_(
         live.map { parameters[$0] }, grads: live.map { parameters[$0].grad! }, expAvgs: live.map { firstMoments[$0] },
         expAvgSqs: live.map { secondMoments[$0] }, maxExpAvgSqs: [], stateSteps: steps, lr: learningRate,
         beta1: options.beta1, beta2: options.beta2, weightDecay: options.weightDecay, eps: options.epsilon,
         amsgrad: false, maximize: false)
+      for index in live { copies?[index].copy_(parameters[index]) }
     }
+  }
+
+  /// Whether the kernel that also writes a copy in bf16 can take a parameter.
+  private func hasKernel(_ index: Int, _ copy: Tensor?) -> Bool {
+    let parameter = parameters[index]
+    return Kernels.run(on: parameter.device, .bfloat16) && parameter.dtype == .float32 && parameter.isContiguous
+      && (copy.map { $0.dtype == .bfloat16 && $0.device == parameter.device && $0.isContiguous } ?? true)
   }
 }

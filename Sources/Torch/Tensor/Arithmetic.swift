@@ -28,13 +28,6 @@ extension Tensor {
     checkTorchError()
   }
 
-  /// cuDNN's attention, differentiable: CUDA, bf16 or fp16 (`aten::_scaled_dot_product_cudnn_attention`).
-  /// - Parameter value: `[B, keyValueHeads, T, d]` as the key; the query is `[B, heads, T, d]`.
-  public func cudnnAttention(_ key: Tensor, value: Tensor, isCausal: Bool, scale: Double) -> Tensor {
-    defer { withExtendedLifetime((self, key, value)) {} }
-    return Tensor(owned: ct_cudnn_attention(handle, key.handle, value.handle, isCausal, scale))
-  }
-
   /// Rows `range` of dimension 0.
   public subscript(range: Range<Int>) -> Tensor { narrow(0, start: range.lowerBound, length: range.count) }
 

@@ -1095,6 +1095,12 @@ extension Tensor {
     return out
   }
 
+  /// `aten::mm.dtype_out`
+  public func mm(_ mat2: Tensor, outDtype: DType, out: Tensor) -> Tensor {
+    defer { withExtendedLifetime((self, mat2, out)) {} }
+    return Tensor(owned: ct_op_mm_dtype_out(handle, mat2.handle, outDtype.rawValue, out.handle))
+  }
+
   /// `aten::bmm`
   public func bmm(_ mat2: Tensor) -> Tensor {
     defer { withExtendedLifetime((self, mat2)) {} }
@@ -1105,6 +1111,16 @@ extension Tensor {
   public func addmm(_ mat1: Tensor, mat2: Tensor, beta: any TensorScalar = 1, alpha: any TensorScalar = 1) -> Tensor {
     defer { withExtendedLifetime((self, mat1, mat2)) {} }
     return Tensor(owned: ct_op_addmm(handle, mat1.handle, mat2.handle, beta.scalar, alpha.scalar))
+  }
+
+  /// `aten::addmm.dtype_out`
+  public func addmm(
+    _ mat1: Tensor, mat2: Tensor, outDtype: DType, beta: any TensorScalar = 1, alpha: any TensorScalar = 1, out: Tensor
+  ) -> Tensor {
+    defer { withExtendedLifetime((self, mat1, mat2, out)) {} }
+    return Tensor(owned: ct_op_addmm_dtype_out(
+      handle, mat1.handle, mat2.handle, outDtype.rawValue, beta.scalar, alpha.scalar, out.handle
+    ))
   }
 
   /// `aten::baddbmm`

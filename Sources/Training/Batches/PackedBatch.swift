@@ -70,13 +70,15 @@ public struct PackedBatch {
   /// What a forward pass over the pack is given.
   /// - Parameter isTraining: whether the pass is of the trained model's loss.
   func context(
-    _ parallel: ParallelContext, policy: Policy = .actor, isTraining: Bool, runner: any BlockRunner,
+    _ model: CausalLM, policy: Policy = .actor, isTraining: Bool, runner: any BlockRunner,
     implementation: AttentionImplementation, recomputesAttention: Bool = false
   ) -> ForwardContext {
+    let parallel = model.parallel
     let attention = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
     return ForwardContext(
       positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
-      routing: policy == .actor || policy == .oldActor ? routing : nil, routerLosses: isTraining ? routerLosses : nil)
+      routing: policy == .actor || policy == .oldActor ? routing : nil, routerLosses: isTraining ? routerLosses : nil,
+      fusesOperators: model.fusesOperators(in: model.table.dtype))
   }
 
   /// Room for the routers' losses in a step of this size.

@@ -37,7 +37,7 @@ final class FullyShardedCausalLM {
   /// What the head says of the response tokens, inside a pass of `sharded`.
   func output(_ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double) -> HeadOutput {
     let context = pack.context(
-      parallel, policy: policy, isTraining: isTraining, runner: sharded, implementation: attention)
+      model, policy: policy, isTraining: isTraining, runner: sharded, implementation: attention)
     let hidden = model.hidden(pack.tokens, context)
     return model.output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }

@@ -109,7 +109,7 @@ public final class MegatronBackend: TrainBackend {
     _ chunk: Int, _ pack: PackedBatch, _ input: Tensor?, policy: Policy, isTraining: Bool
   ) -> Tensor {
     let context = pack.context(
-      parallel, policy: policy, isTraining: isTraining, runner: runner, implementation: attention,
+      chunks[chunk], policy: policy, isTraining: isTraining, runner: runner, implementation: attention,
       recomputesAttention: recomputesAttention)
     return chunks[chunk].hidden(input ?? pack.tokens, context)
   }

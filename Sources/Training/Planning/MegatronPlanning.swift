@@ -76,7 +76,7 @@ struct MegatronPlanning {
       input?.requiresGrad = true
     }
     let context = pack.context(
-      parallel, isTraining: true, runner: RecomputingRunner(options.megatron.recomputation), implementation: attention,
+      chunk, isTraining: true, runner: RecomputingRunner(options.megatron.recomputation), implementation: attention,
       recomputesAttention: options.megatron.recomputation == .selective)
     var output = chunk.hidden(input ?? pack.tokens, context)
     if chunk.stage.holdsHead {

@@ -1,0 +1,32 @@
+// How the kernels of `kernels/` are found and launched.
+#pragma once
+
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+
+#include <string>
+#include <vector>
+
+#include "cuda_functions.h"
+
+namespace ctorch {
+
+/// A kernel of one of the sources; `defines` are part of its name.
+const void* kernel(const char* source, const char* name, const std::vector<std::string>& defines);
+
+template <class... Arguments>
+void launch(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+  void* pointers[] = {&arguments...};
+  C10_CUDA_CHECK(cudaLaunchKernel(function, grid, block, pointers, shared, c10::cuda::getCurrentCUDAStream()));
+}
+
+inline uint16_t* bits(const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); }
+inline uint16_t* optional_bits(const at::Tensor& tensor) { return tensor.defined() ? bits(tensor) : nullptr; }
+
+inline std::string head(int64_t dimension) { return "-DHEAD=" + std::to_string(dimension); }
+
+/// Blocks of a grid that keep every processor busy, `each` times over.
+inline int busy_blocks(int each) { return 132 * each; }
+
+}  // namespace ctorch

@@ -1,0 +1,80 @@
+import Torch
+
+/// `vocabularyLogProbs` of logits that never exist as a whole: hidden states are multiplied with the head some rows at a
+/// time, in bf16 with our kernels, and again in the backward pass where logits were not kept (Cut Your Losses, Wijmans et
+/// al., 2024; Liger Kernel's fused linear cross-entropy).
+public enum HiddenLogProbs {
+  /// Bytes of logits that are computed at a time, and of those that wait for the backward pass.
+  static let chunkBytes = 512 << 20
+  static let keptBytes = 1 << 30
+
+  /// Whether there are kernels for it.
+  public static func run(on hidden: Tensor, _ weight: Parameter) -> Bool {
+    Kernels.run(on: hidden.device, hidden.dtype) && weight.tensor.dtype == .bfloat16 && weight.scales == nil
+  }
+
+  /// - Parameters:
+  ///   - hidden: `[T, hiddenSize]`, bf16.
+  ///   - weight: the head, `[this rank's part of the vocabulary, hiddenSize]`.
+  ///   - first: the id that the part begins with.
+  ///   - targets: `[T]`, int64, ids in the whole vocabulary.
+  public static func statistics(
+    _ hidden: Tensor, _ weight: Parameter, from first: Int, targets: Tensor, temperature: Double, group: ProcessGroup
+  ) -> TokenStatistics {
+    let (states, head) = (hidden.detached().contiguous(), weight.tensor.detached())
+    let local = targets - first
+    let rows = max(1, chunkBytes / (head.size(0) * head.dtype.size))
+    let chunks = stride(from: 0, to: states.size(0), by: rows).map { $0..<min($0 + rows, states.size(0)) }
+    var kept: [Int: Tensor] = [:]
+    var room = gradientsEnabled ? keptBytes : 0
+    var sums: (log: Tensor, entropy: Tensor)?
+    let outputs = Tensor.function("HiddenLogProbs", inputs: [hidden, weight.tensor]) {
+      let parts = chunks.map { chunk in
+        let logits = states[chunk].linear(head)
+        if logits.byteCount <= room {
+          room -= logits.byteCount
+          kept[chunk.lowerBound] = logits
+        }
+        return Kernels.rowStatistics(logits, targets: local[chunk], temperature: temperature)
+      }
+      let own = parts.isEmpty ? Tensor.zeros([4, 0], device: states.device) : Tensor.cat(parts, dim: 1)
+      let (logProbs, entropies, logSums) = merged(own, group)
+      sums = (logSums, entropies.detached())
+      return [logProbs, entropies]
+    } backward: { gradients in
+      guard let sums else { return [nil, nil] }
+      let byLogProb = gradients[0]?.contiguous() ?? sums.log.zerosLike()
+      let byEntropy = gradients[1]?.contiguous()
+      let byHidden = states.emptyLike()
+      lazy var byHead = {
+        let tensor = Tensor.zeros(head.shape, device: head.device)
+        return (tensor: tensor, sum: GradientSum(tensor))
+      }()
+      for chunk in chunks {
+        let logits = kept.removeValue(forKey: chunk.lowerBound) ?? states[chunk].linear(head)
+        Kernels.logitsGradient(
+          logits, targets: local[chunk], temperature: temperature, logSums: sums.log[chunk], entropies: sums.entropy[chunk],
+          byLogProb: byLogProb[chunk], byEntropy: byEntropy?[chunk])
+        _ = logits.mmOut(head, out: byHidden[chunk])
+        (weight.gradientSum ?? byHead.sum).add(logits.t(), times: states[chunk])
+      }
+      return [byHidden, weight.gradientSum == nil ? byHead.tensor.to(dtype: head.dtype) : nil]
+    }
+    return TokenStatistics(logProbs: outputs[0], entropy: outputs[1])
+  }
+
+  /// Log-probabilities, entropies and log Σ e^z, from what each rank knows of its columns, `[4, rows]`.
+  private static func merged(_ own: Tensor, _ group: ProcessGroup) -> (logProbs: Tensor, entropies: Tensor, logSums: Tensor) {
+    var (most, sum, weighted, chosen) = (own[0], own[1], own[2], own[3])
+    if group.size > 1 {
+      let all = most.clone()
+      group.allReduce(all, .maximum)
+      let fall = most - all
+      // Σ e^(z - all) (z - all), from sums that stand below this rank's largest.
+      let both = Tensor.stack([sum * fall.exp(), (weighted + sum * fall) * fall.exp(), chosen]).summed(over: group)
+      (most, sum, weighted, chosen) = (all, both[0], both[1], both[2])
+    }
+    let log = sum.log()
+    return (chosen - most - log, log - weighted / sum, (most + log).contiguous())
+  }
+}
