@@ -16,6 +16,18 @@ public struct RotaryConfiguration: Sendable, Equatable {
     case long(factors: [Double], magnitude: Double, originalContext: Int)
     /// Dynamic NTK scaling: nothing, up to the original context.
     case dynamic(originalContext: Int)
+
+    /// As config.json calls it; nil: none.
+    public var name: String? {
+      switch self {
+      case .none: nil
+      case .linear: "linear"
+      case .llama3: "llama3"
+      case .yarn: "yarn"
+      case .long: "longrope"
+      case .dynamic: "dynamic"
+      }
+    }
   }
 
   /// Sequences past this length would need frequencies that depend on the length: the keys in an engine's cache would

@@ -91,6 +91,16 @@ public struct ConvertConfiguration: Sendable, Equatable, Codable {
   public init() {}
 }
 
+/// `slime inspect`: what is understood of a Hugging Face folder.
+public struct InspectConfiguration: Sendable, Equatable, Codable {
+  public var folder = ""
+  /// What builds the model in the place of its family.
+  public var modelProvider: String?
+  public var json = false
+
+  public init() {}
+}
+
 /// `slime demo`: learns small arithmetic from nothing.
 public struct DemoConfiguration: Sendable, Equatable, Codable {
   /// Where data, models and metrics go.
