@@ -130,6 +130,10 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   /// nil: the checkpoint's.
   public var dtype: ComputeDType?
   public var device = ComputeDevice.cpu
+  /// Of the files to load.
+  public var gigabytes = 4.0
+  /// Where they are made for the time of the run; nil: the system's folder for such.
+  public var temporaryFolder: String?
 
   public init() {}
 
@@ -150,6 +154,8 @@ public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   case rollout
   /// How exact and how fast our GPU kernels are, beside operators.
   case kernels
+  /// How fast a folder becomes a model, beside reading its files.
+  case load
   /// How fast texts become tokens, beside the Python package `tokenizers`.
   case tokenizer
 }
