@@ -17,6 +17,7 @@ public enum LoadBenchmark {
     /// Of all files together, about.
     public var bytes = 4_000_000_000
     public var rounds = 5
+    public var vocabularySize = 151_936
 
     public init() {}
   }
@@ -43,7 +44,7 @@ public enum LoadBenchmark {
   public static func run(_ work: Work) throws -> [Row] {
     let folder = work.temporaryFolder.appendingPathComponent("slime-load-" + UUID().uuidString)
     defer { try? FileManager.default.removeItem(at: folder) }
-    try write(bytes: work.bytes, to: folder)
+    try write(work, to: folder)
     let files = try HuggingFaceFolder(folder).weights().files.map(\.url)
     return try [PageCache.warm, .cold].map { try measure($0, folder, files, rounds: work.rounds) }
   }
@@ -116,9 +117,10 @@ public enum LoadBenchmark {
   }
 
   /// Random weights in bf16 of a model of Qwen3-1.7B's width with as many layers as fill the bytes.
-  private static func write(bytes: Int, to folder: URL) throws {
+  private static func write(_ work: Work, to folder: URL) throws {
     var shape = BenchmarkModel(
-      vocabularySize: 151_936, hiddenSize: 2048, intermediateSize: 6144, layerCount: 1, headCount: 16, keyValueHeadCount: 8)
+      vocabularySize: work.vocabularySize, hiddenSize: 2048, intermediateSize: 6144, layerCount: 1, headCount: 16,
+      keyValueHeadCount: 8)
     func model() throws -> (JSONValue, CausalLM) {
       let config = shape.config.setting("torch_dtype", to: "bfloat16")
       let configuration = try ModelRegistry.configuration(config, source: "the benchmark's config.json")
@@ -126,7 +128,7 @@ public enum LoadBenchmark {
     }
     let (layer, root) = { ($0.blocks[0].reduce(0) { $0 + $1.count }, $0.root.reduce(0) { $0 + $1.count }) }(
       try model().1.parametersByBlock)
-    shape.layerCount = max((bytes / DType.bfloat16.size - root) / layer, 1)
+    shape.layerCount = max((work.bytes / DType.bfloat16.size - root) / layer, 1)
     let (config, whole) = try model()
     let generator = Generator(seed: 1)
     var drawn: [[Int]: Tensor] = [:]
