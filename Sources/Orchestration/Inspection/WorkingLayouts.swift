@@ -25,6 +25,8 @@ extension Inspection {
         var backend = BackendConfiguration()
         backend.trainBackend = kind
         if let part { backend.parallel[keyPath: part] = size }
+        // Experts need it where layers are split.
+        backend.parallel.sequenceParallel = backend.parallel.tensorParallelSize > 1
         return try whatWorks { try backend.check(model, worldSize: size) } != nil
       }
       let experts = model.mixture?.expertCount ?? 1
