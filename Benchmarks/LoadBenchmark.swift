@@ -3,11 +3,12 @@ import Foundation
 import JSON
 import Models
 import Parallelism
+import Synchronization
 import Torch
 
 /// How fast a model folder becomes a model on the CPU, beside reading its files, in turns.
 ///
-/// Both sides end with the bytes in memory of their own, which is new each time. Between turns the system's page cache is
+/// Both sides end with the bytes in memory of their own, which is new each time, and may use all cores. Between turns the system's page cache is
 /// brought into one state: `warm`, all of the files are in it, or `cold`, it was told to forget them
 /// (`POSIX_FADV_DONTNEED`).
 public enum LoadBenchmark {
@@ -84,19 +85,28 @@ public enum LoadBenchmark {
     try ContinuousClock().measure { try body() } / .seconds(1)
   }
 
-  /// Reads a file into memory of its own, and lets go of it.
+  /// Reads a file into memory of its own, on all cores, and lets go of it.
   private static func readWhole(_ url: URL) throws -> Int {
     let file = try FileHandle(forReadingFrom: url)
     defer { try? file.close() }
     let count = Int(try file.seekToEnd())
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
     defer { memory.deallocate() }
-    var offset = 0
-    while offset < count {
-      let step = pread(file.fileDescriptor, memory.baseAddress! + offset, min(count - offset, 8 << 20), off_t(offset))
-      guard step > 0 else { throw BenchmarkError("\(url.path) cannot be read: \(String(cString: strerror(errno)))") }
-      offset += step
+    let step = 16 << 20
+    let missing = Atomic(count)
+    nonisolated(unsafe) let start = memory.baseAddress!
+    DispatchQueue.concurrentPerform(iterations: (count + step - 1) / step) { [descriptor = file.fileDescriptor] part in
+      var place = part * step
+      let end = min(place + step, count)
+      while place < end {
+        let read = pread(descriptor, start + place, end - place, off_t(place))
+        guard read > 0 else { return }
+        place += read
+        missing.subtract(read, ordering: .relaxed)
+      }
     }
+    let rest = missing.load(ordering: .relaxed)
+    guard rest == 0 else { throw BenchmarkError("\(rest) bytes of \(url.path) cannot be read") }
     return count
   }
 

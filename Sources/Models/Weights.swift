@@ -63,14 +63,17 @@ public struct WeightLoader {
     }
   }
 
-  /// Copies this rank's part of a parameter into a tensor of its shape, whatever its type and device: once, from the files'
-  /// own memory.
+  /// Brings this rank's part of a parameter into a tensor of its shape, whatever its type and device: read in place where
+  /// the file has the same bytes, otherwise copied once.
   public func fill(_ target: Tensor, with parameter: Parameter) throws {
     try withoutGradients {
       guard !fresh.contains(parameter.name) else {
         return _ = target.copy_(parameter.initializer.tensor(parameter.shape, Generator(seed: 0)))
       }
-      for (piece, rows) in parameter.rows { target[rows].copy_(try part(piece)) }
+      for (piece, rows) in parameter.rows {
+        let own = target[rows]
+        if try !files.read(piece, into: own) { own.copy_(try part(piece)) }
+      }
     }
   }
 
