@@ -57,6 +57,11 @@ public struct WeightLoader {
       if fresh.contains(parameter.name) {
         return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
       }
+      if let dtype, parameter.pieces.count > 1 {
+        let tensor = Tensor.empty(parameter.shape, dtype: dtype)
+        try fill(tensor, with: parameter)
+        return tensor
+      }
       let parts = try parameter.pieces.map(part)
       let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
       return joined.to(dtype: dtype)
