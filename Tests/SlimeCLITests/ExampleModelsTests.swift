@@ -11,7 +11,7 @@ import Testing
 
   /// Billions, as the model cards and the files' headers have them; without layers that predict tokens further on.
   private static let published: [String: Double] = [
-    "DeepSeek-R1": 671.03, "DeepSeek-V2-Lite-Chat": 15.71, "DeepSeek-V3": 671.03, "GLM-4-9B-0414": 9.40, "GLM-4.5": 352.80,
+    "DeepSeek-V2-Lite-Chat": 15.71, "DeepSeek-V3": 671.03, "GLM-4-9B-0414": 9.40, "GLM-4.5": 352.80,
     "GLM-4.5-Air": 106.85, "Kimi-K2-Instruct": 1026.41, "Llama-3.1-8B-Instruct": 8.03, "Llama-3.2-3B-Instruct": 3.21,
     "MiMo-7B-RL": 7.62, "MiniMax-M2": 228.69, "Mistral-7B-Instruct-v0.3": 7.25, "Mixtral-8x7B-Instruct-v0.1": 46.70,
     "Moonlight-16B-A3B-Instruct": 15.96, "Phi-3-mini-4k-instruct": 3.82, "Qwen2-57B-A14B-Instruct": 57.41,
