@@ -65,6 +65,28 @@ std::tuple<Tensor, Tensor> rms_norm_backward(const Tensor&, const Tensor& input,
           wanted[1] && weight ? at::empty(weight->sizes(), weight->options()) : Tensor()};
 }
 
+std::tuple<Tensor, Tensor, Tensor> layer_norm(const Tensor& input, at::IntArrayRef shape, const Optional&,
+                                              const Optional&, double) {
+  auto sizes = input.sizes().vec();
+  for (size_t i = sizes.size() - shape.size(); i < sizes.size(); ++i) sizes[i] = 1;
+  auto fp32 = input.options().dtype(at::kFloat);
+  return {at::empty(input.sizes(), input.options()), at::empty(sizes, fp32), at::empty(sizes, fp32)};
+}
+
+std::tuple<Tensor, Tensor, Tensor> layer_norm_backward(const Tensor&, const Tensor& input, at::IntArrayRef, const Tensor&,
+                                                       const Tensor&, const Optional& weight, const Optional& bias,
+                                                       std::array<bool, 3> wanted) {
+  return {wanted[0] ? at::empty(input.sizes(), input.options()) : Tensor(),
+          wanted[1] && weight ? at::empty(weight->sizes(), weight->options()) : Tensor(),
+          wanted[2] && bias ? at::empty(bias->sizes(), bias->options()) : Tensor()};
+}
+
+/// How many there are depends on numbers that the meta device does not have: who asks has to say.
+Tensor repeat_interleave(const Tensor& repeats, std::optional<int64_t> output_size) {
+  TORCH_CHECK(output_size, "repeat_interleave on the meta device needs output_size");
+  return at::empty({*output_size}, repeats.options());
+}
+
 using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 using Three = std::tuple<Tensor, Tensor, Tensor>;
 
@@ -113,6 +135,9 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("_grouped_mm", grouped_mm);
   library.impl("_fused_rms_norm", rms_norm);
   library.impl("_fused_rms_norm_backward", rms_norm_backward);
+  library.impl("native_layer_norm", layer_norm);
+  library.impl("native_layer_norm_backward", layer_norm_backward);
+  library.impl("repeat_interleave.Tensor", repeat_interleave);
   library.impl("_flash_attention_forward", flash_forward);
   library.impl("_flash_attention_backward", flash_backward);
   library.impl("_scaled_dot_product_flash_attention_for_cpu", cpu_attention);

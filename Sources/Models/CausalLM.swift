@@ -151,9 +151,12 @@ open class CausalLM {
   /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
     var hidden = stage.holdsEmbedding ? placed(embed(input), context.positions) : input
-    let table = rotary.table(positions: context.positions, dtype: hidden.dtype)
-    let windowedTable = windowedRotary?.table(positions: context.positions, dtype: hidden.dtype) ?? table
-    let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : table }
+    func table(_ rotary: RotaryEmbedding) -> RotaryTable {
+      rotary.table(positions: context.positions, parts: context.sequenceParts, dtype: hidden.dtype)
+    }
+    let ownTable = table(rotary)
+    let windowedTable = windowedRotary.map(table) ?? ownTable
+    let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : ownTable }
     var context = context
     // Layers that run again must send their tokens where they went the first time.
     if gradientsEnabled, context.runner.runsAgain, configuration.mixture != nil {
@@ -187,7 +190,7 @@ open class CausalLM {
   public func predicted(_ tokens: Tensor, hidden: Tensor, _ context: ForwardContext) -> Tensor {
     guard let predictor else { preconditionFailure("a model without a prediction layer predicts no tokens further on") }
     let embedding = embed(tokens)
-    let table = rotary.table(positions: context.positions, dtype: embedding.dtype)
+    let table = rotary.table(positions: context.positions, parts: context.sequenceParts, dtype: embedding.dtype)
     return predictor(embedding: embedding, hidden: hidden, rotary: table, context: context)
   }
 

@@ -23,10 +23,23 @@ extension AttentionBackend {
   }
 }
 
+/// Tokens of one sequence that follow one another in a forward pass.
+public struct SequencePart: Sendable, Equatable {
+  /// Here.
+  public var count: Int
+  /// On all ranks, without padding.
+  public var sequenceLength: Int
+
+  public init(count: Int, sequenceLength: Int) { (self.count, self.sequenceLength) = (count, sequenceLength) }
+}
+
 /// What one forward pass is given besides the tokens.
 public struct ForwardContext {
   /// Position of each token in its sequence. `[T]`, int64
   public let positions: Tensor
+  /// The sequences that the tokens are of, in order, where rotary frequencies may depend on their lengths; empty: none is
+  /// longer than the model's original context.
+  public let sequenceParts: [SequencePart]
   public let attention: any AttentionBackend
   public let runner: any BlockRunner
   /// Whether layers may use `Kernels` for several operators at once.
@@ -39,11 +52,12 @@ public struct ForwardContext {
   public var layerInputs: LayerInputs?
 
   public init(
-    positions: Tensor, attention: any AttentionBackend, runner: any BlockRunner = PlainRunner(),
+    positions: Tensor, sequenceParts: [SequencePart] = [], attention: any AttentionBackend, runner: any BlockRunner = PlainRunner(),
     routing: RoutingRecord? = nil, routerLosses: RouterLosses? = nil, fusesOperators: Bool = false
   ) {
     self.fusesOperators = fusesOperators
     (self.positions, self.attention, self.runner) = (positions, attention, runner)
+    self.sequenceParts = sequenceParts
     (self.routing, self.routerLosses) = (routing, routerLosses)
   }
 }

@@ -15,7 +15,7 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var headDimension: Int
   public var normEpsilon: Double
   public var rotary: RotaryConfiguration
-  /// Most positions that the model was made for.
+  /// Most positions that the model was made for; where rotary frequencies depend on the length, the original ones.
   public var contextLength: Int
   /// Whether the head uses the embedding's weights.
   public var tiesEmbeddings: Bool
@@ -137,7 +137,10 @@ extension ModelConfiguration {
   }
 
   /// The longest sequence that the model can be given at all; nil: positions go on past `contextLength`.
-  public var sequenceLimit: Int? { positions == .learned || rotary.dependsOnLength ? contextLength : nil }
+  public var sequenceLimit: Int? { positions == .learned ? contextLength : nil }
+
+  /// The longest sequence whose keys can be kept while it grows.
+  public var cacheLimit: Int? { rotary.originalContext == nil ? sequenceLimit : contextLength }
 
   /// Width of the feed-forward layers that a token passes, the mean over layers.
   public var activeIntermediateSize: Int {
@@ -181,7 +184,7 @@ extension ModelConfiguration {
     tiesEmbeddings = try config.flag("tie_word_embeddings", default: false)
     initializerRange = try config.number("initializer_range", default: 0.02)
     rotary = try RotaryConfiguration(config, contextLength: contextLength, base: rotaryBase)
-    if let limit = rotary.lengthLimit { contextLength = min(contextLength, limit) }
+    if let limit = rotary.originalContext { contextLength = min(contextLength, limit) }
     let name = try config.text("dtype", default: config.text("torch_dtype", default: "float32"))
     guard let dtype = DType(name: name), dtype.isFloatingPoint else {
       throw ModelError("\(config.source) has dtype '\(name)', which is not a floating-point type known here")

@@ -11,22 +11,43 @@ public struct RotaryConfiguration: Sendable, Equatable {
     case llama3(factor: Double, lowFrequency: Double, highFrequency: Double, originalContext: Double)
     /// YaRN (Peng et al., 2023).
     case yarn(Yarn)
-    /// LongRoPE (Ding et al., 2024) of sequences within the original context: each frequency is divided by a factor of
-    /// its own.
-    case long(factors: [Double], magnitude: Double, originalContext: Int)
-    /// Dynamic NTK scaling: nothing, up to the original context.
-    case dynamic(originalContext: Int)
+    /// LongRoPE (Ding et al., 2024).
+    case long(LongRoPE)
+    /// Dynamic NTK scaling: in sequences of L tokens, more than the original context of C, the base is multiplied by
+    /// (factor · L / C − factor + 1)^(d / (d − 2)).
+    case dynamic(factor: Double, originalContext: Int)
+
+    /// As config.json calls it; nil: none.
+    public var name: String? {
+      switch self {
+      case .none: nil
+      case .linear: "linear"
+      case .llama3: "llama3"
+      case .yarn: "yarn"
+      case .long: "longrope"
+      case .dynamic: "dynamic"
+      }
+    }
   }
 
-  /// Sequences past this length would need frequencies that depend on the length: the keys in an engine's cache would
-  /// have to be rotated anew while it grows.
-  var lengthLimit: Int? {
+  /// Each frequency is divided by a factor of its own; in sequences longer than the original context by another one.
+  public struct LongRoPE: Sendable, Equatable {
+    public var shortFactors: [Double]
+    public var longFactors: [Double]
+    /// What cosines and sines are multiplied by.
+    public var magnitude: Double
+    public var originalContext: Int
+  }
+
+  /// Sequences past this length have frequencies that depend on the length, at all of their positions: training knows
+  /// how long they are, but the keys in an engine's cache would have to be rotated anew while it grows. nil: none have.
+  public var originalContext: Int? {
     switch scaling {
-    case .long(_, _, let original), .dynamic(let original): original
+    case .long(let long): long.originalContext
+    case .dynamic(_, let original): original
     default: nil
     }
   }
-  var dependsOnLength: Bool { lengthLimit != nil }
 
   public struct Yarn: Sendable, Equatable {
     public var factor: Double
@@ -69,7 +90,7 @@ public struct RotaryConfiguration: Sendable, Equatable {
     case "yarn":
       scaling = .yarn(try Yarn(rope, contextLength: contextLength))
     case "dynamic":
-      scaling = .dynamic(originalContext: contextLength)
+      scaling = .dynamic(factor: try rope.number("factor"), originalContext: contextLength)
     case "longrope", "su":
       scaling = try Self.long(rope, config, contextLength: contextLength)
     default:
@@ -84,16 +105,27 @@ public struct RotaryConfiguration: Sendable, Equatable {
     let factor = try rope.number("factor", default: Double(contextLength) / Double(original))
     let derived = factor <= 1 ? 1 : (1 + log(factor) / log(Double(original))).squareRoot()
     return .long(
-      factors: try rope.numbers("short_factor"), magnitude: try rope.number("attention_factor", default: derived),
-      originalContext: original)
+      LongRoPE(
+        shortFactors: try rope.numbers("short_factor"), longFactors: try rope.numbers("long_factor"),
+        magnitude: try rope.number("attention_factor", default: derived), originalContext: original))
   }
 
   /// Angle per position of each pair of dimensions. `[headDimension / 2]`
-  public func inverseFrequencies(headDimension: Int) -> [Double] {
-    let plain = (0..<headDimension / 2).map { 1 / pow(base, Double(2 * $0) / Double(headDimension)) }
+  /// - Parameter sequenceLength: whole; only past `originalContext` it makes a difference.
+  public func inverseFrequencies(headDimension: Int, sequenceLength: Int = 0) -> [Double] {
+    func frequencies(_ base: Double) -> [Double] {
+      (0..<headDimension / 2).map { 1 / pow(base, Double(2 * $0) / Double(headDimension)) }
+    }
+    let plain = frequencies(base)
     switch scaling {
-    case .none, .dynamic: return plain
-    case .long(let factors, _, _): return zip(plain, factors).map { $0 / $1 }
+    case .none: return plain
+    case .dynamic(let factor, let original):
+      guard sequenceLength > original else { return plain }
+      let growth = factor * Double(sequenceLength) / Double(original) - (factor - 1)
+      return frequencies(base * pow(growth, Double(headDimension) / Double(headDimension - 2)))
+    case .long(let long):
+      let factors = sequenceLength > long.originalContext ? long.longFactors : long.shortFactors
+      return zip(plain, factors).map { $0 / $1 }
     case .linear(let factor): return plain.map { $0 / factor }
     case .llama3(let factor, let low, let high, let original):
       return plain.map { frequency in
@@ -112,7 +144,7 @@ public struct RotaryConfiguration: Sendable, Equatable {
   public var magnitude: Double {
     switch scaling {
     case .yarn(let yarn): yarn.attentionFactor
-    case .long(_, let magnitude, _): magnitude
+    case .long(let long): long.magnitude
     default: 1
     }
   }

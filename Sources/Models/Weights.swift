@@ -57,13 +57,34 @@ public struct WeightLoader {
       if fresh.contains(parameter.name) {
         return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
       }
-      let parts = try parameter.pieces.map { piece in
-        let dimension = piece.slice?.dimension ?? 0
-        return try files.tensor(piece, dimension, piece.slice == nil ? nil : piece.range(dimension))
+      if let dtype, parameter.pieces.count > 1 {
+        let tensor = Tensor.empty(parameter.shape, dtype: dtype)
+        try fill(tensor, with: parameter)
+        return tensor
       }
+      let parts = try parameter.pieces.map(part)
       let joined = parts.count == 1 ? parts[0] : Tensor.cat(parts, dim: 0)
       return joined.to(dtype: dtype)
     }
+  }
+
+  /// Brings this rank's part of a parameter into a tensor of its shape, whatever its type and device: read in place where
+  /// the file has the same bytes, otherwise copied once.
+  public func fill(_ target: Tensor, with parameter: Parameter) throws {
+    try withoutGradients {
+      guard !fresh.contains(parameter.name) else {
+        return _ = target.copy_(parameter.initializer.tensor(parameter.shape, Generator(seed: 0)))
+      }
+      for (piece, rows) in parameter.rows {
+        let own = target[rows]
+        if try !files.read(piece, into: own) { own.copy_(try part(piece)) }
+      }
+    }
+  }
+
+  private func part(_ piece: ParameterPiece) throws -> Tensor {
+    let dimension = piece.slice?.dimension ?? 0
+    return try files.tensor(piece, dimension, piece.slice == nil ? nil : piece.range(dimension))
   }
 
   /// This rank's part of a weight that is kept as e4m3, on the CPU: as it is stored, or what the whole tensor makes when it
@@ -114,8 +135,9 @@ extension CausalLM {
         parameter.scales = matrix.scales.to(device: device, copy: true).contiguous()
         continue
       }
-      parameter.tensor = try loader.tensor(parameter, dtype: parameter.isLearned ? dtype : parameter.dtype)
-        .to(device: device, copy: true).contiguous()
+      let tensor = Tensor.empty(parameter.shape, dtype: parameter.isLearned ? dtype : parameter.dtype, device: device)
+      try loader.fill(tensor, with: parameter)
+      parameter.tensor = tensor
     }
   }
 

@@ -121,6 +121,12 @@ enum Run {
         folder: URL(fileURLWithPath: folder), files: configuration.texts.map { URL(fileURLWithPath: $0) },
         python: configuration.python.map { URL(fileURLWithPath: $0) })
       print(configuration.json ? try json(rows) : TokenizerBenchmark.table(rows))
+    case .load:
+      var work = LoadBenchmark.Work()
+      work.bytes = Int(configuration.gigabytes * 1e9)
+      if let folder = configuration.temporaryFolder { work.temporaryFolder = URL(fileURLWithPath: folder) }
+      let rows = try await onThread { [work] in try LoadBenchmark.run(work) }
+      print(configuration.json ? try json(rows) : LoadBenchmark.table(rows))
     case .memory:
       let rows = try await MemoryBenchmark.run()
       print(configuration.json ? try json(rows) : MemoryBenchmark.table(rows))

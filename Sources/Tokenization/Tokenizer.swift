@@ -86,6 +86,15 @@ public final class Tokenizer: Sendable {
 
   // MARK: - Vocabulary
 
+  /// How words become tokens.
+  public enum Kind: String, Sendable {
+    case byteLevel = "BPE on bytes"
+    case byteFallback = "BPE with bytes for what is not in the vocabulary"
+    case characters = "BPE"
+  }
+
+  public var kind: Kind { model.readsBytes ? .byteLevel : model.fallsBackToBytes ? .byteFallback : .characters }
+
   /// One more than the highest id.
   public var vocabularySize: Int { max(model.tokens.count, (added.highestID ?? -1) + 1) }
 

@@ -35,6 +35,35 @@ func sources(of file: SafetensorsFile) -> [TensorSource] {
     }
   }
 
+  /// What is read into other memory is what the mapping shows, from whatever byte on; a file that was cut since says so.
+  @Test func readsIntoOtherMemory() throws {
+    try withTemporaryFolder { folder in
+      let url = folder.appendingPathComponent("a.safetensors")
+      let count = (32 << 20) + 5
+      var state: UInt32 = 1
+      let bytes = (0..<count).map { _ -> UInt8 in
+        state = state &* 1_664_525 &+ 1_013_904_223
+        return UInt8(state >> 24)
+      }
+      let specification = TensorSpecification(name: "x", dtype: .uint8, shape: [count])
+      try SafetensorsWriter.write(to: url, tensors: [TensorSource(specification, bytes: bytes)])
+      let file = try SafetensorsFile(url)
+      let tensor = try file.description(of: "x")
+      func read(_ range: Range<Int>) throws -> [UInt8] {
+        try [UInt8](unsafeUninitializedCapacity: range.count + 1) { buffer, filled in
+          try file.read(tensor, range, into: UnsafeMutableRawPointer(buffer.baseAddress!))
+          filled = range.count
+        }
+      }
+      for range in [0..<count, 1..<17, (16 << 20) - 1..<(16 << 20) + 1, count - 3..<count, 7..<7] {
+        #expect(try read(range) == Array(bytes[range]), "\(range)")
+      }
+      #expect(truncate(url.path, off_t(count / 2)) == 0)
+      let error = #expect(throws: CheckpointError.self) { try read(0..<count) }
+      #expect(error?.description.contains("a.safetensors: the file ends at byte") == true, "\(error?.description ?? "")")
+    }
+  }
+
   @Test func writesInAnyOrderAndOnlyWhole() throws {
     try withTemporaryFolder { folder in
       let url = folder.appendingPathComponent("a.safetensors")

@@ -33,6 +33,13 @@ public struct HuggingFaceFolder: Sendable {
       FileManager.default.fileExists(atPath: generation.path) ? .object(try readObject(generation)) : nil
   }
 
+  /// Whether there are weights here, or an index or files of another kind that says there should be.
+  public var hasWeightFiles: Bool {
+    listing(of: url).contains { name in
+      [".safetensors", ".safetensors.index.json", ".bin", ".pt", ".pth"].contains(where: name.hasSuffix)
+    }
+  }
+
   public func weights() throws -> WeightFiles { try WeightFiles(in: url) }
 
   /// The tokens that end a response: `eos_token_id` of generation_config.json, else of config.json; a number or a list.

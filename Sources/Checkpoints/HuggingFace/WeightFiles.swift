@@ -43,13 +43,16 @@ public struct WeightFiles: Sendable {
       }
       shards[shard, default: []].append(tensor)
     }
+    let folder = index.deletingLastPathComponent()
+    let missing = shards.keys.sorted().filter { !FileManager.default.fileExists(atPath: folder.appendingPathComponent($0).path) }
+    guard missing.isEmpty else {
+      throw CheckpointError(
+        index, "\(missing.count) of \(shards.count) shards are missing: \(sentence(missing)), the first of which holds "
+          + "'\(shards[missing[0]]![0])'; download the model again or copy what is missing here")
+    }
     var (files, names, locations) = ([SafetensorsFile](), [String](), [String: Int]())
     for (shard, listed) in shards.sorted(by: { $0.key < $1.key }) {
-      let url = index.deletingLastPathComponent().appendingPathComponent(shard)
-      guard FileManager.default.fileExists(atPath: url.path) else {
-        throw CheckpointError(
-          index, "the shard \(shard), which holds '\(listed[0])', is missing; download the model again or copy that file here")
-      }
+      let url = folder.appendingPathComponent(shard)
       let file = try SafetensorsFile(url)
       for tensor in listed {
         guard file[tensor] != nil else {

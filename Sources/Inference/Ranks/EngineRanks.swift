@@ -132,7 +132,7 @@ extension Result {
 
 extension EngineOptions {
   /// - Throws: `EngineError` or `LayoutError` when the sizes contradict each other.
-  func layout() throws -> ParallelLayout {
+  package func layout() throws -> ParallelLayout {
     guard expertParallelSize >= 1, tensorParallelSize % expertParallelSize == 0 else {
       throw EngineError(
         "--ep-size \(expertParallelSize) does not divide --tp-size \(tensorParallelSize), the ranks of an engine; "

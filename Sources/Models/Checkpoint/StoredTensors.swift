@@ -78,6 +78,25 @@ struct StoredTensors {
     return wanted(whole.dequantized(.float32))
   }
 
+  /// Reads what a rank holds of a weight straight into a tensor's memory, where the file has the same bytes in one row.
+  /// - Returns: whether it has; if not, nothing was read.
+  func read(_ piece: ParameterPiece, into target: Tensor) throws -> Bool {
+    let part = part(piece)
+    guard target.device.kind == .cpu, target.isContiguous, part.steps.isEmpty, !piece.shape.isEmpty, !isPacked(part),
+      piece.slice?.dimension ?? 0 == 0
+    else { return false }
+    let file = try files.file(holding: part.name)
+    let stored = try file.description(of: part.name)
+    guard stored.dtype.tensorType == target.dtype, try !isFloat8(piece) else { return false }
+    let rowBytes = stored.byteRange.count / max(piece.shape[0], 1)
+    let rows = piece.range(0)
+    try target.withMutableBytes { memory in
+      guard let start = memory.baseAddress else { return }
+      try file.read(stored, rows.lowerBound * rowBytes..<rows.upperBound * rowBytes, into: start)
+    }
+    return true
+  }
+
   private func plain(_ piece: ParameterPiece) throws -> Tensor {
     let part = part(piece)
     guard isPacked(part), case .select(0, let expert)? = part.steps.first else {

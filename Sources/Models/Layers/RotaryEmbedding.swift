@@ -44,31 +44,56 @@ public struct RotaryTable {
 }
 
 public final class RotaryEmbedding {
+  private let configuration: RotaryConfiguration
+  private let dimensions: Int
+  /// Of sequences within the original context, `[1, dimensions / 2]`.
   private let inverseFrequencies: Tensor
   /// The same where positions were last.
   private var there: Tensor
-  private let magnitude: Double
 
   /// - Parameter dimensions: of each head that are rotated.
   /// - Throws: `ModelError` where there are not as many factors as frequencies.
   public init(_ configuration: RotaryConfiguration, dimensions: Int) throws {
-    if case .long(let factors, _, _) = configuration.scaling, factors.count != dimensions / 2 {
-      throw ModelError(
-        "rotary scaling 'longrope' has a short_factor of \(factors.count) numbers, but \(dimensions / 2) frequencies are rotated by; give as many")
+    if case .long(let long) = configuration.scaling {
+      for (key, factors) in [("short_factor", long.shortFactors), ("long_factor", long.longFactors)]
+      where factors.count != dimensions / 2 {
+        throw ModelError(
+          "rotary scaling 'longrope' has a \(key) of \(factors.count) numbers, but \(dimensions / 2) frequencies are rotated by; give as many")
+      }
     }
-    inverseFrequencies = Tensor(configuration.inverseFrequencies(headDimension: dimensions).map { Float($0) })
+    (self.configuration, self.dimensions) = (configuration, dimensions)
+    inverseFrequencies = Self.frequencies(configuration, dimensions, 0)
     there = inverseFrequencies
-    magnitude = configuration.magnitude
+  }
+
+  private static func frequencies(_ configuration: RotaryConfiguration, _ dimensions: Int, _ length: Int) -> Tensor {
+    let numbers = configuration.inverseFrequencies(headDimension: dimensions, sequenceLength: length)
+    return Tensor(numbers.map { Float($0) }).unsqueeze(0)
   }
 
   /// Angles are computed in fp32, as in `transformers`.
-  public func table(positions: Tensor, dtype: DType) -> RotaryTable {
+  /// - Parameter parts: see `ForwardContext`.
+  public func table(positions: Tensor, parts: [SequencePart] = [], dtype: DType) -> RotaryTable {
     withoutGradients {
-      if there.device != positions.device { there = inverseFrequencies.to(device: positions.device) }
-      let half = positions.to(dtype: .float32).unsqueeze(1) * there.unsqueeze(0)
+      let half = positions.to(dtype: .float32).unsqueeze(1) * frequencies(parts, on: positions.device)
       let angles = Tensor.cat([half, half], dim: 1).unsqueeze(1)
+      let magnitude = configuration.magnitude
       func scaled(_ tensor: Tensor) -> Tensor { (magnitude == 1 ? tensor : tensor * magnitude).to(dtype: dtype) }
       return RotaryTable(cosine: scaled(angles.cos()), sine: scaled(angles.sin()))
     }
+  }
+
+  /// `[T, dimensions / 2]`, or a row for all tokens.
+  private func frequencies(_ parts: [SequencePart], on device: Device) -> Tensor {
+    if there.device != device { there = inverseFrequencies.to(device: device) }
+    guard let original = configuration.originalContext, parts.contains(where: { $0.sequenceLength > original }) else {
+      return there
+    }
+    return .cat(
+      parts.map { part in
+        let row = part.sequenceLength > original
+          ? Self.frequencies(configuration, dimensions, part.sequenceLength).to(device: device) : there
+        return row.expand([part.count, dimensions / 2])
+      })
   }
 }

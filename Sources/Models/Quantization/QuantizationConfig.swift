@@ -44,7 +44,7 @@ extension ConfigReader {
 
   /// As `transformers` (FineGrainedFP8Config) and DeepSeek-V3 write it.
   private func fineGrained() throws -> Float8Scheme {
-    try refuse("fmt", unless: { $0 == "e4m3" }, "only e4m3 is supported")
+    try refuse("fmt", unless: { ["e4m3", "float8_e4m3fn"].contains($0.string) }, "only e4m3 is supported")
     try refuse("expert_dtype", unless: { $0 == "fp8" }, "only fp8 is supported")
     try refuse("activation_scheme", unless: { $0 == "dynamic" }, Self.onlyDynamic)
     let excluded = try texts("modules_to_not_convert") ?? texts("ignored_layers") ?? []

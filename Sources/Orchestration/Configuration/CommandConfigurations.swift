@@ -91,6 +91,16 @@ public struct ConvertConfiguration: Sendable, Equatable, Codable {
   public init() {}
 }
 
+/// `slime inspect`: what is understood of a Hugging Face folder.
+public struct InspectConfiguration: Sendable, Equatable, Codable {
+  public var folder = ""
+  /// What builds the model in the place of its family.
+  public var modelProvider: String?
+  public var json = false
+
+  public init() {}
+}
+
 /// `slime demo`: learns small arithmetic from nothing.
 public struct DemoConfiguration: Sendable, Equatable, Codable {
   /// Where data, models and metrics go.
@@ -125,6 +135,10 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var seqLength = 4096
   public var trainBackend = TrainBackendKind.megatron
   public var attention: AttentionImplementation?
+  /// Of the files to load.
+  public var gigabytes = 4.0
+  /// Where they are made for the time of the run; nil: the system's folder for such.
+  public var temporaryFolder: String?
 
   public init() {}
 
@@ -147,6 +161,8 @@ public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   case train
   /// How exact and how fast our GPU kernels are, beside operators.
   case kernels
+  /// How fast a folder becomes a model, beside reading its files.
+  case load
   /// How fast texts become tokens, beside the Python package `tokenizers`.
   case tokenizer
 }

@@ -41,6 +41,12 @@ extension ConvertConfiguration {
   }
 }
 
+extension InspectConfiguration {
+  public func validate() throws(ConfigurationError) {
+    try require(!folder.isEmpty, "the folder to inspect is missing: slime inspect FOLDER")
+  }
+}
+
 extension ServeConfiguration {
   public func validate() throws(ConfigurationError) {
     try require(!modelPath.isEmpty, "--model-path is required: the folder of the model to serve")

@@ -123,7 +123,7 @@ public struct Plan: Sendable {
     return (weights, (train.engine.maxTotalTokens ?? most) * perToken)
   }
 
-  private static func weightBytes(_ model: ModelConfiguration, _ dtype: DType) throws -> Int {
+  static func weightBytes(_ model: ModelConfiguration, _ dtype: DType) throws -> Int {
     let whole = ParallelContext.imagined(try ParallelLayout(worldSize: 1), rank: 0)
     return try model.model(parallel: whole, dtype: dtype).table.parameters.reduce(0) { sum, parameter in
       sum + parameter.tensors.reduce(0) { $0 + $1.byteCount }

@@ -97,6 +97,6 @@ private func percent(_ share: Double) -> String { decimals(share * 100, 1) + " %
 private func seconds(_ time: Double) -> String { decimals(time, time < 1 ? 3 : 1) + " s" }
 
 /// 671.0 B, 596.0 M.
-private func billions(_ count: Double) -> String {
+func billions(_ count: Double) -> String {
   count >= 1e9 ? decimals(count / 1e9, 2) + " B" : decimals(count / 1e6, 2) + " M"
 }

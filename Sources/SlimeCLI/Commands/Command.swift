@@ -22,5 +22,5 @@ struct Command: Sendable {
     }
   }
 
-  static let listed: [Command] = [.demo, .train, .plan, .generate, .score, .serve, .router, .convert, .bench]
+  static let listed: [Command] = [.demo, .train, .plan, .inspect, .generate, .score, .serve, .router, .convert, .bench]
 }

@@ -50,11 +50,19 @@ extension Command {
             .option("attn-implementation", \.attention, "how its attention is computed"),
           ]
         ),
+        (
+          "Load",
+          [
+            .option("gigabytes", \.gigabytes, "GB", "of the model that is made, loaded and removed"),
+            .option("temporary-folder", \.temporaryFolder, "FOLDER", "where it is made"),
+          ]
+        ),
       ], positional: .option("subject", \.subject, "what to time")), configuration: BenchConfiguration(), Run.bench)
 
   static let benchSubjects = """
     subjects:
       kernels    our GPU kernels, beside the operators that each stands for
+      load       a folder into a model on the CPU, beside reading its files into memory, with the page cache warm and cold
       memory     most memory of a training step on the CPU under several layouts, beside what slime plan says
       ops        calls of operators from Swift, beside the same calls from C++
       rollout    an engine that generates, beside transformers (--python); on a model with random weights unless

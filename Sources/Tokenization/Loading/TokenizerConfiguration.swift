@@ -8,6 +8,8 @@ public struct TokenizerConfiguration: Sendable {
   public let unkToken: String?
   /// Named templates (Jinja); the usual one is "default".
   public let chatTemplates: [String: String]
+  /// The file that they come from, or the folder where there is no default one; nil: there are none.
+  public let chatTemplateFile: String?
 
   /// Tokens to be added, in place of what tokenizer.json says of the same ones.
   let addedTokens: [(id: Int, token: AddedToken)]
@@ -51,7 +53,7 @@ public struct TokenizerConfiguration: Sendable {
       }
     }
     addedTokens = added.sorted { $0.id < $1.id }
-    chatTemplates = try Self.templates(config, files)
+    (chatTemplates, chatTemplateFile) = try Self.templates(config, files)
   }
 
   /// A special token is given as its text, or as an object with its flags.
@@ -88,14 +90,17 @@ public struct TokenizerConfiguration: Sendable {
   }
 
   /// Template files go before those in tokenizer_config.json.
-  private static func templates(_ config: Component, _ files: TokenizerFiles) throws(TokenizerError) -> [String: String] {
+  private static func templates(
+    _ config: Component, _ files: TokenizerFiles
+  ) throws(TokenizerError) -> (templates: [String: String], file: String?) {
     var templates: [String: String] = [:]
     if let text = try files.text("chat_template.jinja") { templates["default"] = text }
+    let isFile = !templates.isEmpty
     for name in files.additionalTemplates() { templates[name] = try files.text("additional_chat_templates/\(name).jinja") }
-    if !templates.isEmpty { return templates }
-    guard let template = config.optional("chat_template") else { return [:] }
-    if let text = template.value.string { return ["default": text] }
+    if !templates.isEmpty { return (templates, isFile ? "chat_template.jinja" : "additional_chat_templates") }
+    guard let template = config.optional("chat_template") else { return ([:], nil) }
+    if let text = template.value.string { return (["default": text], "tokenizer_config.json") }
     for named in try config.array("chat_template") { templates[try named.string("name")] = try named.string("template") }
-    return templates
+    return (templates, templates.isEmpty ? nil : "tokenizer_config.json")
   }
 }

@@ -20,6 +20,7 @@ final class BPEModel: Sendable {
   private let ignoresMerges: Bool
   /// `<0x00>` … `<0xFF>`, or -1, where the model falls back to bytes.
   private let byteTokens: [Int32]?
+  var fallsBackToBytes: Bool { byteTokens != nil }
   private let prefix: [UInt8]
   private let suffix: [UInt8]
 

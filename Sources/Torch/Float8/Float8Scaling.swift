@@ -18,6 +18,14 @@ public enum Float8Scaling: Sendable, Equatable, Codable {
   /// Scales that a row of `columns` numbers has.
   public func groupCount(_ columns: Int) -> Int { groupSize.map { (columns + $0 - 1) / $0 } ?? 1 }
 
+  public var name: String {
+    switch self {
+    case .tensor: "a scale for each tensor"
+    case .row: "a scale for each output"
+    case .block(let rows, let columns): "a scale for each block of \(rows) x \(columns)"
+    }
+  }
+
   /// The shape of the scales in a checkpoint.
   public func storedShape(rows: Int, columns: Int) -> [Int] {
     switch self {

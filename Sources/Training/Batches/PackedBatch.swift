@@ -75,8 +75,12 @@ public struct PackedBatch {
   ) -> ForwardContext {
     let parallel = model.parallel
     let attention = trainingAttention(lengths: lengths, parallel: parallel, implementation: implementation)
+    // Padding at the end is no sequence.
+    let parts = lengths.enumerated().map { place, count in
+      SequencePart(count: count, sequenceLength: place < sequenceLengths.count ? sequenceLengths[place] : 0)
+    }
     return ForwardContext(
-      positions: positions, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
+      positions: positions, sequenceParts: parts, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
       routing: policy == .actor || policy == .oldActor ? routing : nil, routerLosses: isTraining ? routerLosses : nil,
       fusesOperators: model.fusesOperators(in: model.table.dtype))
   }

@@ -27,6 +27,8 @@ import Testing
       ("serve --model-path cut --port 0", ["cut/model.safetensors"]),
       ("generate --hf-checkpoint bad-tokenizer --prompt x", ["bad-tokenizer/tokenizer.json"]),
       ("generate --hf-checkpoint model --prompt x --temperature -1", ["--temperature"]),
+      ("inspect", ["folder", "slime inspect FOLDER"]),
+      ("inspect cut", ["cut/model.safetensors", "truncated"]),
       ("bench speed", ["speed", "ops"]),
     ]
     try await withThrowingTaskGroup(of: Void.self) { group in
