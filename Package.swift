@@ -16,12 +16,13 @@ let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
 let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("JSON", []),
   ("Torch", ["CTorch"]),
+  ("Images", ["CTorch", "JSON", "Torch"]),
   ("Checkpoints", ["Torch", "JSON"]),
   ("Tokenization", ["JSON"]),
   ("Grammars", ["JSON"]),
   ("RLAlgorithms", ["Torch"]),
   ("Parallelism", ["Torch"]),
-  ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
+  ("Models", ["Torch", "JSON", "Images", "Checkpoints", "Parallelism"]),
   ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("HTTP", nio),
@@ -42,12 +43,13 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
   "Inference": ["Benchmarks", "Training"],
+  "Images": ["Checkpoints"],
   "Serving": ["Checkpoints"],
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [
-  "JSON", "Torch", "Checkpoints", "Tokenization", "Grammars", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
-  "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
+  "JSON", "Torch", "Images", "Checkpoints", "Tokenization", "Grammars", "RLAlgorithms", "Parallelism", "Models", "Training",
+  "Inference", "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
 ]
 let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in
   .testTarget(
