@@ -97,7 +97,7 @@ let package = Package(
       ]),
     .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "HTTP", "Torch", "Checkpoints", "slime", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"] + nio),
     .target(
-      name: "TestSupport", dependencies: ["JSON", "Torch", "Checkpoints", "Models"], path: "Tests/TestSupport"),
+      name: "TestSupport", dependencies: ["JSON", "Torch", "Images", "Checkpoints", "Models"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
     // What is timed, and its other side in C++.

@@ -25,7 +25,7 @@ extension AttentionBackend {
 
 /// What one forward pass is given besides the tokens.
 public struct ForwardContext {
-  /// Position of each token in its sequence. `[T]`, int64
+  /// Position of each token in its sequence. `[T]`, int64; in time, height and width: `[3, T]`
   public let positions: Tensor
   public let attention: any AttentionBackend
   public let runner: any BlockRunner
@@ -35,6 +35,8 @@ public struct ForwardContext {
   public var routing: RoutingRecord?
   /// What routers add to the loss; nil: nothing.
   public var routerLosses: RouterLosses?
+  /// nil: there are no pictures.
+  public var images: ImageInputs?
   /// Collects the inputs of layers; nil: nobody wants to know.
   public var layerInputs: LayerInputs?
 

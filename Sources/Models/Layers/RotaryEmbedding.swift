@@ -48,10 +48,14 @@ public final class RotaryEmbedding {
   /// The same where positions were last.
   private var there: Tensor
   private let magnitude: Double
+  /// The axis of positions by which each frequency turns; nil: there is one.
+  private let axes: [Int]?
 
-  /// - Parameter dimensions: of each head that are rotated.
+  /// - Parameters:
+  ///   - dimensions: of each head that are rotated.
+  ///   - multimodal: nil: positions have one axis.
   /// - Throws: `ModelError` where there are not as many factors as frequencies.
-  public init(_ configuration: RotaryConfiguration, dimensions: Int) throws {
+  public init(_ configuration: RotaryConfiguration, dimensions: Int, multimodal: MultimodalRotary? = nil) throws {
     if case .long(let factors, _, _) = configuration.scaling, factors.count != dimensions / 2 {
       throw ModelError(
         "rotary scaling 'longrope' has a short_factor of \(factors.count) numbers, but \(dimensions / 2) frequencies are rotated by; give as many")
@@ -59,13 +63,20 @@ public final class RotaryEmbedding {
     inverseFrequencies = Tensor(configuration.inverseFrequencies(headDimension: dimensions).map { Float($0) })
     there = inverseFrequencies
     magnitude = configuration.magnitude
+    axes = multimodal?.axes
   }
 
   /// Angles are computed in fp32, as in `transformers`.
+  /// - Parameter positions: `[T]`, or `[3, T]`.
   public func table(positions: Tensor, dtype: DType) -> RotaryTable {
     withoutGradients {
       if there.device != positions.device { there = inverseFrequencies.to(device: positions.device) }
-      let half = positions.to(dtype: .float32).unsqueeze(1) * there.unsqueeze(0)
+      var places = positions.to(dtype: .float32).unsqueeze(1)
+      if positions.shape.count == 2 {
+        guard let axes else { preconditionFailure("positions of three axes for a model of one") }
+        places = positions.to(dtype: .float32).indexSelect(0, index: Tensor(axes).to(device: positions.device)).t()
+      }
+      let half = places * there.unsqueeze(0)
       let angles = Tensor.cat([half, half], dim: 1).unsqueeze(1)
       func scaled(_ tensor: Tensor) -> Tensor { (magnitude == 1 ? tensor : tensor * magnitude).to(dtype: dtype) }
       return RotaryTable(cosine: scaled(angles.cos()), sine: scaled(angles.sin()))
