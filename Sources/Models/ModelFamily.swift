@@ -51,7 +51,9 @@ public enum ModelRegistry {
   /// - Throws: `ModelError` when the family is unknown, the configuration asks for what is not supported, or there is no such
   ///   provider.
   public static func configuration(of folder: HuggingFaceFolder, provider: String? = nil) throws -> ModelConfiguration {
-    try configuration(folder.config, source: folder.configFile.path, provider: provider)
+    var configuration = try configuration(folder.config, source: folder.configFile.path, provider: provider)
+    try configuration.vision?.readProcessor(folder.url)
+    return configuration
   }
 
   public static func configuration(

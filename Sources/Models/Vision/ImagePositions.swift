@@ -48,4 +48,14 @@ public struct ImagePositions: Sendable, Equatable {
     }
     delta = next - tokens.count
   }
+
+  /// Of a token in the sequence, or of one that is appended to it.
+  public func position(axis: Int, of place: Int) -> Int {
+    place < axes[axis].count ? axes[axis][place] : place + delta
+  }
+
+  /// Which feature each token that stands for a part of a picture is given.
+  public var featurePlaces: [Int: Int] {
+    Dictionary(uniqueKeysWithValues: images.joined().enumerated().map { ($1, $0) })
+  }
 }

@@ -1,3 +1,5 @@
+import Images
+
 /// The shape of a vision tower (Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021) whose patches stand among a
 /// model's tokens.
 public struct VisionConfiguration: Sendable, Equatable {
@@ -27,6 +29,8 @@ public struct VisionConfiguration: Sendable, Equatable {
   public var deepstackLayers: [Int] = []
   /// The token that stands for a part of a picture in prompts.
   public var imageToken: Int
+  /// What prepares pictures for it; nil: the model's folder does not say.
+  public var processor: ImageProcessor?
   /// Of what merges patches, in the checkpoint.
   public var mergerNames = MergerNames(norm: "ln_q", up: "mlp.0", down: "mlp.2")
 
