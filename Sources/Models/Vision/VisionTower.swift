@@ -8,6 +8,15 @@ public struct VisionFeatures {
   public let embeddings: Tensor
   /// Added to the output of the first layers. `[tokens, hiddenSize]` each
   public let deepstack: [Tensor]
+
+  init(embeddings: Tensor, deepstack: [Tensor]) { (self.embeddings, self.deepstack) = (embeddings, deepstack) }
+
+  /// Those of several, one after another.
+  public init(joining parts: [VisionFeatures]) {
+    func joined(_ tensors: [Tensor]) -> Tensor { tensors.count == 1 ? tensors[0] : Tensor.cat(tensors, dim: 0) }
+    embeddings = joined(parts.map(\.embeddings))
+    deepstack = parts[0].deepstack.indices.map { layer in joined(parts.map { $0.deepstack[layer] }) }
+  }
 }
 
 /// The vision tower of a model: patches of pictures → features.
