@@ -21,8 +21,9 @@ import tempfile
 import zlib
 
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig, Qwen2VLImageProcessor
 
 from make_model_fixtures import GREEDY_MARGIN, randomise, rope, watch_margins
 
@@ -54,7 +55,8 @@ MODELS = {
 }
 # Grids of the pictures in each sequence, and tokens of text before, between and after them.
 SEQUENCES = [([], [9]), ([(1, 4, 6)], [3, 5]), ([(1, 10, 4), (1, 2, 2)], [0, 2, 7]), ([(1, 6, 14)], [2, 1])]
-PROMPTS = [([(1, 4, 8)], [4, 3]), ([(1, 8, 4), (1, 2, 6)], [1, 3, 6])]
+# Pictures of Tests/Fixtures/images.
+PROMPTS = [(["01-rgb.jpeg"], [4, 3]), (["04-grey.jpeg", "10-lossless.webp"], [1, 3, 6])]
 
 
 def respell_as_published(path):
@@ -95,6 +97,8 @@ def create(folder, name):
     model.save_pretrained(folder, save_original_format=spelling == "published")
     if spelling == "published":
         respell_as_published(folder / "config.json")
+        save_file(respelled(load_file(folder / "model.safetensors")), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "prompt_images.json").write_text(json.dumps([names for names, _ in PROMPTS]) + "\n")
     (folder / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "temporal_patch_size": 2,
         "size": {"shortest_edge": 64, "longest_edge": 1024}}, indent=2) + "\n")
@@ -106,8 +110,8 @@ def load(folder):
         folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").train()
 
 
-def sample(grids, texts, generator):
-    """What a model is given of one sequence."""
+def sample(grids, texts, generator, patches=None):
+    """What a model is given of one sequence; patches are random where none are given."""
     tokens = [torch.randint(IMAGE, (texts[0],), generator=generator)]
     for (t, h, w), count in zip(grids, texts[1:]):
         tokens += [torch.full((t * h * w // 4,), IMAGE), torch.randint(IMAGE, (count,), generator=generator)]
@@ -115,9 +119,15 @@ def sample(grids, texts, generator):
     inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens),
               "mm_token_type_ids": (tokens == IMAGE).int()}
     if grids:
-        patches = sum(t * h * w for t, h, w in grids)
-        inputs |= {"pixel_values": torch.randn((patches, 96), generator=generator), "image_grid_thw": torch.tensor(grids)}
+        if patches is None:
+            patches = torch.randn((sum(t * h * w for t, h, w in grids), 96), generator=generator)
+        inputs |= {"pixel_values": patches, "image_grid_thw": torch.tensor(grids)}
     return inputs
+
+
+def respelled(tensors):
+    """Experts as they are published: inputs before outputs."""
+    return {name: tensor.transpose(1, 2).contiguous() if ".mlp.experts." in name else tensor for name, tensor in tensors.items()}
 
 
 def published(config, tensors):
@@ -126,7 +136,7 @@ def published(config, tensors):
         parameter.data = tensors[name]
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, save_original_format=True)
-        return load_file(pathlib.Path(folder) / "model.safetensors")
+        return respelled(load_file(pathlib.Path(folder) / "model.safetensors"))
 
 
 def joined(samples, key):
@@ -137,14 +147,17 @@ def bounds(samples):
     return torch.tensor([0] + [inputs["input_ids"].shape[1] for inputs in samples]).cumsum(0)
 
 
-def generation(fresh, generator, margins):
+def generation(fresh, folder, generator, margins):
+    processor = Qwen2VLImageProcessor.from_pretrained(folder)
+    pictures = pathlib.Path("Tests/Fixtures/images")
     model = copy.deepcopy(fresh).eval()
     model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=0)
     samples, generated = [], []
-    for grids, texts in PROMPTS:
+    for names, texts in PROMPTS:
+        prepared = processor(images=[Image.open(pictures / name) for name in names], return_tensors="pt")
         for attempt in range(400):
             margins.clear()
-            inputs = sample(grids, texts, generator)
+            inputs = sample(prepared["image_grid_thw"].tolist(), texts, generator, prepared["pixel_values"])
             with torch.no_grad():
                 output = model.generate(**inputs, output_logits=True, return_dict_in_generate=True)
             best = torch.cat(output.logits).topk(2).values
@@ -157,7 +170,7 @@ def generation(fresh, generator, margins):
         generated.append(made)
     return {
         "prompts": torch.cat([inputs["input_ids"][0] for inputs in samples]), "prompt_cu_seqlens": bounds(samples),
-        "prompt_image_counts": torch.tensor([len(grids) for grids, _ in PROMPTS]),
+        "prompt_image_counts": torch.tensor([len(names) for names, _ in PROMPTS]),
         "prompt_patches": joined(samples, "pixel_values"), "prompt_grids": joined(samples, "image_grid_thw"),
         "generated": torch.stack(generated)}
 
@@ -201,7 +214,7 @@ def reference(folder, generator):
         "patches": joined(samples, "pixel_values"), "grids": joined(samples, "image_grid_thw"),
         "log_probs": torch.cat(log_probs), "loss": torch.tensor([loss]),
         **{f"gradient.{name}": gradient for name, gradient in published(fresh.config, gradients).items()},
-        **generation(fresh, generator, margins),
+        **generation(fresh, folder, generator, margins),
     }, folder / "reference.safetensors")
     print(f"{folder.name}: loss {loss:.4f}, |gradient| {min(g.norm() for g in gradients.values()):.2e} to "
           f"{max(g.norm() for g in gradients.values()):.2e}")

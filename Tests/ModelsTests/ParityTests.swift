@@ -67,9 +67,11 @@ import Torch
         }
         // Tensors that are kept as they are saved are the same.
         let (before, after) = (try folder.weights(), try HuggingFaceFolder(saved).weights())
-        let same = after.names.filter(before.contains)
+        let same = try after.names.filter {
+          try before.contains($0) && before.description(of: $0).shape == after.description(of: $0).shape
+        }
         for name in same { #expect(try before.tensor(name).equal(after.tensor(name)), "\(name)") }
-        #expect(!same.isEmpty || name == "models/gpt2")
+        #expect(!same.isEmpty || ["models/gpt2", "vision/qwen2.5-vl-tied"].contains(name))
       }
     }
   }
