@@ -16,18 +16,19 @@ let gloo = Context.packageDirectory + "/Sources/CTorch/gloo"
 let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("JSON", []),
   ("Torch", ["CTorch"]),
+  ("Images", ["CTorch", "JSON", "Torch"]),
   ("Checkpoints", ["Torch", "JSON"]),
   ("Tokenization", ["JSON"]),
   ("Grammars", ["JSON"]),
   ("RLAlgorithms", ["Torch"]),
   ("Parallelism", ["Torch"]),
-  ("Models", ["Torch", "JSON", "Checkpoints", "Parallelism"]),
-  ("Training", ["JSON", "Torch", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
-  ("Inference", ["Torch", "JSON", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
+  ("Models", ["Torch", "JSON", "Images", "Checkpoints", "Parallelism"]),
+  ("Training", ["JSON", "Torch", "Images", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
+  ("Inference", ["Torch", "JSON", "Images", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("HTTP", nio),
   ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Inference"]),
-  ("Serving", ["JSON", "HTTP", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
-  ("Rollout", ["JSON", "Tokenization", "Torch", "Training", "Inference"]),
+  ("Serving", ["JSON", "HTTP", "Images", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
+  ("Rollout", ["JSON", "Tokenization", "Torch", "Images", "Training", "Inference"]),
   ("Observability", ["JSON"]),
   (
     "Orchestration",
@@ -42,12 +43,13 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
 let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
   "Inference": ["Benchmarks", "Training"],
+  "Images": ["Checkpoints"],
   "Serving": ["Checkpoints"],
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [
-  "JSON", "Torch", "Checkpoints", "Tokenization", "Grammars", "RLAlgorithms", "Parallelism", "Models", "Training", "Inference",
-  "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
+  "JSON", "Torch", "Images", "Checkpoints", "Tokenization", "Grammars", "RLAlgorithms", "Parallelism", "Models", "Training",
+  "Inference", "Serving", "WeightSync", "Rollout", "Observability", "Orchestration",
 ]
 let testTargets: [Target] = rooms.filter { tested.contains($0.name) }.map { room in
   .testTarget(
@@ -95,7 +97,7 @@ let package = Package(
       ]),
     .testTarget(name: "SlimeCLITests", dependencies: ["JSON", "HTTP", "Torch", "Checkpoints", "slime", "SlimeCLI", "Rollout", "Orchestration", "TestSupport"] + nio),
     .target(
-      name: "TestSupport", dependencies: ["JSON", "Torch", "Checkpoints", "Models"], path: "Tests/TestSupport"),
+      name: "TestSupport", dependencies: ["JSON", "Torch", "Images", "Checkpoints", "Models"], path: "Tests/TestSupport"),
     .executableTarget(
       name: "OrchestrationTestWorker", dependencies: ["Orchestration"], path: "Tests/OrchestrationTestWorker"),
     // What is timed, and its other side in C++.

@@ -30,6 +30,9 @@ WHEELS = [
      "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548", ["nvidia/cu13/"]),
     ("nvidia-cuda-cupti==13.0.85", "nvidia_cuda_cupti-13.0.85-py3-none-manylinux_2_25_x86_64.whl",
      "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8", ["nvidia/cu13/"]),
+    # Decodes pictures; opened when the first one comes.
+    ("pyvips-binary==8.18.7", "pyvips_binary-8.18.7-cp37-abi3-manylinux_2_28_x86_64.whl",
+     "312046c567abd89ce577ccb0dda8c8cbd9f37d520d5246290cdf8e114e91fbfc", ["pyvips_binary.libs/"]),
 ]
 # What libtorch_cuda needs where it runs, and the headers that Scripts/build_cuda.sh needs.
 CUDA_WHEELS = [

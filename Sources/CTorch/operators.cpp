@@ -747,6 +747,10 @@ ct_tensor ct_op_scaled_dot_product_attention(ct_tensor query, ct_tensor key, ct_
   return guarded<>(ct_tensor{}, [&] { return give(at::scaled_dot_product_attention(ctorch::borrow(query), ctorch::borrow(key), ctorch::borrow(value), ctorch::optional(attn_mask), dropout_p, is_causal, ctorch::optional(scale), enable_gqa)); });
 }
 
+ct_tensor ct_op__upsample_bicubic2d_aa(ct_tensor self, ct_ints output_size, bool align_corners, ct_optional_double scales_h, ct_optional_double scales_w) {
+  return guarded<>(ct_tensor{}, [&] { return give(at::_upsample_bicubic2d_aa(ctorch::borrow(self), ctorch::ints(output_size), align_corners, ctorch::optional(scales_h), ctorch::optional(scales_w))); });
+}
+
 void ct_op__scaled_dot_product_flash_attention_for_cpu(ct_tensor query, ct_tensor key, ct_tensor value, double dropout_p, bool is_causal, ct_tensor attn_mask, ct_optional_double scale, ct_tensor* results) {
   guarded([&] { auto all = at::_scaled_dot_product_flash_attention_for_cpu(ctorch::borrow(query), ctorch::borrow(key), ctorch::borrow(value), dropout_p, is_causal, ctorch::optional(attn_mask), ctorch::optional(scale)); results[0] = give_optional(std::move(std::get<0>(all))); results[1] = give_optional(std::move(std::get<1>(all))); });
 }

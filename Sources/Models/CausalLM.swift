@@ -1,3 +1,4 @@
+import Images
 import Parallelism
 import Torch
 
@@ -18,6 +19,8 @@ open class CausalLM {
   let embedding: VocabularyParallelEmbedding?
   /// `[positions, hiddenSize]`; nil where positions are rotations.
   private let positionEmbedding: Parameter?
+  /// nil outside the first stage, and where the model takes no pictures.
+  private let vision: VisionTower?
   let layers: [any DecoderBlock]
   /// nil outside the last stage.
   let finalNorm: (any Norm)?
@@ -55,6 +58,13 @@ open class CausalLM {
       ? model("embed_positions").parameter(
         "weight", shape: [configuration.contextLength, configuration.hiddenSize], initializer: initializer,
         sharing: parallel.sequenceSharing) : nil
+    let deepstackCount = configuration.vision?.deepstackLayers.count ?? 0
+    guard !stage.holdsEmbedding || stage.layers.count >= deepstackCount else {
+      throw ModelError(
+        "the first pipeline stage holds \(stage.layers.count) layers, but pictures feed the first \(deepstackCount) of a "
+          + "model of type \(configuration.modelType); give it as many, with --decoder-first-pipeline-num-layers or fewer stages")
+    }
+    vision = stage.holdsEmbedding ? configuration.vision.map { VisionTower(root("visual"), $0, parallel: parallel) } : nil
     layers = try stage.layers.map { try block(model("layers")($0), configuration, $0, parallel) }
     try table.requireWholeGroups()
     try configuration.requireStoredAlone(table)
@@ -62,8 +72,11 @@ open class CausalLM {
     finalNorm = stage.holdsHead
       ? configuration.makeNorm(model("norm"), size: configuration.hiddenSize, sharing: parallel.sequenceSharing) : nil
     let rotated = configuration.rotatedDimension ?? configuration.headDimension
-    rotary = try RotaryEmbedding(configuration.rotary, dimensions: rotated)
-    windowedRotary = try configuration.windowedRotary.map { try RotaryEmbedding($0, dimensions: rotated) }
+    let multimodal = configuration.multimodalRotary
+    rotary = try RotaryEmbedding(configuration.rotary, dimensions: rotated, multimodal: multimodal)
+    windowedRotary = try configuration.windowedRotary.map {
+      try RotaryEmbedding($0, dimensions: rotated, multimodal: multimodal)
+    }
     valueHead = stage.holdsHead && configuration.head == .value
       ? ValueHead(root, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel) : nil
     guard stage.holdsHead, configuration.head == .vocabulary else {
@@ -147,12 +160,25 @@ open class CausalLM {
     return hidden + Tensor.embedding(positionEmbedding.tensor, indices: own)
   }
 
+  /// What the layers are given of pictures, in the first stage of a model that takes them.
+  /// - Parameter patches: of all of them, one after another. `[patches, numbers of one]`
+  public func features(_ patches: Tensor, grids: [ImageGrid]) -> VisionFeatures {
+    guard let vision else { preconditionFailure("a model without a vision tower sees no pictures") }
+    return vision(patches, grids: grids)
+  }
+
   /// Runs the stage: `[T]` tokens in the first, the previous one's output elsewhere → `[T, hiddenSize]`, after the final
   /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
     var hidden = stage.holdsEmbedding ? placed(embed(input), context.positions) : input
+    var images: PlacedFeatures?
+    if let vision, let inputs = context.images {
+      images = PlacedFeatures(inputs, vision, tokenCount: input.size(0), parallel: parallel)
+      if let images { hidden = images.replacing(hidden) }
+    }
+    let dtype = hidden.dtype
     func table(_ rotary: RotaryEmbedding) -> RotaryTable {
-      rotary.table(positions: context.positions, parts: context.sequenceParts, dtype: hidden.dtype)
+      rotary.table(positions: context.positions, parts: context.sequenceParts, dtype: dtype)
     }
     let ownTable = table(rotary)
     let windowedTable = windowedRotary.map(table) ?? ownTable
@@ -163,8 +189,12 @@ open class CausalLM {
       context.routing = context.routing ?? RoutingRecord()
     }
     let (passed, first) = (context, stage.layers.lowerBound)
-    for start in stride(from: 0, to: layers.count, by: context.runner.groupSize) {
-      let blocks = start..<min(start + context.runner.groupSize, layers.count)
+    var end = 0
+    while end < layers.count {
+      // Features are added outside of what may run again.
+      let feedsPictures = end < images?.deepstackCount ?? 0
+      let blocks = end..<min(end + (feedsPictures ? 1 : context.runner.groupSize), layers.count)
+      end = blocks.upperBound
       let parameters = parametersByBlock.blocks[blocks].joined().map(\.tensor)
       hidden = context.runner.run(blocks, input: hidden, parameters: parameters) { [layers] input in
         blocks.reduce(input) { hidden, place in
@@ -172,6 +202,7 @@ open class CausalLM {
           return layers[place](hidden, rotary: tables[place], context: passed)
         }
       }
+      if feedsPictures, let images { hidden = images.added(to: hidden, afterLayer: blocks.lowerBound) }
     }
     return finalNorm.map { $0(hidden) } ?? hidden
   }

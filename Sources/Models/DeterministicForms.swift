@@ -5,6 +5,7 @@ extension ModelConfiguration {
     let unknown: [(Bool, String)] = [
       (!windowedLayers.isEmpty, "sliding windows"), (attentionSoftCap != nil, "soft caps of attention scores"),
       (hasAttentionSinks, "attention sinks"), (logitSoftCap != nil, "soft caps of logits"),
+      (vision != nil, "vision tower"),
       (!activation.hasRowInvariantForm, "GELU"), (queryKeyNorm == .acrossHeads, "norms across heads"),
     ]
     guard let first = unknown.first(where: \.0) else { return }

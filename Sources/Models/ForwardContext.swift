@@ -35,7 +35,7 @@ public struct SequencePart: Sendable, Equatable {
 
 /// What one forward pass is given besides the tokens.
 public struct ForwardContext {
-  /// Position of each token in its sequence. `[T]`, int64
+  /// Position of each token in its sequence. `[T]`, int64; in time, height and width: `[3, T]`
   public let positions: Tensor
   /// The sequences that the tokens are of, in order, where rotary frequencies may depend on their lengths; empty: none is
   /// longer than the model's original context.
@@ -48,6 +48,8 @@ public struct ForwardContext {
   public var routing: RoutingRecord?
   /// What routers add to the loss; nil: nothing.
   public var routerLosses: RouterLosses?
+  /// nil: there are no pictures.
+  public var images: ImageInputs?
   /// Collects the inputs of layers; nil: nobody wants to know.
   public var layerInputs: LayerInputs?
 

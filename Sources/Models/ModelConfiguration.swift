@@ -53,6 +53,10 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var scalesEmbeddings = false
   /// Dimensions of each head that are rotated by the position; nil: all.
   public var rotatedDimension: Int?
+  /// nil: positions have one axis.
+  public var multimodalRotary: MultimodalRotary?
+  /// nil: the model takes no pictures.
+  public var vision: VisionConfiguration?
   /// nil: all feed-forward layers are dense.
   public var mixture: MixtureConfiguration?
   /// nil: plain multi-head or grouped-query attention.

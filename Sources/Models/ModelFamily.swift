@@ -37,7 +37,7 @@ public enum ModelRegistry {
   private static let families: [any ModelFamily.Type] = [
     Llama.self, Mistral.self, Mixtral.self, Phi3.self, Qwen2.self, Qwen3.self, Qwen2Moe.self, Qwen3Moe.self, MiMo.self,
     Glm.self, Glm4.self, Glm4Moe.self, Gemma2.self, Gemma3.self, DeepseekV2.self, DeepseekV3.self, MiniMaxM2.self,
-    GptOss.self, Gpt2.self, GptNeoX.self,
+    GptOss.self, Gpt2.self, GptNeoX.self, Qwen2_5VL.self, Qwen3VL.self,
   ]
 
   static func family(of modelType: String) -> (any ModelFamily.Type)? {
@@ -51,7 +51,9 @@ public enum ModelRegistry {
   /// - Throws: `ModelError` when the family is unknown, the configuration asks for what is not supported, or there is no such
   ///   provider.
   public static func configuration(of folder: HuggingFaceFolder, provider: String? = nil) throws -> ModelConfiguration {
-    try configuration(folder.config, source: folder.configFile.path, provider: provider)
+    var configuration = try configuration(folder.config, source: folder.configFile.path, provider: provider)
+    try configuration.vision?.readProcessor(folder.url)
+    return configuration
   }
 
   public static func configuration(

@@ -14,6 +14,13 @@ public let modelFixtures: [String] = {
   return names!.sorted()
 }()
 
+/// Those in `Tests/Fixtures/vision`, made by `Scripts/make_vision_fixtures.py`: models that see pictures.
+public let visionFixtures: [String] = {
+  let names = try? FileManager.default.contentsOfDirectory(atPath: fixture("vision").path)
+  precondition(names?.isEmpty == false, "there are no vision fixtures")
+  return names!.sorted()
+}()
+
 /// A fresh folder that is removed when the closure returns.
 public func withTemporaryFolder<R>(_ body: (URL) throws -> R) throws -> R {
   let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)

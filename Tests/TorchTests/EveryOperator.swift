@@ -216,6 +216,7 @@ struct EveryOperator {
     add("scaled_dot_product_attention", 4) { t in
       _ = t(0).scaledDotProductAttention(t(1), value: t(2), attnMask: t(3))
     }
+    add("_upsample_bicubic2d_aa", 1) { t in _ = t(0).upsampleBicubic2dAa([1], alignCorners: false) }
     add("_scaled_dot_product_flash_attention_for_cpu", 4) { t in
       _ = t(0).scaledDotProductFlashAttentionForCpu(t(1), value: t(2), attnMask: t(3))
     }

@@ -38,9 +38,9 @@ final class TinyModel: Sendable {
   }
 
   /// A copy of a fixture.
-  init(fixture name: String) throws {
+  init(fixture name: String, in folder: String = "models") throws {
     url = FileManager.default.temporaryDirectory.appendingPathComponent("slime-tiny-" + UUID().uuidString)
-    try FileManager.default.copyItem(at: TestSupport.fixture("models/\(name)"), to: url)
+    try FileManager.default.copyItem(at: TestSupport.fixture("\(folder)/\(name)"), to: url)
   }
 
   func layerCount() throws -> Int { try ModelRegistry.configuration(of: HuggingFaceFolder(url)).layerCount }

@@ -187,6 +187,7 @@ CT_API void ct_op__fused_rms_norm_backward(ct_tensor grad_out, ct_tensor input, 
 CT_API ct_tensor ct_op_layer_norm(ct_tensor input, ct_ints normalized_shape, ct_tensor weight, ct_tensor bias, double eps, bool cudnn_enable);
 CT_API ct_tensor ct_op_dropout(ct_tensor input, double p, bool train);
 CT_API ct_tensor ct_op_scaled_dot_product_attention(ct_tensor query, ct_tensor key, ct_tensor value, ct_tensor attn_mask, double dropout_p, bool is_causal, ct_optional_double scale, bool enable_gqa);
+CT_API ct_tensor ct_op__upsample_bicubic2d_aa(ct_tensor self, ct_ints output_size, bool align_corners, ct_optional_double scales_h, ct_optional_double scales_w);
 CT_API void ct_op__scaled_dot_product_flash_attention_for_cpu(ct_tensor query, ct_tensor key, ct_tensor value, double dropout_p, bool is_causal, ct_tensor attn_mask, ct_optional_double scale, ct_tensor* results);
 CT_API void ct_op__scaled_dot_product_flash_attention_for_cpu_backward(ct_tensor grad_out, ct_tensor query, ct_tensor key, ct_tensor value, ct_tensor out, ct_tensor logsumexp, double dropout_p, bool is_causal, ct_tensor attn_mask, ct_optional_double scale, ct_tensor* results);
 CT_API void ct_op__flash_attention_forward(ct_tensor query, ct_tensor key, ct_tensor value, ct_tensor cum_seq_q, ct_tensor cum_seq_k, int64_t max_q, int64_t max_k, double dropout_p, bool is_causal, bool return_debug_mask, ct_optional_double scale, ct_optional_int window_size_left, ct_optional_int window_size_right, ct_tensor seqused_k, ct_tensor alibi_slopes, ct_tensor* results);

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Grammars
+import Models
 import Tokenization
 import Torch
 
@@ -13,6 +14,7 @@ public final class Engine: UpdatableEngine {
 
   private let queue = CommandQueue<Command>(capacity: maxQueuedRequests)
   private let grammars: GrammarCompiler
+  private let images: ImagePreparer
   let stage: WeightStage
   /// nil: the engine takes no adapters.
   let adapterLoader: AdapterLoader?
@@ -25,6 +27,7 @@ public final class Engine: UpdatableEngine {
     let failure = Handover<(any Error)?>(nil)
     let vocabulary = Handover((size: 0, endOfSequence: Set<Int>()))
     let places = Handover<ModelWeights?>(nil)
+    let configuration = Handover<ModelConfiguration?>(nil)
     let loader = Handover<AdapterLoader?>(nil)
     let shards = Handover<[[WeightShard]]>([])
     let queue = queue
@@ -34,6 +37,7 @@ public final class Engine: UpdatableEngine {
         do {
           core = try EngineCore(folder, tokenizer: tokenizer, options: options)
           places.value = try ModelWeights(core.model.configuration, dtype: core.ranks.runner.dtype)
+          configuration.value = core.model.configuration
           loader.value = try options.adapters.map {
             try AdapterLoader(core.model.configuration, dtype: core.ranks.runner.dtype, options: $0)
           }
@@ -56,6 +60,7 @@ public final class Engine: UpdatableEngine {
     grammars = GrammarCompiler(
       tokenizer, vocabularySize: vocabulary.value.size, endOfSequence: vocabulary.value.endOfSequence)
     if let error = failure.value { throw error }
+    images = ImagePreparer(configuration.value!)
     stage = WeightStage(
       places.value!, shards: shards.value, devices: shards.value.indices.map(options.device(ofRank:)),
       patience: options.weightUpdatePatience)
@@ -94,9 +99,10 @@ public final class Engine: UpdatableEngine {
   private func submit(_ request: GenerateRequest, wantsUpdates: Bool) -> StreamHandle {
     let mailbox = Mailbox(wantsUpdates: wantsUpdates)
     let arrival = ContinuousClock.now
-    let post: @Sendable (TokenGrammar?, _ isAborted: Bool) -> Void = { [queue] grammar, isAborted in
+    let post: @Sendable (GenerateRequest, RequestImages?, TokenGrammar?, _ isAborted: Bool) -> Void = {
+      [queue] request, images, grammar, isAborted in
       let outcome = queue.post { core in
-        core.submit(request, grammar: grammar, arrival: arrival, to: mailbox)
+        core.submit(request, grammar: grammar, images: images, arrival: arrival, to: mailbox)
         if isAborted { core.cancel(request.id, mailbox) }
       }
       switch outcome {
@@ -107,21 +113,31 @@ public final class Engine: UpdatableEngine {
       case .closed: mailbox.end(.failure(Self.stopped))
       }
     }
-    if let source = request.sampling.grammar {
+    let compile: @Sendable (GenerateRequest, RequestImages?, _ isAborted: Bool) -> Void = { [grammars] request, images, wasAborted in
+      guard let source = request.sampling.grammar else { return post(request, images, nil, wasAborted) }
       grammars.prepare(source, for: request.id) { result, isAborted in
         switch result {
-        case .success(let grammar): post(grammar, isAborted)
+        case .success(let grammar): post(request, images, grammar, wasAborted || isAborted)
         case .failure(let error): mailbox.end(.failure(error))
         }
       }
+    }
+    if request.images.isEmpty {
+      compile(request, nil, false)
     } else {
-      post(nil, false)
+      images.prepare(request) { result, isAborted in
+        switch result {
+        case .success(let prepared): compile(prepared.request, prepared.images, isAborted)
+        case .failure(let error): mailbox.end(.failure(error))
+        }
+      }
     }
     // The engine lives as long as its streams do.
     return StreamHandle(mailbox) { [self] in _ = queue.post(always: true) { $0.cancel(request.id, mailbox) } }
   }
 
   public func abort(_ id: String?) async {
+    images.abort(id)
     grammars.abort(id)
     try? await perform { $0.abort(id) }
   }

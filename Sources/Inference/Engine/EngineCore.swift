@@ -113,9 +113,11 @@ final class EngineCore {
   var hasWork: Bool { launched != nil || canPlan }
   private var canPlan: Bool { scheduler.hasWork && released.isEmpty && missingWeights.isEmpty }
 
-  /// - Parameter grammar: what the request's grammar was made into.
+  /// - Parameters:
+  ///   - grammar: what the request's grammar was made into.
+  ///   - images: what its pictures were.
   func submit(
-    _ request: GenerateRequest, grammar: TokenGrammar? = nil, arrival: ContinuousClock.Instant, to mailbox: Mailbox
+    _ request: GenerateRequest, grammar: TokenGrammar? = nil, images: RequestImages? = nil, arrival: ContinuousClock.Instant, to mailbox: Mailbox
   ) {
     guard !mailbox.isOver else { return }
     let adapter: Int?
@@ -130,6 +132,9 @@ final class EngineCore {
       }
       if request.routedExpertsStart != nil, model.configuration.mixture == nil {
         throw InvalidRequest("return_routed_experts needs a model with experts, and this one has none; leave it out.")
+      }
+      if images != nil, speculator != nil {
+        throw InvalidRequest("image_data cannot be served by an engine that drafts tokens; start one without speculative decoding.")
       }
       try scheduler.submit(request, adapter: adapter)
     } catch {
@@ -147,6 +152,7 @@ final class EngineCore {
     let new = LiveRequest(
       request, adapter: adapter, seed: seed, arrival: arrival, stop: stop, tokenizer: tokenizer, constraint: constraint,
       weightVersion: weightVersion, mailbox: mailbox)
+    new.images = images
     live[request.id] = new
     if let adapter { adapters.begin(adapter) }
     sequentialCount += new.response.needsTokens ? 1 : 0
@@ -213,6 +219,7 @@ final class EngineCore {
     status.evictedTokensTotal = scheduler.evictedTokens
     status.retractedTotal = scheduler.retractions
     status.speculation = speculator?.counts
+    status.takesImages = model.configuration.vision != nil
     status.adapters = options.adapters == nil ? nil : adapters.descriptions
     return status
   }
@@ -284,13 +291,14 @@ final class EngineCore {
     try options.onPlan?(plan)
     var launch = Launch(plan: plan, requests: plan.items.map { live[$0.id]! })
     let isRouted = launch.requests.contains(where: \.wantsRoutedExperts)
+    let images = launch.requests.map(\.images)
     try ranks.onEvery({ [keepsSamples = canRunAhead] in
-      try $0.run(plan, routing: nil, keepsSamples: keepsSamples, sampled: { _ in nil }, prompt: { _, _ in })
+      try $0.run(plan, images: images, routing: nil, keepsSamples: keepsSamples, sampled: { _ in nil }, prompt: { _, _ in })
     }, first: { runner in
       let routing = isRouted ? RoutingRecord() : nil
       let wanted = WantedLogProbs(plan, launch.requests)
       let hiddenRows = plan.rows { live[$0.id]!.request.hiddenStates != nil }
-      try runner.run(plan, routing: routing, keepsSamples: canRunAhead, sampled: { logits in
+      try runner.run(plan, images: images, routing: routing, keepsSamples: canRunAhead, sampled: { logits in
         let rows = zip(plan.items, launch.requests).flatMap { $0.samples ? $1.samplerRows($0) : [] }
         launch.samples = try sampler.sample(logits, rows)
         return launch.samples?.tokens

@@ -10,6 +10,8 @@ final class LiveRequest {
   /// The number of the adapter that it uses.
   let adapter: Int?
   let mailbox: Mailbox
+  /// nil: it has none.
+  var images: RequestImages?
   private let arrival: ContinuousClock.Instant
   /// What the next token is sampled by.
   private(set) var response: ResponseState

@@ -24,6 +24,9 @@ public struct GenerateRequest: Sendable, Equatable, Codable {
   public var cacheSalt: String?
   /// The name of the LoRA adapter to use (SGLang's lora_path); nil: the model alone.
   public var adapter: String?
+  /// Encoded pictures, in the order of their places in the prompt. A place is one token that stands for pictures, or as many
+  /// as the picture takes.
+  public var images: [Data] = []
 
   public init(
     id: String, tokens: [Int], sampling: SamplingParameters = SamplingParameters(), returnLogProbs: Bool = false,

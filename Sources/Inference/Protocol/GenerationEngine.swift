@@ -98,6 +98,8 @@ public struct EngineStatus: Sendable, Equatable, Codable {
   public var speculation: SpeculationCounts?
   /// Those that requests may name; nil: the engine takes none.
   public var adapters: [AdapterDescription]?
+  /// Whether requests may have pictures.
+  public var takesImages = false
 
   public init() {}
 }

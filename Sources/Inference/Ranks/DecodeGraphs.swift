@@ -73,8 +73,10 @@ final class DecodeGraphs {
   }
 
   /// The logits of a plan, `[rows, vocabulary]`, until the next one.
-  /// - Parameter tokens: the plan's, on the device.
-  func run(_ plan: BatchPlan, tokens: Tensor) throws -> Tensor {
+  /// - Parameters:
+  ///   - tokens: the plan's, on the device.
+  ///   - positions: where they are not the tokens' places, since pictures stand before them.
+  func run(_ plan: BatchPlan, tokens: Tensor, positions given: [Int]? = nil) throws -> Tensor {
     let count = plan.items.count
     let recording = recordings.last { $0.rows >= count }!
     func write<Element: TensorElement>(_ values: [Element], to target: Tensor) {
@@ -83,7 +85,7 @@ final class DecodeGraphs {
     let rest = recording.rows - count
     _ = self.tokens.narrow(0, start: 0, length: count).copy_(tokens)
     func rows(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: recording.rows) }
-    write(plan.items.map(\.start) + repeatElement(0, count: rest), to: rows(positions))
+    write((given ?? plan.items.map(\.start)) + repeatElement(0, count: rest), to: rows(positions))
     write(
       plan.items.map { $0.slots(pageSize: cache.pageSize)[0] } + repeatElement(cache.spareSlot, count: rest),
       to: rows(slots))

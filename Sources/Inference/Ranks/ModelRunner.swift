@@ -129,6 +129,7 @@ final class ModelRunner {
 
   /// Runs a plan.
   /// - Parameters:
+  ///   - images: of each item's request.
   ///   - routing: notes the experts that tokens go to; nil: nobody asks.
   ///   - keepsSamples: whether the next plan may name what this one samples.
   ///   - sampled: is given the logits that are sampled from, whole, in the plan's order, `[rows, vocabulary]`, and returns
@@ -136,21 +137,23 @@ final class ModelRunner {
   ///   - prompt: is given those of wanted prompt positions, block by block in the plan's order. `[block, vocabulary]`, fp32
   ///   - hidden: is given the model's output of all tokens, after its final norm. `[T, hiddenSize]`
   func run(
-    _ plan: BatchPlan, routing: RoutingRecord?, keepsSamples: Bool = false, sampled: (Tensor) throws -> Tensor?,
+    _ plan: BatchPlan, images: [RequestImages?], routing: RoutingRecord?, keepsSamples: Bool = false, sampled: (Tensor) throws -> Tensor?,
     prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void, hidden note: ((Tensor) throws -> Void)? = nil
   ) throws {
     let device = parallel.device
     let tokens = tokens(plan)
+    let images = PlanImages(plan, images)
     // What is recorded knows of no adapters and shows no hidden states.
     if let graphs, routing == nil, note == nil, plan.adapters.isEmpty, graphs.hold(plan) {
-      let chosen = try sampled(graphs.run(plan, tokens: tokens))
+      let chosen = try sampled(graphs.run(plan, tokens: tokens, positions: images?.axes[0]))
       sampledTokens = keepsSamples ? shared(chosen, count: plan.items.count) : nil
       return
     }
-    let positions = Tensor(plan.items.flatMap(\.positions)).sent(to: device)
+    let positions = (images?.positions ?? Tensor(plan.items.flatMap(\.positions))).sent(to: device)
     let attention = PagedAttention(
       plan, cache: cache, dtype: dtype, device: device, isDeterministic: parallel.isDeterministic)
     var context = ForwardContext(positions: positions, attention: attention, routing: routing, fusesOperators: fusesOperators)
+    context.images = images?.inputs(model)
     if let layers = head?.layerInputs, !layers.isEmpty { context.layerInputs = LayerInputs(layers) }
     adapters?.begin(plan)
     defer { adapters?.end() }

@@ -108,7 +108,7 @@ package final class ModelDrafter: Drafter {
     guard !items.isEmpty else { return false }
     let sampling = zip(members, items).filter(\.1.samples).map(\.0)
     var samples: [Sampler.Sample] = []
-    try runner.run(BatchPlan(items: items), routing: nil, sampled: { logits in
+    try runner.run(BatchPlan(items: items), images: [], routing: nil, sampled: { logits in
       samples = try sampler.sample(logits, sampling.map { work[$0].response.row() }).samples()
       return nil
     }, prompt: { _, _ in })

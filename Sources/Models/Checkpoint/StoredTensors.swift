@@ -156,7 +156,10 @@ struct StoredTensors {
   private func part(_ piece: ParameterPiece) -> StoredPart {
     let known = configuration.storedParts(piece.checkpointName, piece.shape)
     let places = known + [StoredPart(piece.checkpointName, piece.shape)] + [stackedExperts(piece)].compactMap { $0 }
-    return places.first { files.contains($0.name) || isPacked($0) } ?? known[0]
+    let found = places.filter { files.contains($0.name) || isPacked($0) }
+    // Tensors of one name are kept in several shapes.
+    let fitting = found.count < 2 ? nil : found.first { (try? files.description(of: $0.name).shape) == $0.shape }
+    return fitting ?? found.first ?? known[0]
   }
 
   /// Where an expert's matrix is inside of a stacked one; nil: it is no expert's.

@@ -50,10 +50,14 @@ public final class RotaryEmbedding {
   private let inverseFrequencies: Tensor
   /// The same where positions were last.
   private var there: Tensor
+  /// The axis of positions by which each frequency turns; nil: there is one.
+  private let axes: [Int]?
 
-  /// - Parameter dimensions: of each head that are rotated.
+  /// - Parameters:
+  ///   - dimensions: of each head that are rotated.
+  ///   - multimodal: nil: positions have one axis.
   /// - Throws: `ModelError` where there are not as many factors as frequencies.
-  public init(_ configuration: RotaryConfiguration, dimensions: Int) throws {
+  public init(_ configuration: RotaryConfiguration, dimensions: Int, multimodal: MultimodalRotary? = nil) throws {
     if case .long(let long) = configuration.scaling {
       for (key, factors) in [("short_factor", long.shortFactors), ("long_factor", long.longFactors)]
       where factors.count != dimensions / 2 {
@@ -64,6 +68,7 @@ public final class RotaryEmbedding {
     (self.configuration, self.dimensions) = (configuration, dimensions)
     inverseFrequencies = Self.frequencies(configuration, dimensions, 0)
     there = inverseFrequencies
+    axes = multimodal?.axes
   }
 
   private static func frequencies(_ configuration: RotaryConfiguration, _ dimensions: Int, _ length: Int) -> Tensor {
@@ -72,10 +77,17 @@ public final class RotaryEmbedding {
   }
 
   /// Angles are computed in fp32, as in `transformers`.
-  /// - Parameter parts: see `ForwardContext`.
+  /// - Parameters:
+  ///   - positions: `[T]`, or `[3, T]`.
+  ///   - parts: see `ForwardContext`.
   public func table(positions: Tensor, parts: [SequencePart] = [], dtype: DType) -> RotaryTable {
     withoutGradients {
-      let half = positions.to(dtype: .float32).unsqueeze(1) * frequencies(parts, on: positions.device)
+      var places = positions.to(dtype: .float32).unsqueeze(1)
+      if positions.shape.count == 2 {
+        guard let axes else { preconditionFailure("positions of three axes for a model of one") }
+        places = positions.to(dtype: .float32).indexSelect(0, index: Tensor(axes).to(device: positions.device)).t()
+      }
+      let half = places * frequencies(parts, on: positions.device)
       let angles = Tensor.cat([half, half], dim: 1).unsqueeze(1)
       let magnitude = configuration.magnitude
       func scaled(_ tensor: Tensor) -> Tensor { (magnitude == 1 ? tensor : tensor * magnitude).to(dtype: dtype) }

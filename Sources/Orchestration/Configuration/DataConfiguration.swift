@@ -8,6 +8,8 @@ public struct DataConfiguration: Sendable, Equatable, Codable {
   public var labelKey: String?
   public var metadataKey = "metadata"
   public var toolKey = "tools"
+  /// A JSON object: the column of pictures for `<image>` in prompts, under `image`; nil: prompts have none.
+  public var multimodalKeys: String?
   public var applyChatTemplate = false
   /// A JSON object: extra variables of the chat template.
   public var chatTemplateArguments = "{}"

@@ -42,12 +42,26 @@ extension TrainConfiguration {
     (options.metadataKey, options.toolKey) = (data.metadataKey, data.toolKey)
     options.applyChatTemplate = data.applyChatTemplate && !isSupervised
     options.chatTemplateArguments = try chatTemplateArguments()
+    options.imageKey = try imageKey()
     options.keepsMessages = isSupervised
     if !isSupervised {
       let context = rollout.maxContextLength ?? engine.contextLength ?? contextLength
       options.maximumPromptLength = maxPromptLength ?? context - 1
     }
     return options
+  }
+
+  /// The column that `--multimodal-keys` names.
+  private func imageKey() throws(ConfigurationError) -> String? {
+    guard let text = data.multimodalKeys else { return nil }
+    guard let keys = try? JSONValue(parsing: text).object, let key = keys["image"]?.string, keys.keys.count == 1 else {
+      throw ConfigurationError(
+        "--multimodal-keys \(text) is not understood; pictures alone are supported: write '{\"image\": \"COLUMN\"}'")
+    }
+    try require(
+      data.applyChatTemplate && !isSupervised,
+      "--multimodal-keys needs --apply-chat-template, which makes the places of pictures, and a rollout that generates")
+    return key
   }
 
   func chatTemplateArguments() throws(ConfigurationError) -> JSONObject {

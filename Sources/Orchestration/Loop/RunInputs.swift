@@ -45,8 +45,13 @@ struct RunInputs {
       return
     }
     let tokenizer = try Tokenizer(folder: folder.url)
-    let codec = PromptCodec(
+    var codec = PromptCodec(
       tokenizer: tokenizer, chatTemplate: try tokenizer.chatTemplate.map { try ChatTemplate(source: $0) })
+    if model.vision != nil {
+      codec.placeImages = { [model] tokens, images in
+        try model.expandingImages(tokens, images.isEmpty ? [] : model.prepared(images).grids)
+      }
+    }
     self.codec = codec
     let context = model.contextLength
     let dataset = try PromptDataset(

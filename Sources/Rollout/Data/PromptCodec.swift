@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 
 /// What a rollout needs of a tokenizer and its chat template.
@@ -8,6 +9,11 @@ public struct PromptCodec: Sendable {
   public var decode: @Sendable (_ tokens: [Int], _ skipSpecialTokens: Bool) throws -> String
   /// The chat template's text of a conversation.
   public var render: @Sendable (Conversation, _ addGenerationPrompt: Bool) throws -> String
+  /// A prompt's tokens with as many for each picture as it takes; by default pictures are refused.
+  public var placeImages: @Sendable (_ tokens: [Int], _ images: [Data]) throws -> [Int] = { tokens, images in
+    guard images.isEmpty else { throw SampleError("the model takes no pictures, and the prompt has \(images.count); leave them out") }
+    return tokens
+  }
   /// The text of a conversation with the UTF-8 ranges of its `{% generation %}` blocks; nil when the template has none.
   public var renderGenerations: @Sendable (Conversation) throws -> (text: String, generations: [Range<Int>])?
 

@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 
 /// The prompts of a dataset file, in the file's order.
@@ -7,6 +8,8 @@ public struct PromptDataset: Sendable {
     public var labelKey: String?
     public var metadataKey = "metadata"
     public var toolKey = "tools"
+    /// The column of pictures for `<image>` in prompts; nil: prompts have none.
+    public var imageKey: String?
     /// Render messages (or a string, as one user message) to text.
     public var applyChatTemplate = false
     public var chatTemplateArguments = JSONObject()
@@ -40,7 +43,9 @@ public struct PromptDataset: Sendable {
       do { sample = try options.sample(of: row, codec: codec) } catch {
         throw DatasetError("\(source.file) line \(line): \(error)")
       }
-      if let limit = options.maximumPromptLength, let text = sample.prompt.text, try codec.exceeds(limit, text) {
+      if let limit = options.maximumPromptLength, let text = sample.prompt.text,
+        try codec.exceeds(limit, text, images: sample.encodedImages())
+      {
         tooLong += 1
       } else {
         prompts.append(sample)
@@ -59,8 +64,9 @@ public struct PromptDataset: Sendable {
 
 extension PromptCodec {
   /// Whether a text has more than `limit` tokens. A text of no more bytes than that is not tokenised: no token is empty.
-  func exceeds(_ limit: Int, _ text: String) throws -> Bool {
-    try text.utf8.count > limit && encode(text).count > limit
+  func exceeds(_ limit: Int, _ text: String, images: [Data] = []) throws -> Bool {
+    guard images.isEmpty else { return try placeImages(encode(text), images).count > limit }
+    return try text.utf8.count > limit && encode(text).count > limit
   }
 }
 
@@ -71,6 +77,7 @@ extension PromptDataset.Options {
     sample.metadata = try metadata(of: row)
     let tools = try tools(of: row)
     if let tools { sample.metadata["tools"] = .array(tools) }
+    var pictures = try RowPictures(imageKey, row)
     switch input {
     case .string(let text) where !applyChatTemplate:
       sample.prompt = .text(text)
@@ -79,11 +86,15 @@ extension PromptDataset.Options {
     case .array where !applyChatTemplate:
       throw DatasetError("the prompt under '\(inputKey)' is an array of messages; render it with --apply-chat-template")
     case .string, .array:
-      let messages = input.array ?? [["role": "user", "content": input]]
+      let messages = try pictures.placed(in: input.array ?? [["role": "user", "content": input]])
+      sample.images = try pictures.used()
       sample.prompt = .text(
         try codec.render(Conversation(messages: messages, tools: tools, arguments: chatTemplateArguments), true))
     default:
       throw DatasetError("the prompt under '\(inputKey)' must be a string or an array of messages, not \(input.kind)")
+    }
+    guard applyChatTemplate || pictures.isEmpty else {
+      throw DatasetError("the prompt has pictures, whose places the chat template makes; give --apply-chat-template")
     }
     if let labelKey { sample.label = try required(labelKey, "--label-key", in: row) }
     return sample

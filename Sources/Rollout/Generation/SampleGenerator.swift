@@ -38,12 +38,13 @@ public struct SingleTurnGenerator: SampleGenerator {
       return [sample]
     }
     let isResumed = sample.responseLength > 0
-    let output = try await context.engine.generate(
-      GenerateRequest(
-        id: context.requestID, tokens: sample.tokens,
-        sampling: context.sampling.parameters(
-          maxNewTokens: room, responseLength: sample.responseLength, seed: context.samplingSeed),
-        returnLogProbs: true, routedExpertsStart: context.sampling.returnsRoutedExperts ? 0 : nil))
+    var request = GenerateRequest(
+      id: context.requestID, tokens: sample.tokens,
+      sampling: context.sampling.parameters(
+        maxNewTokens: room, responseLength: sample.responseLength, seed: context.samplingSeed),
+      returnLogProbs: true, routedExpertsStart: context.sampling.returnsRoutedExperts ? 0 : nil)
+    request.images = try sample.encodedImages()
+    let output = try await context.engine.generate(request)
     try append(output, to: &sample)
     if isResumed {
       // Two texts do not join where a character's bytes were cut.
@@ -58,7 +59,7 @@ public struct SingleTurnGenerator: SampleGenerator {
     }
     let tokens = try context.codec.encode(text)
     guard !tokens.isEmpty else { throw SampleError("the prompt is empty") }
-    return tokens
+    return sample.images.isEmpty ? tokens : try context.codec.placeImages(tokens, sample.encodedImages())
   }
 
   private func append(_ output: GenerateOutput, to sample: inout Sample) throws {

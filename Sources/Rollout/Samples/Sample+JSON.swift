@@ -16,6 +16,13 @@ extension Sample {
     tokens = try fields.array("tokens", of: "integers", \.int) ?? []
     response = try fields.string("response") ?? ""
     responseLength = try fields.int("response_length") ?? 0
+    if let inputs = try fields.object("multimodal_inputs") {
+      var inputs = FieldReader(inputs)
+      images = try inputs.array("images", of: "paths or data URIs", \.string) ?? []
+      if let other = inputs.remaining.keys.first {
+        throw SampleError("field 'multimodal_inputs' has '\(other)'; only images are supported")
+      }
+    }
     label = try fields.take("label", "any value") { $0 }
     reward = try fields.take("reward", "a number or an object") { value in
       value.double.map(Reward.number) ?? value.object.map(Reward.values)
@@ -92,6 +99,7 @@ extension Sample {
       "spec_info": speculation.json,
       "prefix_cache_info": prefixCache.json,
     ]
+    if !images.isEmpty { object["multimodal_inputs"] = ["images": .array(images.map(JSONValue.string))] }
     if let rolloutRoutedExperts {
       object["rollout_routed_experts"] = .string(rolloutRoutedExperts.base64EncodedString())
     }

@@ -18,6 +18,8 @@ public struct Sample: Sendable, Equatable {
   /// Samples that one rollout fanned out into share it, and count as one in the loss.
   public var rolloutID: Int?
   public var prompt: Prompt
+  /// Where the prompt's pictures are, in the order of their places in it: paths, file URLs or data URIs.
+  public var images: [String] = []
   /// Prompt and response, as the engine saw and sampled them.
   public var tokens: [Int] = []
   public var response = ""
@@ -69,7 +71,7 @@ public struct Sample: Sendable, Equatable {
   /// Forgets everything that generation and reward have added.
   public mutating func reset() {
     var fresh = Sample(prompt: prompt)
-    (fresh.groupIndex, fresh.index, fresh.label) = (groupIndex, index, label)
+    (fresh.groupIndex, fresh.index, fresh.label, fresh.images) = (groupIndex, index, label, images)
     (fresh.metadata, fresh.trainMetadata, fresh.extra) = (metadata, trainMetadata, extra)
     (fresh.chatTemplateArguments, fresh.sessionID) = (chatTemplateArguments, sessionID)
     (fresh.generateFunctionPath, fresh.customRewardPath) = (generateFunctionPath, customRewardPath)

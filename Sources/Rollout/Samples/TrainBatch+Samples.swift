@@ -1,3 +1,4 @@
+import Images
 import JSON
 import Training
 
@@ -16,6 +17,7 @@ extension TrainBatch {
     if hasLogProbs { rolloutLogProbs = [] }
     if hasTeacher { teacherLogProbs = [] }
     if samples.contains(where: { $0.rolloutRoutedExperts != nil }) { routedExperts = [] }
+    if samples.contains(where: { !$0.images.isEmpty }) { images = [] }
     // Samples without a rollout of their own get ids above all others.
     var nextID = (samples.compactMap(\.rolloutID).max() ?? -1) + 1
     var maskSums: [Int] = []
@@ -49,6 +51,9 @@ extension TrainBatch {
           throw SampleError("\(name) has \(experts.count) rollout_routed_experts, not as many for each of its \(rows) tokens but the last")
         }
         routedExperts! += experts
+      }
+      if images != nil {
+        do { images!.append(try sample.encodedImages()) } catch { throw SampleError("\(name): \(error)") }
       }
       groupIDs.append(sample.groupIndex ?? position)
       if let id = sample.rolloutID { rolloutIDs.append(id) } else {

@@ -1,3 +1,5 @@
+import Foundation
+import Images
 import Inference
 import JSON
 
@@ -19,6 +21,13 @@ extension GenerateRequest {
     if let priority { body["priority"] = .int(priority) }
     if let extraKey { body["extra_key"] = .string(extraKey) }
     if let cacheSalt { body["cache_salt"] = .string(cacheSalt) }
+    if !images.isEmpty {
+      body["image_data"] = .array(
+        images.map { data in
+          let kind = (try? ImageFormat(of: data))?.rawValue ?? "image/png"
+          return .string("data:\(kind);base64," + data.base64EncodedString())
+        })
+    }
     if let adapter { body["lora_path"] = .string(adapter) }
     return .object(body)
   }

@@ -8,16 +8,21 @@ struct RequestLimits {
   var contextLength: Int
   var tokenCapacity: Int
   private let adapters: [AdapterDescription]?
+  private let takesImages: Bool
 
   init(_ status: EngineStatus) {
     (vocabularySize, contextLength) = (status.vocabularySize, status.contextLength)
     tokenCapacity = status.totalPages * status.pageSize
     adapters = status.adapters
+    takesImages = status.takesImages
   }
 
   func check(_ request: GenerateRequest) throws(InvalidRequest) {
     try request.validate(vocabularySize: vocabularySize, contextLength: contextLength, tokenCapacity: tokenCapacity)
     try request.checkAdapter(among: adapters)
+    guard takesImages || request.images.isEmpty else {
+      throw InvalidRequest("This model takes no pictures, and the request has \(request.images.count); leave them out.")
+    }
   }
 
   /// A client that asks for more tokens than the context has is told so, as by SGLang.
@@ -49,12 +54,12 @@ struct GenerateBody {
     "routed_dp_rank", "data_parallel_rank", "bootstrap_host", "bootstrap_port", "bootstrap_room",
   ]
   private static let unsupported: Set<String> = [
-    "input_embeds", "image_data", "video_data", "audio_data", "custom_logit_processor", "session_params",
+    "input_embeds", "video_data", "audio_data", "custom_logit_processor", "session_params",
     "return_indexer_topk", "return_sampling_mask", "return_entropy",
     "sampling_logprobs_mode", "return_flat_raw_top_logprobs",
   ]
   private static let known: Set<String> = hints.union(unsupported).union([
-    "text", "input_ids", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
+    "text", "input_ids", "image_data", "sampling_params", "rid", "return_logprob", "logprob_start_len", "top_logprobs_num",
     "token_ids_logprob", "return_text_in_logprobs", "stream", "return_prompt_token_ids",
     "return_hidden_states", "return_routed_experts", "routed_experts_start_len", "priority", "extra_key", "cache_salt",
     "lora_path",
@@ -98,6 +103,7 @@ struct GenerateBody {
     let extraKeys = try Self.perPrompt(fields, "extra_key", count, isBatch, "a string", \.string)
     let cacheSalts = try Self.perPrompt(fields, "cache_salt", count, isBatch, "a string", \.string)
     let adapters = try Self.adapters(fields, count, prompts.isBatch)
+    let images = try RequestPictures.perPrompt(fields["image_data"], count: count, isBatch: prompts.isBatch)
     let names = RequestNames(try Self.names(fields, count), prompts: count, samples: samples, isBatch: prompts.isBatch)
     groups = names.groups
 
@@ -114,6 +120,7 @@ struct GenerateBody {
           priority: priorities?[prompt], extraKey: extraKeys?[prompt], cacheSalt: cacheSalts?[prompt],
           adapter: adapters?[prompt])
         request.hiddenStates = hiddenStates?[prompt] ?? nil
+        request.images = images[prompt]
         try limits.check(request)
         requests.append(request)
       }

@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 import Inference
 import JSON
@@ -13,7 +14,8 @@ extension ServerState {
       ], defaultMaxTokens: nil)
     guard let encoder else { throw InvalidRequest("This server has no tokenizer; use /generate with input_ids.") }
     let choice = try ToolChoice(fields)
-    let prompt = try ChatPrompt(fields, choice).tokens(encoder)
+    let chat = try ChatPrompt(fields, choice)
+    let prompt = try chat.tokens(encoder)
     let options = try calling(choice, given)
     let parser = try messageParser(fields, options, choice, prompt: prompt, encoder)
     let logProbs = try fields.bool("logprobs") ?? false
@@ -22,7 +24,7 @@ extension ServerState {
     let status = try await engine.status()
     let submission = try OpenAISubmission(
       [prompt], options, adapter: try adapter(options, status), logProbs: logProbs, topLogProbs: top, promptLogProbs: false,
-      limits: RequestLimits(status))
+      images: chat.images, limits: RequestLimits(status))
     let scope = try RequestScope(submission.requests.map(\.id), submission.names.groups, self, context)
     let writer = ChatWriter(
       envelope: OpenAIEnvelope(
@@ -70,11 +72,13 @@ extension SamplingParameters {
 private struct ChatPrompt {
   private let conversation: Conversation
   private let tokens: [Int]?
+  /// In the order of their places in the messages.
+  private(set) var images: [Data] = []
 
   init(_ fields: Fields, _ choice: ToolChoice) throws(InvalidRequest) {
     tokens = try fields.ints("input_ids")
     var messages: [JSONValue] = []
-    for message in try fields.array("messages") ?? [] { messages.append(try Self.flatten(message)) }
+    for message in try fields.array("messages") ?? [] { messages.append(try Self.flatten(message, &images)) }
     guard tokens != nil || !messages.isEmpty else { throw InvalidRequest("messages cannot be empty.") }
     let continues = try fields.bool("continue_final_message") ?? false
     let addsHead = try fields.bool("add_generation_prompt") ?? !continues
@@ -97,9 +101,10 @@ private struct ChatPrompt {
     }
   }
 
-  /// A message whose content, if it is a list of text parts, is made one text, and the arguments of whose calls are made
+  /// A message whose content, if it is a list of text parts, is made one text; pictures in it are left to the template, which
+  /// makes their places. The arguments of whose calls are made
   /// objects, as templates of text models expect.
-  private static func flatten(_ message: JSONValue) throws(InvalidRequest) -> JSONValue {
+  private static func flatten(_ message: JSONValue, _ images: inout [Data]) throws(InvalidRequest) -> JSONValue {
     guard var object = message.object, object["role"]?.string != nil else {
       throw InvalidRequest("each element of messages must be an object with a role.")
     }
@@ -111,11 +116,17 @@ private struct ChatPrompt {
       return .object(object)
     case .string: return .object(object)
     case .array(let parts):
+      let pictures = try parts.map { part throws(InvalidRequest) in try picture(part) }
+      guard pictures.allSatisfy({ $0 == nil }) else {
+        images += pictures.compactMap { $0 }
+        object["content"] = .array(zip(parts, pictures).map { $1 == nil ? $0 : ["type": "image"] })
+        return .object(object)
+      }
       var text = ""
       for part in parts {
         guard let piece = part["text"]?.string, part["type"]?.string ?? "text" == "text" else {
           let type = (part["type"] ?? .null).text()
-          throw InvalidRequest("This server takes text only, but a message has a content part of type \(type).")
+          throw InvalidRequest("This server takes text and image_url only, but a message has a content part of type \(type).")
         }
         text += piece
       }
@@ -123,6 +134,12 @@ private struct ChatPrompt {
       return .object(object)
     default: throw InvalidRequest("a message's content must be a string or an array of parts.")
     }
+  }
+
+  /// The picture of a content part; nil: it is of another kind.
+  private static func picture(_ part: JSONValue) throws(InvalidRequest) -> Data? {
+    guard part["type"] == "image_url" else { return nil }
+    return try RequestPictures.picture(part["image_url"] ?? .null, "image_url")
   }
 
   /// A call whose arguments are an object rather than the text of one.

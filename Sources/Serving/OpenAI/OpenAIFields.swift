@@ -1,3 +1,4 @@
+import Foundation
 import Inference
 import JSON
 
@@ -99,7 +100,7 @@ struct OpenAISubmission {
 
   init(
     _ prompts: [[Int]], _ options: OpenAIOptions, adapter: String?, logProbs: Bool, topLogProbs: Int,
-    promptLogProbs: Bool, limits: RequestLimits
+    promptLogProbs: Bool, images: [Data] = [], limits: RequestLimits
   ) throws(InvalidRequest) {
     names = RequestNames(
       options.name.map(RequestNames.Given.one) ?? .none, prompts: prompts.count, samples: options.samples,
@@ -107,10 +108,11 @@ struct OpenAISubmission {
     for (prompt, tokens) in prompts.enumerated() {
       try limits.checkContext(promptTokens: tokens.count, maxNewTokens: options.maxTokens)
       for sample in 0..<options.samples {
-        let request = GenerateRequest(
+        var request = GenerateRequest(
           id: names.ids[prompt * options.samples + sample], tokens: tokens, sampling: options.sampling.ofSample(sample),
           returnLogProbs: logProbs, logProbStart: promptLogProbs ? 0 : nil, topLogProbs: topLogProbs,
           priority: options.priority, extraKey: options.extraKey, cacheSalt: options.cacheSalt, adapter: adapter)
+        request.images = images
         try limits.check(request)
         requests.append(request)
       }

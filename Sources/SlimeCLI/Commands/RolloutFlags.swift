@@ -34,6 +34,7 @@ extension DataConfiguration {
     .option("label-key", \.labelKey, "KEY", "field that holds the label"),
     .option("metadata-key", \.metadataKey, "KEY", "field that holds the metadata"),
     .option("tool-key", \.toolKey, "KEY", "field that holds the tools"),
+    .option("multimodal-keys", \.multimodalKeys, "JSON", "column of pictures for <image> in prompts: '{\"image\": \"COLUMN\"}'"),
     .toggle("apply-chat-template", \.applyChatTemplate, "put the prompt into the model's chat template"),
     .option("apply-chat-template-kwargs", \.chatTemplateArguments, "JSON", "extra variables of the template"),
     .option("loss-mask-type", \.lossMaskType, "trained turns of a conversation (sft_loss only)"),

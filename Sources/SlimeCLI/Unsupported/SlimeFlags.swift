@@ -24,7 +24,7 @@ extension UnsupportedGroup {
       "only-train-params-name-list", "freeze-params-name-list", "freeze-indexer",
     ]),
     .init("slime", "the family is read from config.json; leave it out", [
-      "model-name", .accept("qwen-gdn-backend", "fla"), "multimodal-keys",
+      "model-name", .accept("qwen-gdn-backend", "fla"),
     ]),
     .init("slime", "log-probs follow --max-tokens-per-gpu; leave it out", [
       .accept("log-probs-chunk-size", "-1"), "log-probs-max-tokens-per-gpu", "recompute-loss-function",

@@ -1266,6 +1266,18 @@ extension Tensor {
     ))
   }
 
+  /// `aten::_upsample_bicubic2d_aa`
+  public func upsampleBicubic2dAa(
+    _ outputSize: [Int], alignCorners: Bool, scalesH: Double? = nil, scalesW: Double? = nil
+  ) -> Tensor {
+    defer { withExtendedLifetime(self) {} }
+    return withInts(outputSize) { outputSize in
+      Tensor(owned: ct_op__upsample_bicubic2d_aa(
+        handle, outputSize, alignCorners, ct_optional_double(scalesH), ct_optional_double(scalesW)
+      ))
+    }
+  }
+
   /// `aten::_scaled_dot_product_flash_attention_for_cpu`
   public func scaledDotProductFlashAttentionForCpu(
     _ key: Tensor, value: Tensor, dropoutP: Double = 0.0, isCausal: Bool = false, attnMask: Tensor? = nil,

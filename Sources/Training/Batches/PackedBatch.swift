@@ -21,6 +21,8 @@ public struct PackedBatch {
   let hostPositions: [Int]
   /// Which experts the trained model's tokens go to: given, or noted in the first pass, and repeated; nil: chosen anew.
   var routing: RoutingRecord?
+  /// Pictures in the samples, and where they stand; nil: there are none.
+  var images: PackedImages?
   /// What routers add to the loss of a training pass.
   var routerLosses: RouterLosses?
 
@@ -79,10 +81,13 @@ public struct PackedBatch {
     let parts = lengths.enumerated().map { place, count in
       SequencePart(count: count, sequenceLength: place < sequenceLengths.count ? sequenceLengths[place] : 0)
     }
-    return ForwardContext(
-      positions: positions, sequenceParts: parts, attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
+    var context = ForwardContext(
+      positions: images?.positions(on: parallel.device) ?? positions, sequenceParts: parts,
+      attention: recomputesAttention ? RecomputedAttention(attention) : attention, runner: runner,
       routing: policy == .actor || policy == .oldActor ? routing : nil, routerLosses: isTraining ? routerLosses : nil,
       fusesOperators: model.fusesOperators(in: model.table.dtype))
+    context.images = images?.inputs(on: parallel.device)
+    return context
   }
 
   /// Room for the routers' losses in a step of this size.
@@ -95,10 +100,20 @@ public struct PackedBatch {
   }
 
   /// Samples of a batch, by their places in it.
-  init(_ batch: TrainBatch, _ samples: [Int], layout: SequenceLayout, device: Device) {
+  /// - Throws: `ImageError` or `ModelError` about pictures that cannot be used.
+  init(
+    _ batch: TrainBatch, _ samples: [Int], layout: SequenceLayout, model: ModelConfiguration, device: Device
+  ) throws {
     let ranges = batch.tokenRanges
     self.init(
       samples.map { (batch.tokens[ranges[$0]], Int(batch.responseLengths[$0])) }, layout: layout, device: device)
+    guard let images = batch.images else { return }
+    self.images = try PackedImages(
+      samples.map { sample in
+        PackedImages.Sequence(
+          tokens: batch.tokens[ranges[sample]].map(Int.init),
+          images: images[sample].isEmpty ? nil : try model.prepared(images[sample]))
+      }, model: model, lengths: lengths, hostPositions: hostPositions)
   }
 }
 

@@ -23,6 +23,8 @@ public struct TrainBatch: Sendable, Equatable {
   /// The experts of each layer that the engine sent each token but a sample's last to; nil when they are not known.
   /// `[Σ (total length − 1), layers, expertsPerToken]`
   public var routedExperts: [Int32]?
+  /// The encoded pictures of each sample, in the order of the tokens that stand for them; nil: there are none.
+  public var images: [[Data]]?
   public var groupIDs: [Int]
   /// Samples of one rollout (fan-out) share an id; they count as one in the loss.
   public var rolloutIDs: [Int]
@@ -77,6 +79,7 @@ public struct TrainBatch: Sendable, Equatable {
       let routedRanges = routedRanges
       part.routedExperts = samples.flatMap { routedExperts[routedRanges[$0]] }
     }
+    part.images = images.map { images in samples.map { images[$0] } }
     part.totalLengths = samples.map { totalLengths[$0] }
     part.responseLengths = samples.map { responseLengths[$0] }
     part.rawRewards = samples.map { rawRewards[$0] }
@@ -95,7 +98,7 @@ public struct TrainBatch: Sendable, Equatable {
 extension TrainBatch: Codable {
   private enum CodingKeys: String, CodingKey {
     case rolloutID, tokens, totalLengths, responseLengths, lossMasks, rawRewards, rewards, rolloutLogProbs
-    case teacherLogProbs, values, routedExperts, groupIDs, rolloutIDs, rolloutMaskSums, sampleIndices, truncated, weightVersions
+    case teacherLogProbs, values, routedExperts, images, groupIDs, rolloutIDs, rolloutMaskSums, sampleIndices, truncated, weightVersions
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -111,6 +114,7 @@ extension TrainBatch: Codable {
     try container.encodeIfPresent(teacherLogProbs.map(bytes), forKey: .teacherLogProbs)
     try container.encodeIfPresent(values.map(bytes), forKey: .values)
     try container.encodeIfPresent(routedExperts.map(bytes), forKey: .routedExperts)
+    try container.encodeIfPresent(images, forKey: .images)
     try container.encode(groupIDs, forKey: .groupIDs)
     try container.encode(rolloutIDs, forKey: .rolloutIDs)
     try container.encode(bytes(of: rolloutMaskSums), forKey: .rolloutMaskSums)
@@ -138,6 +142,7 @@ extension TrainBatch: Codable {
     teacherLogProbs = try flatIfPresent(.teacherLogProbs)
     values = try flatIfPresent(.values)
     routedExperts = try flatIfPresent(.routedExperts)
+    images = try container.decodeIfPresent([[Data]].self, forKey: .images)
     groupIDs = try container.decode([Int].self, forKey: .groupIDs)
     rolloutIDs = try container.decode([Int].self, forKey: .rolloutIDs)
     rolloutMaskSums = try flat(.rolloutMaskSums)

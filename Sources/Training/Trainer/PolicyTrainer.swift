@@ -43,7 +43,7 @@ public final class PolicyTrainer {
         advantages: [], oldLogProbs: nil, referenceLogProbs: nil, rolloutLogProbs: plan.batch.rolloutLogProbs,
         weights: plan.weights(options.normalization, batch), masks: plan.batch.lossMasks)
       let sizes = schedule.steps.map { stepSize($0, batch) }
-      let packs = zip(plan.steps, sizes).map { step, size in step.map { trainingPack(plan.batch, $0, size) } }
+      let packs = try zip(plan.steps, sizes).map { step, size in try step.map { try trainingPack(plan.batch, $0, size) } }
       if options.needsReference { columns.referenceLogProbs = try outputs(.reference, plan, packs) }
       if options.distillationCoefficient != nil { columns.teacherLogProbs = try outputs(.teacher, plan, packs) }
       if needsOldLogProbs(steps: schedule.steps.count) {
@@ -65,8 +65,10 @@ public final class PolicyTrainer {
     }
   }
 
-  private func trainingPack(_ batch: TrainBatch, _ samples: [Int], _ step: RouterLosses.StepSize) -> PackedBatch {
-    var pack = PackedBatch(batch, samples, layout: layout, device: parallel.device)
+  private func trainingPack(
+    _ batch: TrainBatch, _ samples: [Int], _ step: RouterLosses.StepSize
+  ) throws -> PackedBatch {
+    var pack = try PackedBatch(batch, samples, layout: layout, model: backend.configuration, device: parallel.device)
     guard backend.configuration.mixture != nil else { return pack }
     switch options.routingReplay {
     case .training: pack.routing = RoutingRecord()
