@@ -6,6 +6,7 @@ extension ModelConfiguration {
       (!windowedLayers.isEmpty, "sliding windows"), (attentionSoftCap != nil, "soft caps of attention scores"),
       (hasAttentionSinks, "attention sinks"), (logitSoftCap != nil, "soft caps of logits"),
       (!activation.hasRowInvariantForm, "GELU"), (queryKeyNorm == .acrossHeads, "norms across heads"),
+      (linearAttention != nil, "gated delta rule"),
     ]
     guard let first = unknown.first(where: \.0) else { return }
     throw ModelError(

@@ -21,14 +21,16 @@ public struct BatchPlan: Sendable, Equatable {
     public var sampledToken: Int?
     /// The number of the adapter that it uses; nil: none.
     public var adapter: Int?
+    /// Where the model keeps its states of the request, which are those after the tokens before `start`; nil: it keeps none.
+    public var stateSlot: Int?
 
     package init(
       id: String, start: Int, tokens: [Int], pages: [Int], samples: Bool, promptLogProbs: Range<Int>,
-      sampledToken: Int? = nil, adapter: Int? = nil
+      sampledToken: Int? = nil, adapter: Int? = nil, stateSlot: Int? = nil
     ) {
       (self.id, self.start, self.tokens, draftParents, self.pages) = (id, start, tokens, [], pages)
       (self.samples, self.promptLogProbs, self.sampledToken) = (samples, promptLogProbs, sampledToken)
-      self.adapter = adapter
+      (self.adapter, self.stateSlot) = (adapter, stateSlot)
     }
 
     public var end: Int { start + tokens.count }

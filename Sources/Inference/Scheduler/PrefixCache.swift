@@ -1,4 +1,5 @@
-/// The pages of a KV cache and who holds them: nobody, a running request, or the radix tree of computed prefixes.
+/// The pages of a KV cache and who holds them: nobody, a running request, or the radix tree of computed prefixes; and the
+/// places of the states of running requests, where the model keeps any.
 ///
 /// A request that is admitted locks the longest prefix in the tree. Whenever a chunk of its tokens is computed, the tree
 /// gets its whole pages, and all it has of them when it leaves. Pages that hold what the tree has already are freed.
@@ -9,6 +10,8 @@ struct PrefixCache: Sendable {
   private var allocator: PageAllocator
   private var tree: RadixTree
   private var pending = PendingPrefixes()
+  /// nil: the model keeps no states.
+  private var stateSlots: StateSlots?
   private(set) var evictedPages = 0
 
   init(_ configuration: SchedulerConfiguration) {
@@ -16,6 +19,7 @@ struct PrefixCache: Sendable {
     (pageSize, deferralThreshold) = (configuration.pageSize, configuration.deferralThreshold)
     allocator = PageAllocator(pageCount: configuration.totalPages)
     tree = RadixTree(pageSize: pageSize)
+    stateSlots = configuration.keepsStates ? StateSlots(count: configuration.maxRunningRequests) : nil
   }
 
   /// Pages that no request holds.
@@ -71,6 +75,7 @@ struct PrefixCache: Sendable {
   /// Gives a request the pages of its match, locked, and announces those that it is going to compute.
   mutating func admit(_ request: inout ScheduledRequest, _ match: RadixTree.Match) {
     request.generation = tree.generation
+    request.stateSlot = stateSlots?.take()
     guard isEnabled else { return }
     let node = tree.lock(match, in: request.namespace)
     request.node = node
@@ -108,6 +113,8 @@ struct PrefixCache: Sendable {
       allocator.free(tree.unlock(request.node!))
     }
     allocator.free(request.pages[request.shared...])
+    if let slot = request.stateSlot { stateSlots?.giveBack(slot) }
+    request.stateSlot = nil
     (request.pages, request.shared, request.node, request.computed) = ([], 0, nil, 0)
   }
 
@@ -142,6 +149,7 @@ struct PrefixCache: Sendable {
     guard pending.isEmpty == running.allSatisfy(\.announced.isEmpty) else {
       throw PageAccountingError(description: "A prefix is awaited that no request computes.")
     }
+    try stateSlots?.checkConservation(held: running.compactMap(\.stateSlot))
     try allocator.checkConservation(held: tree.allPages + running.flatMap { $0.pages[$0.shared...] })
   }
 }

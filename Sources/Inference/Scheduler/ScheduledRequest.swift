@@ -29,6 +29,8 @@ struct ScheduledRequest: Sendable, Equatable {
   /// Tokens of the response that batches in flight sample.
   var awaitedSamples = 0
   var pages: [Int] = []
+  /// Where the model keeps its states; nil: not admitted, or it keeps none.
+  var stateSlot: Int?
   /// Leading pages that are the radix tree's.
   var shared = 0
   /// The tree's node that ends with them; nil: not admitted, or there is no tree.
@@ -86,7 +88,7 @@ struct ScheduledRequest: Sendable, Equatable {
       id: id, start: scheduled, tokens: isAwaited ? [0] : Array(tokens[scheduled..<end]), pages: pages,
       samples: end == tokenCount && stop.maxNewTokens > 0,
       promptLogProbs: first..<max(first, min(end + 1, promptCount)), sampledToken: isAwaited ? sampleRow! : nil,
-      adapter: adapter)
+      adapter: adapter, stateSlot: stateSlot)
   }
 }
 

@@ -20,18 +20,22 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
   public var deferralThreshold: Int
   /// Adapters that running requests may use.
   public var maxAdaptersPerBatch: Int
+  /// Whether the model keeps states of each running request, which hold for all of its tokens and for no prefix of them:
+  /// then there can be no radix cache, and no drafts.
+  public var keepsStates: Bool
 
   public init(
     pageSize: Int = 16, totalPages: Int, contextLength: Int, vocabularySize: Int, endOfSequence: Set<Int> = [],
     maxRunningRequests: Int = 256, maxBatchTokens: Int = 2048, conservativeness: Double = 1, policy: SchedulePolicy = .fcfs,
-    disableRadixCache: Bool = false, deferralThreshold: Int = 32, maxAdaptersPerBatch: Int = .max
+    disableRadixCache: Bool = false, deferralThreshold: Int = 32, maxAdaptersPerBatch: Int = .max,
+    keepsStates: Bool = false
   ) {
     (self.pageSize, self.totalPages) = (pageSize, totalPages)
     (self.contextLength, self.vocabularySize, self.endOfSequence) = (contextLength, vocabularySize, endOfSequence)
     (self.maxRunningRequests, self.maxBatchTokens) = (maxRunningRequests, maxBatchTokens)
     (self.conservativeness, self.policy) = (conservativeness, policy)
     (self.disableRadixCache, self.deferralThreshold) = (disableRadixCache, deferralThreshold)
-    self.maxAdaptersPerBatch = maxAdaptersPerBatch
+    (self.maxAdaptersPerBatch, self.keepsStates) = (maxAdaptersPerBatch, keepsStates)
   }
 
   /// Tokens that the KV cache holds in all.
@@ -61,6 +65,10 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
       throw InvalidSchedulerConfiguration(
         description: "A batch of at most \(maxBatchTokens) tokens cannot give each of \(maxRunningRequests) running "
           + "requests one; raise the chunked prefill size or lower the limit of running requests.")
+    }
+    guard !keepsStates || disableRadixCache else {
+      throw InvalidSchedulerConfiguration(
+        description: "A model that keeps states of requests computes every prompt whole; disable the radix cache.")
     }
     guard conservativeness > 0, conservativeness.isFinite else {
       throw InvalidSchedulerConfiguration(
