@@ -99,10 +99,11 @@ public final class PagedAttention: AttentionBackend {
   public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
     guard let cache = cache.states else { preconditionFailure("layer \(layer) keeps states, and there is no memory for any") }
     let outputs = stateGroups.map { group in
-      let before = cache.states(layer: layer, slots: group.slots, fresh: group.fresh)
+      let before = cache.states(layer: layer, slots: group.before, fresh: group.fresh)
       let (output, after) = scan(
         input.narrow(0, start: group.tokens.lowerBound, length: group.tokens.count), group.sequences, before)
-      cache.keep(after!, layer: layer, slots: group.slots)
+      cache.keep(after!, layer: layer, slots: group.after)
+      if let copies = group.copies { cache.keep(after!, layer: layer, slots: copies.slots, rows: copies.rows) }
       return output
     }
     return outputs.count == 1 ? outputs[0] : Tensor.cat(outputs)

@@ -6,8 +6,10 @@ struct StateGroup {
   /// Of the batch.
   let tokens: Range<Int>
   let sequences: SequenceRows
-  /// `[sequences]`, int64
-  let slots: Tensor
+  /// Where the states before the tokens are, and where those after them go. `[sequences]`, int64
+  let before, after: Tensor
+  /// Which of the sequences have theirs copied, and where to; nil: none.
+  let copies: (rows: Tensor, slots: Tensor)?
   /// The sequences that begin; nil: none does.
   let fresh: Tensor?
 
@@ -26,8 +28,12 @@ struct StateGroup {
     let lengths = items.map(\.tokens.count)
     tokens = start..<start + lengths.reduce(0, +)
     sequences = SequenceRows(lengths, device: device)
-    slots = Tensor(items.map { $0.stateSlot! }).sent(to: device)
+    func sent(_ numbers: [Int]) -> Tensor { Tensor(numbers).sent(to: device) }
+    let uses = items.map { $0.states! }
+    (before, after) = (sent(uses.map(\.before)), sent(uses.map(\.own)))
     let beginning = items.enumerated().filter { $0.element.start == 0 }.map(\.offset)
-    fresh = beginning.isEmpty ? nil : Tensor(beginning).sent(to: device)
+    fresh = beginning.isEmpty ? nil : sent(beginning)
+    let copied = uses.indices.filter { uses[$0].copy != nil }
+    copies = copied.isEmpty ? nil : (sent(copied), sent(copied.map { uses[$0].copy! }))
   }
 }

@@ -20,7 +20,7 @@ public struct KVCache {
 
   /// - Parameters:
   ///   - tensorParallelSize: ranks that share the heads.
-  ///   - stateSlots: requests that run at most, in a model with layers that keep states.
+  ///   - stateSlots: places for the states of requests, in a model with layers that keep some.
   ///   - stateType: that the inputs of such layers come in; nil: `dtype`.
   public init(
     _ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device,

@@ -6,7 +6,8 @@ import Torch
 /// valueDimension]`.
 ///
 /// A request has one slot from when it is admitted until it leaves. The slot holds the states after its computed tokens;
-/// before the first one it holds what another request left, which is not looked at.
+/// before the first one it holds what another request left, which is not looked at. Prefixes that others may begin with
+/// have slots of their own.
 struct StateCache {
   private let windows, memories: [Int: Tensor]
 
@@ -49,8 +50,12 @@ struct StateCache {
     return RecurrentStates(window: taken(windows[layer]!), memory: taken(memories[layer]!))
   }
 
-  func keep(_ states: RecurrentStates, layer: Int, slots: Tensor) {
-    _ = windows[layer]!.indexCopy_(0, index: slots, source: states.window)
-    _ = memories[layer]!.indexCopy_(0, index: slots, source: states.memory)
+  /// - Parameter rows: the sequences that are kept, int64; nil: all.
+  func keep(_ states: RecurrentStates, layer: Int, slots: Tensor, rows: Tensor? = nil) {
+    func keep(_ new: Tensor, in tensor: Tensor) {
+      _ = tensor.indexCopy_(0, index: slots, source: rows.map { new.indexSelect(0, index: $0) } ?? new)
+    }
+    keep(states.window, in: windows[layer]!)
+    keep(states.memory, in: memories[layer]!)
   }
 }

@@ -63,7 +63,7 @@ final class EngineCore {
       configuration, options, ranks, limit, contextLength: contextLength,
       draftBytes: speculator?.drafter.cacheBytesPerToken ?? 0)
     try ranks.onEvery { [pageSize = options.pageSize] in
-      try $0.makeCache(pageCount: pageCount, pageSize: pageSize, stateSlots: limit.requests)
+      try $0.makeCache(pageCount: pageCount, pageSize: pageSize, stateSlots: limit.slots ?? 0)
     }
     scheduler = try Scheduler(
       SchedulerConfiguration(
@@ -72,8 +72,8 @@ final class EngineCore {
         maxRunningRequests: limit.requests,
         maxBatchTokens: max(options.chunkedPrefillSize, limit.requests),
         conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
-        disableRadixCache: options.disableRadixCache || limit.isHeld,
-        maxAdaptersPerBatch: options.adapters?.maxPerBatch ?? .max, keepsStates: limit.isHeld))
+        disableRadixCache: options.disableRadixCache, maxAdaptersPerBatch: options.adapters?.maxPerBatch ?? .max,
+        stateSlots: limit.slots))
     try speculator?.drafter.prepare(scheduler.configuration)
     try recordDecoding()
   }

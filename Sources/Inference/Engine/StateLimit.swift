@@ -3,18 +3,19 @@ import Models
 /// How many requests may run at once, for the states that the model keeps of each.
 ///
 /// Their memory is taken from that of the KV cache, at most half of it: with states as large as the KV of thousands of
-/// tokens, fewer requests run than `maxRunningRequests` says (SGLang lowers it for hybrid models as well).
+/// tokens, fewer requests may run than `maxRunningRequests` says (SGLang lowers it for hybrid models as well). A quarter of
+/// the places is for prefixes.
 struct StateLimit {
   let requests: Int
-  /// Whether the model keeps states.
-  let isHeld: Bool
+  /// Places for states; nil: the model keeps none.
+  let slots: Int?
   /// What they take, on each rank.
   let bytes: Int
 
   /// - Throws: `EngineError` where there is no room for those of one request.
   init(_ configuration: ModelConfiguration, _ options: EngineOptions, _ ranks: EngineRanks) throws {
     guard let linear = configuration.linearAttention else {
-      (requests, isHeld, bytes) = (options.maxRunningRequests, false, 0)
+      (requests, slots, bytes) = (options.maxRunningRequests, nil, 0)
       return
     }
     let each = StateCache.bytesPerRequest(
@@ -24,8 +25,11 @@ struct StateLimit {
       throw EngineError(
         "The states of one request take \(each) bytes, and half of the memory for the KV cache is \(room); give it more.")
     }
-    (requests, isHeld) = (min(options.maxRunningRequests, room / each), true)
-    bytes = requests * each
+    let running = options.maxRunningRequests
+    let most = options.disableRadixCache ? running : running + (running + 2) / 3
+    let places = min(room / each, most)
+    requests = min(running, options.disableRadixCache ? places : places - places / 4)
+    (slots, bytes) = (places, places * each)
   }
 }
 

@@ -55,7 +55,7 @@ final class ModelRunner {
     return memory.free + memory.reserved - memory.allocated - Int(Double(memory.total) * (1 - fraction))
   }
 
-  /// - Parameter stateSlots: requests that run at most, where the model keeps states of them.
+  /// - Parameter stateSlots: places for the states that the model keeps of requests.
   func makeCache(pageCount: Int, pageSize: Int, stateSlots: Int = 0) throws {
     cache = try catchingTorchErrors {
       KVCache(

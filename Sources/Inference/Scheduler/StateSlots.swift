@@ -1,28 +1,36 @@
-/// The places of states that models keep of requests which run, by number.
+/// Places of states that a model keeps, by number.
 ///
 /// They are handed out in an order that depends on the calls alone, so that all ranks of an engine hold the same ones.
 struct StateSlots: Sendable, Equatable {
-  let count: Int
+  let numbers: Range<Int>
   /// A stack: the one given back last is handed out first.
   private var free: [Int]
 
-  init(count: Int) {
-    self.count = count
-    free = Array((0..<count).reversed())
-  }
+  init(_ numbers: Range<Int>) { (self.numbers, free) = (numbers, numbers.reversed()) }
 
-  mutating func take() -> Int {
-    precondition(!free.isEmpty, "more requests run than there are places for states")
-    return free.removeLast()
-  }
+  /// nil: all are held.
+  mutating func take() -> Int? { free.popLast() }
 
-  mutating func giveBack(_ slot: Int) { free.append(slot) }
+  mutating func giveBack(_ slots: [Int]) { free += slots }
 
   /// - Throws: `PageAccountingError` unless `held` and the free ones are all places, each once.
   func checkConservation(held: [Int]) throws(PageAccountingError) {
-    guard (held + free).sorted().elementsEqual(0..<count) else {
+    guard (held + free).sorted().elementsEqual(numbers) else {
       throw PageAccountingError(
-        description: "Of \(count) places for states \(held.count) are held and \(free.count) free; they must be all, each once.")
+        description: "Of the places \(numbers) for states \(held) are held and \(free) free; they must be all, each once.")
     }
+  }
+}
+
+/// The places of states: one for each running request, and those of prefixes in the radix tree.
+struct StatePlaces: Sendable, Equatable {
+  var running: StateSlots
+  var prefixes: StateSlots
+
+  /// nil: the model keeps no states.
+  init?(_ configuration: SchedulerConfiguration) {
+    guard let count = configuration.stateSlots else { return nil }
+    running = StateSlots(0..<configuration.maxRunningRequests)
+    prefixes = StateSlots(configuration.maxRunningRequests..<count)
   }
 }
