@@ -47,6 +47,8 @@ GPT2 = dict(
     vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=128, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
     bos_token_id=1, eos_token_id=2)
 LENGTHS = [1, 2, 5, 17, 40]
+# Of some models one that is more than two of the chunks that states go along (64 tokens).
+LONGER = {"qwen3-next": [130], "qwen35-3-heads-tied": [130]}
 PROMPT_LENGTHS = [1, 9, 33]
 NEW_TOKENS = 64
 # Of logits, and of routers' scores: far above the rounding of fp32.
@@ -241,14 +243,48 @@ MODELS = {
     "gpt-neox-sequential": ("gpt_neox", "v5", dict(
         hidden_size=36, num_attention_heads=6, intermediate_size=44, hidden_act="gelu_new", use_parallel_residual=False,
         attention_bias=False, tie_word_embeddings=True, rope_parameters=rope(2e4, partial_rotary_factor=1.0))),
+    "qwen3-next": ("qwen3_next", "published", dict(
+        num_key_value_heads=2, head_dim=16, num_hidden_layers=4, rope_parameters=rope(1e7, partial_rotary_factor=0.25),
+        linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=6,
+        linear_conv_kernel_dim=4, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=8,
+        shared_expert_intermediate_size=12, norm_topk_prob=True, mlp_only_layers=[1], vocab_size=61)),
+    "qwen3-next-3-heads-tied": ("qwen3_next", "v5", dict(
+        hidden_size=24, num_attention_heads=3, num_key_value_heads=1, head_dim=12, num_hidden_layers=3,
+        rope_parameters=rope(1e4, partial_rotary_factor=0.5), attention_bias=True, tie_word_embeddings=True,
+        layer_types=["full_attention", "linear_attention", "linear_attention"], linear_num_key_heads=3,
+        linear_num_value_heads=3, linear_key_head_dim=5, linear_value_head_dim=7, linear_conv_kernel_dim=3, num_experts=5,
+        num_experts_per_tok=2, moe_intermediate_size=10, shared_expert_intermediate_size=9, norm_topk_prob=False,
+        decoder_sparse_step=2, vocab_size=61)),
+    "qwen35": ("qwen3_5_text", "v5", dict(
+        num_key_value_heads=2, head_dim=16, num_hidden_layers=4, linear_num_key_heads=2, linear_num_value_heads=4,
+        linear_key_head_dim=6, linear_value_head_dim=8, linear_conv_kernel_dim=4,
+        rope_parameters=rope(1e7, partial_rotary_factor=0.25, mrope_section=[1, 1, 0], mrope_interleaved=True))),
+    "qwen35-3-heads-tied": ("qwen3_5_text", "v5", dict(
+        hidden_size=24, num_attention_heads=3, num_key_value_heads=3, head_dim=10, intermediate_size=37, num_hidden_layers=2,
+        attention_bias=True, tie_word_embeddings=True, layer_types=["linear_attention", "full_attention"],
+        linear_num_key_heads=1, linear_num_value_heads=3, linear_key_head_dim=7, linear_value_head_dim=5,
+        linear_conv_kernel_dim=2, rope_parameters=rope(1e4, partial_rotary_factor=0.8))),
+    "qwen35-moe": ("qwen3_5_moe_text", "v5", dict(
+        num_key_value_heads=1, head_dim=8, num_hidden_layers=2, layer_types=["linear_attention", "full_attention"],
+        linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8,
+        linear_conv_kernel_dim=4, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=8,
+        shared_expert_intermediate_size=10, vocab_size=61, rope_parameters=rope(1e6, partial_rotary_factor=0.5))),
+    "qwen35-moe-1-expert-tied": ("qwen3_5_moe_text", "v5", dict(
+        hidden_size=20, num_attention_heads=5, num_key_value_heads=5, head_dim=6, num_hidden_layers=3,
+        layer_types=["linear_attention", "linear_attention", "full_attention"],
+        linear_num_key_heads=2, linear_num_value_heads=6, linear_key_head_dim=4, linear_value_head_dim=5,
+        linear_conv_kernel_dim=3, num_experts=3, num_experts_per_tok=1, moe_intermediate_size=7, tie_word_embeddings=True,
+        shared_expert_intermediate_size=5, vocab_size=61, rope_parameters=rope(1e4, partial_rotary_factor=1.0))),
 }
 SHARD_SIZE = {"qwen3-sharded": "20KB"}
-STACKED = {"qwen3-moe-stacked"}
+STACKED = {"qwen3-moe-stacked", "qwen35-moe-1-expert-tied"}
 # What a checkpoint holds that the model does not have.
 EXTRA = {
     "deepseek-v3": {"model.layers.3.eh_proj.weight": torch.zeros(4, 8)},
     "llama1": {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)},
     "mimo": {"model.mtp_layers.0.input_proj.weight": torch.zeros(4, 8)},
+    "qwen3-next": {"mtp.fc.weight": torch.zeros(4, 8)},
+    "qwen35": {"mtp.layers.0.input_layernorm.weight": torch.zeros(8)},
 }
 # Models that transformers knows by another name, and what their config.json says besides.
 ALIASES = {
@@ -272,6 +308,8 @@ def randomise(model, generator):
             parameter.data = parameter.data.mean() + 0.3 * noise
         elif name.endswith("sinks"):
             parameter.data = noise
+        elif name.endswith("A_log"):  # some heads forget within a few tokens, some hardly
+            parameter.data = noise - 2
         elif name.endswith("bias"):
             parameter.data = 0.3 * noise
         elif "embed_tokens" in name or "embed_in" in name or "wte" in name or "wpe" in name:
@@ -461,9 +499,10 @@ def generation(fresh, generator):
 def reference(folder, generator):
     fresh = load(folder)
     margins = []
+    lengths = LENGTHS + LONGER.get(folder.name, [])
     watch_margins(fresh, margins)
     for attempt in range(100):
-        sequences = [torch.randint(fresh.config.vocab_size, (length,), generator=generator) for length in LENGTHS]
+        sequences = [torch.randint(fresh.config.vocab_size, (length,), generator=generator) for length in lengths]
         margins.clear()
         with torch.no_grad():
             for tokens in sequences:
@@ -471,7 +510,7 @@ def reference(folder, generator):
         if min(margins, default=1) > 1e-4:
             break
     margin = min(margins, default=None)
-    predicted = sum(LENGTHS) - len(LENGTHS)
+    predicted = sum(lengths) - len(lengths)
     log_probs, entropies, loss, gradients = [], [], 0.0, {}
     for index, tokens in enumerate(sequences):
         model = copy.deepcopy(fresh)
@@ -490,7 +529,7 @@ def reference(folder, generator):
             kept = index, logits.detach().clone()
     save_file({
         "tokens": torch.cat(sequences),
-        "cu_seqlens": torch.tensor([0] + LENGTHS).cumsum(0),
+        "cu_seqlens": torch.tensor([0] + lengths).cumsum(0),
         "log_probs": torch.cat(log_probs),
         "entropy": torch.cat(entropies),
         "logits_sequence": torch.tensor([kept[0]]),

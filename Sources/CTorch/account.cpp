@@ -90,6 +90,8 @@ double operations(const char* name, c10::ArrayRef<const c10::IValue> inputs) {
   if (is("addmm") || is("baddbmm")) return product(1, 2);
   // [rows, k] × [groups, k, n], or for the weights' gradient [k, rows] × [rows, n]: each row meets one group.
   if (is("_grouped_mm")) return product(0, 1);
+  // Half of the matrix is zero.
+  if (is("linalg_solve_triangular")) return product(0, 1) / 2;
   // Sequences count as long as the longest. Two products forward, five backward.
   if (is("_flash_attention_forward")) return attention(tensor(0), inputs[6].toInt(), inputs[8].toBool(), 2);
   if (is("_flash_attention_backward")) return attention(tensor(1), inputs[9].toInt(), inputs[11].toBool(), 5);

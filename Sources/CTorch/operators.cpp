@@ -707,6 +707,10 @@ ct_tensor ct_op_outer(ct_tensor self, ct_tensor vec2) {
   return guarded<>(ct_tensor{}, [&] { return give(at::outer(ctorch::borrow(self), ctorch::borrow(vec2))); });
 }
 
+ct_tensor ct_op_linalg_solve_triangular(ct_tensor self, ct_tensor B, bool upper, bool left, bool unitriangular) {
+  return guarded<>(ct_tensor{}, [&] { return give(at::linalg_solve_triangular(ctorch::borrow(self), ctorch::borrow(B), upper, left, unitriangular)); });
+}
+
 ct_tensor ct_op__grouped_mm(ct_tensor self, ct_tensor mat2, ct_tensor offs, ct_tensor bias, int32_t out_dtype) {
   return guarded<>(ct_tensor{}, [&] { return give(at::_grouped_mm(ctorch::borrow(self), ctorch::borrow(mat2), ctorch::optional(offs), ctorch::optional(bias), ctorch::dtype(out_dtype))); });
 }

@@ -109,6 +109,10 @@ open class CausalLM {
       throw ModelError(
         "--tensor-model-parallel-size \(size) neither divides num_key_value_heads \(keyValueHeads) nor is a multiple of it")
     }
+    if let linear = configuration.linearAttention, linear.keyHeadCount % size != 0 {
+      throw ModelError(
+        "--tensor-model-parallel-size \(size) does not divide linear_num_key_heads \(linear.keyHeadCount); choose one that does")
+    }
   }
 
   private static func check(_ mixture: MixtureConfiguration?, modelType: String, _ layout: ParallelLayout) throws {

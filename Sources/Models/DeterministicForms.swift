@@ -7,6 +7,7 @@ extension ModelConfiguration {
       (hasAttentionSinks, "attention sinks"), (logitSoftCap != nil, "soft caps of logits"),
       (vision != nil, "vision tower"),
       (!activation.hasRowInvariantForm, "GELU"), (queryKeyNorm == .acrossHeads, "norms across heads"),
+      (linearAttention != nil, "gated delta rule"),
     ]
     guard let first = unknown.first(where: \.0) else { return }
     throw ModelError(

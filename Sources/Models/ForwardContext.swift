@@ -11,6 +11,33 @@ public protocol AttentionBackend: AnyObject {
   ///   - rule: what is special about the layer's attention.
   /// - Returns: `[T, heads, valueHeadDimension]`.
   func attend(query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule) -> Tensor
+
+  /// Runs a layer that goes along each sequence with a state, where attention looks back.
+  /// - Parameters:
+  ///   - input: `[T, width]`
+  ///   - parameters: what `scan` differentiates besides.
+  ///   - scan: is given whole sequences, or what comes next of each and the states before.
+  /// - Returns: what `scan` makes of the tokens, `[T, …]`.
+  func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor
+}
+
+/// Goes along sequences that lie one after another.
+/// - Parameters:
+///   - rows: `[tokens, width]`
+///   - states: of each sequence before its first token; nil: they begin, and nobody wants to know how they end.
+/// - Returns: `[tokens, …]`, and the states after the last tokens; nil where none were given.
+public typealias SequenceScan = (
+  _ rows: Tensor, _ sequences: SequenceRows, _ states: RecurrentStates?
+) -> (output: Tensor, states: RecurrentStates?)
+
+/// What a layer of gated delta rule knows of sequences besides their next tokens.
+public struct RecurrentStates {
+  /// The last inputs of the convolution. `[sequences, taps - 1, channels]`
+  public let window: Tensor
+  /// fp32 `[sequences, valueHeads, keyDimension, valueDimension]`
+  public let memory: Tensor
+
+  public init(window: Tensor, memory: Tensor) { (self.window, self.memory) = (window, memory) }
 }
 
 extension AttentionBackend {
@@ -20,6 +47,11 @@ extension AttentionBackend {
   ) -> Tensor {
     attend(
       query: query, key: key, value: value, layer: layer, scale: 1 / Double(query.size(2)).squareRoot(), rule: rule)
+  }
+
+  /// Of attention that only models are given whose layers all look back.
+  public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
+    preconditionFailure("\(Self.self) keeps no states, and layer \(layer) has one")
   }
 }
 

@@ -61,6 +61,10 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var mixture: MixtureConfiguration?
   /// nil: plain multi-head or grouped-query attention.
   public var latentAttention: LatentAttentionConfiguration?
+  /// nil: all layers have attention.
+  public var linearAttention: LinearAttentionConfiguration?
+  /// What attention says is multiplied by the sigmoid of a gate that the queries' projection gives besides.
+  public var gatesAttention = false
   /// Layers after the last that predict tokens further on; checkpoints may hold them.
   public var extraLayerCount = 0
   /// Whether the first of them is built; otherwise they are left aside. Not of config.json.
@@ -126,6 +130,9 @@ extension ModelConfiguration {
 
   /// Of each value head.
   public var valueHeadDimension: Int { latentAttention?.valueDimension ?? headDimension }
+
+  /// Layers whose keys and values are looked at by later tokens.
+  public var attentionLayers: [Int] { (0..<layerCount).filter { linearAttention?.layers.contains($0) != true } }
 
   /// What products of queries and keys are multiplied by.
   public func attentionScale(layer: Int) -> Double {

@@ -37,7 +37,7 @@ public enum ModelRegistry {
   private static let families: [any ModelFamily.Type] = [
     Llama.self, Mistral.self, Mixtral.self, Phi3.self, Qwen2.self, Qwen3.self, Qwen2Moe.self, Qwen3Moe.self, MiMo.self,
     Glm.self, Glm4.self, Glm4Moe.self, Gemma2.self, Gemma3.self, DeepseekV2.self, DeepseekV3.self, MiniMaxM2.self,
-    GptOss.self, Gpt2.self, GptNeoX.self, Qwen2_5VL.self, Qwen3VL.self,
+    GptOss.self, Gpt2.self, GptNeoX.self, Qwen3Next.self, Qwen35.self, Qwen35Moe.self, Qwen2_5VL.self, Qwen3VL.self,
   ]
 
   static func family(of modelType: String) -> (any ModelFamily.Type)? {

@@ -16,8 +16,8 @@ import Testing
     return options
   }
 
-  private static func engine(_ options: EngineOptions) throws -> Engine {
-    try Engine(folder: modelFolder("qwen3-tied"), tokenizer: nil, options: options)
+  private static func engine(_ options: EngineOptions, _ model: String = "qwen3-tied") throws -> Engine {
+    try Engine(folder: modelFolder(model), tokenizer: nil, options: options)
   }
 
   /// Samples of some prompts, all of a prompt in a row.
@@ -33,11 +33,12 @@ import Testing
     }
   }
 
-  @Test(arguments: [64, 512]) func groupsComputeTheirPromptOnce(chunk: Int) async throws {
+  @Test(arguments: [("qwen3-tied", 64), ("qwen3-tied", 512), ("qwen35", 64), ("qwen35", 512)])
+  func groupsComputeTheirPromptOnce(model: String, chunk: Int) async throws {
     let requests = Self.groups(3, of: 16, prompt: 161, new: 12)
     let (counts, all) = (PromptCounts(requests), PromptCounts(requests))
-    let engine = try Self.engine(Self.options(chunk: chunk, counting: counts))
-    let plain = try Self.engine(Self.options(chunk: chunk, cached: false, counting: all))
+    let engine = try Self.engine(Self.options(chunk: chunk, counting: counts), model)
+    let plain = try Self.engine(Self.options(chunk: chunk, cached: false, counting: all), model)
     let outputs = try await generateAll(engine, requests)
     for (found, wanted) in zip(outputs, try await generateAll(plain, requests)) {
       EngineInvarianceTests.expectSame(found, wanted, "chunk \(chunk)")
@@ -54,8 +55,10 @@ import Testing
     #expect(try await engine.generate(requests[0]).cachedTokens == 0)
   }
 
-  @Test(arguments: [(4, 400, 40), (1, 300, 32), (16, 480, 64)] as [(Int, Int, Int)])
-  func prefixesChunksAndRetractionsDoNotMatter(page: Int, tokens: Int, chunk: Int) async throws {
+  @Test(arguments: [
+    ("qwen3-tied", 4, 400, 40), ("qwen3-tied", 1, 300, 32), ("qwen3-tied", 16, 480, 64), ("qwen35", 4, 400, 40),
+  ])
+  func prefixesChunksAndRetractionsDoNotMatter(model: String, page: Int, tokens: Int, chunk: Int) async throws {
     var requests = Self.groups(4, of: 6, prompt: 50, new: 40)
     for i in requests.indices {
       requests[i].tokens.removeLast(i % 6 / 2 * 9)
@@ -64,9 +67,9 @@ import Testing
       if i % 3 == 0 { (requests[i].sampling.temperature, requests[i].sampling.maxNewTokens) = (0, 25) }
       (requests[i].priority, requests[i].sampling.ignoreEOS) = (i % 4, false)
     }
-    let plain = try Self.engine(Self.options(cached: false))
+    let plain = try Self.engine(Self.options(cached: false), model)
     let wanted = try await generateAll(plain, requests)
-    let engine = try Self.engine(Self.options(page: page, tokens: tokens, chunk: chunk))
+    let engine = try Self.engine(Self.options(page: page, tokens: tokens, chunk: chunk), model)
     for round in 0..<2 {
       let outputs = try await generateAll(engine, requests)
       for (found, wanted) in zip(outputs, wanted) { Self.expectSame(found, wanted, "round \(round)") }

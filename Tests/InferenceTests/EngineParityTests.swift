@@ -28,7 +28,7 @@ import Torch
     try await expectIdle(engine)
   }
 
-  @Test(arguments: ["llama3-gqa", "qwen3-moe", "deepseek-v3", "mistral-window", "gemma2", "gpt-oss"])
+  @Test(arguments: ["llama3-gqa", "qwen3-moe", "deepseek-v3", "mistral-window", "gemma2", "gpt-oss", "qwen3-next"])
   func greedyEqualsRecomputation(_ name: String) async throws {
     let folder = try modelFolder(name)
     let reference = try ReferenceModel(folder)
@@ -45,7 +45,7 @@ import Torch
     try await expectIdle(engine)
   }
 
-  @Test(arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3", "gemma3-caps", "gpt-oss", "gpt2"])
+  @Test(arguments: ["qwen3-tied", "qwen3-moe", "deepseek-v3", "gemma3-caps", "gpt-oss", "gpt2", "qwen35-moe"])
   func logProbsEqualThoseOfTraining(_ name: String) async throws {
     let folder = try modelFolder(name)
     let reference = try ReferenceModel(folder)

@@ -35,12 +35,15 @@ struct KVLedger {
   private(set) var correctDrafts = 0
   private var weights = 0
   private var slots: [Content?]
+  /// Of each place, what the states there are a function of.
+  private var states: [[Content]?]
   private var sequences: [Step: Int] = [:]
   private var namespaces: [[String?]: Int] = [:]
 
   init(_ limits: SchedulerConfiguration) {
     self.limits = limits
     slots = Array(repeating: nil, count: limits.tokenCapacity)
+    states = Array(repeating: nil, count: limits.stateSlots ?? 0)
   }
 
   mutating func add(_ request: GenerateRequest) {
@@ -124,6 +127,16 @@ struct KVLedger {
       let found = (0..<item.end).map { slots[slot(item, $0)] }
       #expect(found == lives[item.id]!.contents, "\(item.id) reads the KV of another sequence or of other weights")
     }
+    for item in plan.items where item.start > 0 {
+      guard let use = item.states else { continue }
+      #expect(
+        states[use.before] == Array(lives[item.id]!.contents[..<item.start]), "\(item.id) goes on from the states of another")
+    }
+    let kept = plan.items.flatMap { item in [item.states?.own, item.states?.copy].compactMap { $0 } }
+    #expect(Set(kept).count == kept.count && plan.items.allSatisfy { ($0.states != nil) == (limits.stateSlots != nil) })
+    for item in plan.items {
+      for slot in [item.states?.own, item.states?.copy].compactMap({ $0 }) { states[slot] = lives[item.id]!.contents }
+    }
     for item in plan.items { lives[item.id]!.contents.removeLast(item.draftCount) }
     return plan.items.filter(\.samples).map { verify($0, sample) }
   }
@@ -156,6 +169,7 @@ struct KVLedger {
   /// The batch failed halfway: its slots hold nothing of use.
   mutating func spoil(_ plan: BatchPlan) {
     for slot in plan.items.flatMap({ $0.slots(pageSize: limits.pageSize) }) { slots[slot] = nil }
+    for use in plan.items.compactMap(\.states) { for slot in [use.own, use.copy].compactMap({ $0 }) { states[slot] = nil } }
   }
 
   mutating func apply(_ actions: [SchedulerAction]) {

@@ -11,7 +11,7 @@ private struct Life: Equatable {
   var correctDrafts = 0
 }
 
-private func randomLimits(_ random: inout SeededGenerator) -> SchedulerConfiguration {
+private func randomLimits(_ random: inout SeededGenerator, keepsStates: Bool) -> SchedulerConfiguration {
   let running = Int.random(in: 1...6, using: &random)
   return SchedulerConfiguration(
     pageSize: Int.random(in: 1...5, using: &random), totalPages: Int.random(in: 12...30, using: &random),
@@ -20,7 +20,8 @@ private func randomLimits(_ random: inout SeededGenerator) -> SchedulerConfigura
     conservativeness: [0.01, 0.3, 1].randomElement(using: &random)!,
     policy: SchedulePolicy.allCases.randomElement(using: &random)!,
     disableRadixCache: Int.random(in: 0..<8, using: &random) == 0,
-    deferralThreshold: [1, 5, 32].randomElement(using: &random)!)
+    deferralThreshold: [1, 5, 32].randomElement(using: &random)!,
+    stateSlots: keepsStates ? running + Int.random(in: 0...4, using: &random) : nil)
 }
 
 /// Requests that begin alike, in groups.
@@ -57,16 +58,16 @@ private func randomGroup(
 }
 
 /// A random life of a scheduler, with all that it planned.
-private func live(seed: UInt64) throws -> Life {
+private func live(seed: UInt64, keepsStates: Bool = false) throws -> Life {
   var random = SeededGenerator(state: seed)
-  let limits = randomLimits(&random)
+  let limits = randomLimits(&random, keepsStates: keepsStates)
   let stems = (0..<2).map { _ in (0..<60).map { _ in Int.random(in: 0..<50, using: &random) } }
   var scheduler = try Scheduler(limits)
   var ledger = KVLedger(limits)
   var plans: [BatchPlan] = []
   var submitted = 0
 
-  let draftsAtMost = Int.random(in: 0...5, using: &random)
+  let draftsAtMost = keepsStates ? 0 : Int.random(in: 0...5, using: &random)
   let isTree = Bool.random(using: &random)
 
   /// Drafts in any order that puts nodes after those that they follow.
@@ -170,10 +171,17 @@ private func live(seed: UInt64) throws -> Life {
 }
 
 @Test(arguments: 0..<8) func randomLivesKeepTheInvariants(_ block: UInt64) throws {
-  let lives = try (block * 50..<(block + 1) * 50).map(live)
+  let lives = try (block * 50..<(block + 1) * 50).map { try live(seed: $0) }
   #expect(lives.contains { $0.retractions > 3 } && lives.contains { $0.plans.count > 50 }, "the lives are too quiet")
   #expect(lives.contains { $0.reused > 40 } && lives.contains { $0.evicted > 40 }, "the caches are too quiet")
   #expect(lives.contains { $0.correctDrafts > 60 }, "too few drafts are right")
+}
+
+/// With states of requests: only what has states at its end is reused.
+@Test(arguments: 0..<4) func randomLivesWithStatesKeepTheInvariants(_ block: UInt64) throws {
+  let lives = try (block * 50..<(block + 1) * 50).map { try live(seed: $0, keepsStates: true) }
+  #expect(lives.contains { $0.retractions > 3 } && lives.contains { $0.plans.count > 50 }, "the lives are too quiet")
+  #expect(lives.contains { $0.reused > 20 } && lives.contains { $0.evicted > 10 }, "the caches are too quiet")
 }
 
 @Test func replaysAreEqual() throws {

@@ -20,6 +20,7 @@ import Torch
   @Test(arguments: [
     ("mistral-window", "sliding windows"), ("gemma2", "sliding windows"), ("gemma2-untied-no-caps", "sliding windows"),
     ("gpt-oss", "sliding windows"), ("gpt2", "GELU"), ("gpt-neox", "GELU"), ("minimax-m2", "norms across heads"),
+    ("qwen3-next", "gated delta rule"), ("qwen35", "gated delta rule"),
   ])
   func deterministicModeNamesWhatItLacks(_ name: String, _ lack: String) throws {
     var parallel = ParallelContext.single()
@@ -31,7 +32,7 @@ import Torch
 
   @Test(arguments: [
     ("phi3", "qkv_proj"), ("glm4", "gate_up_proj"), ("gpt-oss", "mlp.experts"), ("gpt2", "c_attn"),
-    ("gpt-neox", "query_key_value"),
+    ("gpt-neox", "query_key_value"), ("qwen3-next", "in_proj_qkvz"), ("qwen35-moe", "in_proj_qkv"),
   ])
   func float8NamesTheSharedTensor(_ name: String, _ shared: String) throws {
     let configuration = try Self.configuration(name).quantized(.fp8)

@@ -9,7 +9,7 @@ import Torch
 /// torch_dist's names and layouts.
 @Suite struct MegatronNamesTests {
   static let names = ["qwen25-tied", "qwen3-sharded", "llama-biases-3-heads", "qwen3-attention-bias", "qwen3-moe", "qwen2-moe", "deepseek-v3",
-    "glm4-moe", "phi3", "mixtral", "gemma3", "gpt-oss", "gpt2-untied-scaled", "gpt-neox"]
+    "glm4-moe", "phi3", "mixtral", "gemma3", "gpt-oss", "gpt2-untied-scaled", "gpt-neox", "qwen3-next", "qwen35"]
 
   /// There and back again, every tensor is the same bit for bit.
   @Test(arguments: names) func conversionGoesBack(name: String) throws {
@@ -45,9 +45,9 @@ import Torch
   }
 
   /// The boxes of all tensor-parallel ranks' parts fill each tensor exactly once.
-  @Test(arguments: [1, 2, 4], ["qwen25-tied", "llama3-gqa"]) func boxesCoverEverything(size: Int, name: String) throws {
+  @Test(arguments: [1, 2, 4], ["qwen25-tied", "llama3-gqa", "qwen35"]) func boxesCoverEverything(size: Int, name: String) throws {
     let model = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("models/\(name)")))
-    guard model.headCount % size == 0 else { return }
+    guard model.headCount % size == 0, (model.linearAttention?.keyHeadCount ?? size) % size == 0 else { return }
     let layout = try ParallelLayout(worldSize: size, tensorParallelSize: size)
     var filled: [String: Tensor] = [:]
     for rank in 0..<size {

@@ -96,6 +96,9 @@ import Torch
     ("deepseek-v2", ["topk_method": "best"], "topk_method = 'best'"),
     ("deepseek-v3", ["scoring_func": "tanh"], "scoring_func"),
     ("gpt-oss", ["quantization_config": ["quant_method": "awq"]], "awq"),
+    ("qwen3-next", ["attn_output_gate": false], "attn_output_gate"),
+    ("qwen3-next", ["linear_num_value_heads": 3], "linear_num_value_heads"),
+    ("qwen35", ["layer_types": ["linear_attention", "linear_attention", "linear_attention", "round_attention"]], "'round_attention'"),
     ("gpt2", ["add_cross_attention": true], "add_cross_attention"),
     ("phi3-longrope", ["rope_scaling": ["type": "longrope", "long_factor": [1], "short_factor": [1]]], "short_factor"),
   ] as [(String, JSONValue, String)])

@@ -194,6 +194,7 @@ struct EveryOperator {
     add("linear", 3) { t in _ = t(0).linear(t(1), bias: t(2)) }
     add("einsum", 1) { t in _ = Tensor.einsum("a", tensors: [t(0)]) }
     add("outer", 2) { t in _ = t(0).outer(t(1)) }
+    add("linalg_solve_triangular", 2) { t in _ = t(0).solveTriangular(t(1), upper: false) }
     add("_grouped_mm", 4) { t in _ = t(0).groupedMm(t(1), offs: t(2), bias: t(3)) }
     add("_scaled_mm", 6) { t in _ = t(0).scaledMm(t(1), scaleA: t(2), scaleB: t(3), bias: t(4), scaleResult: t(5)) }
     add("_scaled_mm_v2", 5) { t in

@@ -177,6 +177,7 @@ CT_API ct_tensor ct_op_baddbmm(ct_tensor self, ct_tensor batch1, ct_tensor batch
 CT_API ct_tensor ct_op_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);
 CT_API ct_tensor ct_op_einsum(const char* equation, ct_tensors tensors, ct_ints path);
 CT_API ct_tensor ct_op_outer(ct_tensor self, ct_tensor vec2);
+CT_API ct_tensor ct_op_linalg_solve_triangular(ct_tensor self, ct_tensor B, bool upper, bool left, bool unitriangular);
 CT_API ct_tensor ct_op__grouped_mm(ct_tensor self, ct_tensor mat2, ct_tensor offs, ct_tensor bias, int32_t out_dtype);
 CT_API ct_tensor ct_op__scaled_mm(ct_tensor self, ct_tensor mat2, ct_tensor scale_a, ct_tensor scale_b, ct_tensor bias, ct_tensor scale_result, int32_t out_dtype, bool use_fast_accum);
 CT_API ct_tensor ct_op__scaled_mm_v2(ct_tensor self, ct_tensor mat2, ct_tensors scale_a, ct_ints recipe_a, ct_ints swizzle_a, ct_tensors scale_b, ct_ints recipe_b, ct_ints swizzle_b, ct_tensor bias, int32_t out_dtype, ct_ints contraction_dim, bool use_fast_accum);

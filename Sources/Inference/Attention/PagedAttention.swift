@@ -24,6 +24,9 @@ public final class PagedAttention: AttentionBackend {
   /// Whether no row's drafts are a tree, which neither FlashAttention nor tiles know.
   private let isPlain: Bool
   /// Made when the first layer asks: layers of one model may need both.
+  /// Of layers that keep states; nil: the batch has none.
+  private let plan: BatchPlan?
+  private lazy var stateGroups = StateGroup.of(plan!, device: device)
   private lazy var contexts = PackedContexts(
     rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0)
   private lazy var groups = makeGroups()
@@ -47,15 +50,18 @@ public final class PagedAttention: AttentionBackend {
     }
     self.init(
       rows, slots: plan.items.flatMap { $0.slots(pageSize: cache.pageSize) }, cache: cache, dtype: dtype, device: device,
-      isDeterministic: isDeterministic)
+      isDeterministic: isDeterministic, plan: plan)
   }
 
   /// - Parameters:
   ///   - rows: one after another all tokens of the batch.
   ///   - slots: where the keys and values of each are written.
+  ///   - plan: the batch, where layers keep states of it.
   init(
-    _ rows: [AttentionRow], slots: [Int], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false
+    _ rows: [AttentionRow], slots: [Int], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool = false,
+    plan: BatchPlan? = nil
   ) {
+    self.plan = plan
     (self.rows, self.cache, self.dtype, self.device) = (rows, cache, dtype, device)
     (self.slots, self.isDeterministic) = (Tensor(slots).sent(to: device), isDeterministic)
     isPlain = rows.allSatisfy { $0.branches == nil }
@@ -88,6 +94,19 @@ public final class PagedAttention: AttentionBackend {
     }
     let joined = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
     return groups.order.map { joined.indexSelect(0, index: $0) } ?? joined
+  }
+
+  public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
+    guard let cache = cache.states else { preconditionFailure("layer \(layer) keeps states, and there is no memory for any") }
+    let outputs = stateGroups.map { group in
+      let before = cache.states(layer: layer, slots: group.before, fresh: group.fresh)
+      let (output, after) = scan(
+        input.narrow(0, start: group.tokens.lowerBound, length: group.tokens.count), group.sequences, before)
+      cache.keep(after!, layer: layer, slots: group.after)
+      if let copies = group.copies { cache.keep(after!, layer: layer, slots: copies.slots, rows: copies.rows) }
+      return output
+    }
+    return outputs.count == 1 ? outputs[0] : Tensor.cat(outputs)
   }
 }
 

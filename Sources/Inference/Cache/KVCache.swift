@@ -12,20 +12,31 @@ import Torch
 public struct KVCache {
   public let pageSize: Int
   public let pageCount: Int
+  /// Of layers without keys and values they have no memory.
   let keys: [Tensor]
   let values: [Tensor]
+  /// What such layers keep instead; nil: there are none.
+  let states: StateCache?
 
-  /// - Parameter tensorParallelSize: ranks that share the heads.
+  /// - Parameters:
+  ///   - tensorParallelSize: ranks that share the heads.
+  ///   - stateSlots: places for the states of requests, in a model with layers that keep some.
+  ///   - stateType: that the inputs of such layers come in; nil: `dtype`.
   public init(
     _ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device,
-    tensorParallelSize: Int = 1
+    tensorParallelSize: Int = 1, stateSlots: Int = 0, stateType: DType? = nil
   ) {
     (self.pageSize, self.pageCount) = (pageSize, pageCount)
     let heads = Self.headCount(configuration, tensorParallelSize)
     func memory(_ dimension: Int) -> [Tensor] {
-      (0..<configuration.layerCount).map { _ in
-        .empty([pageCount * pageSize + 1, heads, dimension], dtype: dtype, device: device)
+      let attentionLayers = Set(configuration.attentionLayers)
+      return (0..<configuration.layerCount).map {
+        .empty([attentionLayers.contains($0) ? pageCount * pageSize + 1 : 0, heads, dimension], dtype: dtype, device: device)
       }
+    }
+    states = configuration.linearAttention.map {
+      StateCache(
+        $0, slotCount: stateSlots, dtype: stateType ?? dtype, device: device, tensorParallelSize: tensorParallelSize)
     }
     (keys, values) = (memory(configuration.headDimension), memory(configuration.valueHeadDimension))
   }
@@ -42,14 +53,20 @@ public struct KVCache {
   public static func bytesPerToken(
     _ configuration: ModelConfiguration, dtype: DType, tensorParallelSize: Int = 1
   ) -> Int {
-    configuration.layerCount * headCount(configuration, tensorParallelSize)
+    configuration.attentionLayers.count * headCount(configuration, tensorParallelSize)
       * (configuration.headDimension + configuration.valueHeadDimension) * dtype.size
   }
 
   /// Gives the memory back; `refill` must come before the next use.
-  func empty() { for tensor in keys + values { tensor.emptyStorage() } }
+  func empty() {
+    for tensor in keys + values { tensor.emptyStorage() }
+    states?.empty()
+  }
 
-  func refill() { for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) } }
+  func refill() {
+    for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) }
+    states?.refill()
+  }
 
   /// Takes keys and values of all layers from slots to others, all at once. `[T]`, int64.
   func move(from sources: Tensor, to destinations: Tensor) {

@@ -42,6 +42,7 @@ final class EngineCore {
     if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayer() }
     configuration = try configuration.quantized(options.quantization)
     try options.requireDeterminism(of: configuration)
+    try options.requireStates(of: configuration)
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
     modelPath = folder.url.path
     architectures = folder.config["architectures"]?.array?.compactMap(\.string) ?? []
@@ -59,18 +60,22 @@ final class EngineCore {
     speculator = try Speculator(options, ranks)
     // A CPU does the work when it is told to: there is nothing to overlap with.
     overlaps = speculator == nil && (options.overlapsSchedule ?? (options.device.kind == .cuda && Runtime.hasStreams))
+    let limit = try StateLimit(configuration, options, ranks)
     let pageCount = try Self.pageCount(
-      configuration, options, ranks, contextLength: contextLength,
+      configuration, options, ranks, limit, contextLength: contextLength,
       draftBytes: speculator?.drafter.cacheBytesPerToken ?? 0)
-    try ranks.onEvery { [pageSize = options.pageSize] in try $0.makeCache(pageCount: pageCount, pageSize: pageSize) }
+    try ranks.onEvery { [pageSize = options.pageSize] in
+      try $0.makeCache(pageCount: pageCount, pageSize: pageSize, stateSlots: limit.slots ?? 0)
+    }
     scheduler = try Scheduler(
       SchedulerConfiguration(
         pageSize: options.pageSize, totalPages: pageCount, contextLength: contextLength,
         vocabularySize: configuration.vocabularySize, endOfSequence: endOfSequence,
-        maxRunningRequests: options.maxRunningRequests,
-        maxBatchTokens: max(options.chunkedPrefillSize, options.maxRunningRequests),
+        maxRunningRequests: limit.requests,
+        maxBatchTokens: max(options.chunkedPrefillSize, limit.requests),
         conservativeness: options.scheduleConservativeness, policy: options.schedulePolicy,
-        disableRadixCache: options.disableRadixCache, maxAdaptersPerBatch: options.adapters?.maxPerBatch ?? .max))
+        disableRadixCache: options.disableRadixCache, maxAdaptersPerBatch: options.adapters?.maxPerBatch ?? .max,
+        stateSlots: limit.slots))
     try speculator?.drafter.prepare(scheduler.configuration)
     try recordDecoding()
   }
@@ -84,8 +89,8 @@ final class EngineCore {
   }
 
   private static func pageCount(
-    _ configuration: ModelConfiguration, _ options: EngineOptions, _ ranks: EngineRanks, contextLength: Int,
-    draftBytes: Int
+    _ configuration: ModelConfiguration, _ options: EngineOptions, _ ranks: EngineRanks, _ limit: StateLimit,
+    contextLength: Int, draftBytes: Int
   ) throws -> Int {
     guard options.pageSize > 0 else { throw EngineError("The page size must be at least 1, got \(options.pageSize).") }
     let longestPages = (contextLength + options.pageSize - 1) / options.pageSize
@@ -93,12 +98,11 @@ final class EngineCore {
     if let maxTotalTokens = options.maxTotalTokens {
       tokens = maxTotalTokens
     } else {
-      let bytes = try ranks.smallest { try $0.cacheBytes(options) }
+      let bytes = try ranks.smallest { try $0.cacheBytes(options) } - limit.bytes
       let perToken = KVCache.bytesPerToken(
         configuration, dtype: ranks.runner.cacheType, tensorParallelSize: options.tensorParallelSize)
         + draftBytes
-      tokens = min(
-        bytes / perToken, options.maxRunningRequests * longestPages * options.pageSize)
+      tokens = min(bytes / perToken, limit.requests * longestPages * options.pageSize)
     }
     guard tokens >= options.pageSize else {
       throw EngineError(
@@ -206,7 +210,7 @@ final class EngineCore {
     status.weightVersion = weightVersion
     status.vocabularySize = model.configuration.vocabularySize
     status.contextLength = scheduler.configuration.contextLength
-    status.maxRunningRequests = options.maxRunningRequests
+    status.maxRunningRequests = scheduler.configuration.maxRunningRequests
     status.runningRequests = scheduler.runningCount
     status.waitingRequests = scheduler.waitingCount
     status.pageSize = options.pageSize

@@ -27,7 +27,7 @@ final class DecodeGraphs {
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
     return Kernels.run(on: device, dtype) && configuration.mixture == nil && configuration.latentAttention == nil
-      && configuration.quantization == nil
+      && configuration.linearAttention == nil && configuration.quantization == nil
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
       && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
       && PageTableAttention.headDimensions.contains(configuration.headDimension)

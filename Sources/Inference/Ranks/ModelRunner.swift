@@ -55,11 +55,12 @@ final class ModelRunner {
     return memory.free + memory.reserved - memory.allocated - Int(Double(memory.total) * (1 - fraction))
   }
 
-  func makeCache(pageCount: Int, pageSize: Int) throws {
+  /// - Parameter stateSlots: places for the states that the model keeps of requests.
+  func makeCache(pageCount: Int, pageSize: Int, stateSlots: Int = 0) throws {
     cache = try catchingTorchErrors {
       KVCache(
         model.configuration, pageCount: pageCount, pageSize: pageSize, dtype: cacheType, device: parallel.device,
-        tensorParallelSize: parallel.tensor.size)
+        tensorParallelSize: parallel.tensor.size, stateSlots: stateSlots, stateType: dtype)
     }
   }
 

@@ -21,14 +21,26 @@ public struct BatchPlan: Sendable, Equatable {
     public var sampledToken: Int?
     /// The number of the adapter that it uses; nil: none.
     public var adapter: Int?
+    /// Where the model keeps its states of the request; nil: it keeps none.
+    public var states: StateUse?
+
+    /// Places of states, by number.
+    public struct StateUse: Sendable, Equatable {
+      /// The request's own: it gets those after `tokens`.
+      public var own: Int
+      /// Where those after the tokens before `start` are, where there are any.
+      public var before: Int
+      /// Where those after `tokens` are kept besides, for requests that begin with all tokens up to `end`.
+      public var copy: Int?
+    }
 
     package init(
       id: String, start: Int, tokens: [Int], pages: [Int], samples: Bool, promptLogProbs: Range<Int>,
-      sampledToken: Int? = nil, adapter: Int? = nil
+      sampledToken: Int? = nil, adapter: Int? = nil, states: StateUse? = nil
     ) {
       (self.id, self.start, self.tokens, draftParents, self.pages) = (id, start, tokens, [], pages)
       (self.samples, self.promptLogProbs, self.sampledToken) = (samples, promptLogProbs, sampledToken)
-      self.adapter = adapter
+      (self.adapter, self.states) = (adapter, states)
     }
 
     public var end: Int { start + tokens.count }

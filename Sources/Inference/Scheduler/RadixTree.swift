@@ -20,7 +20,8 @@ package struct CacheNamespace: Hashable, Sendable {
 ///
 /// Who reads a path locks its last node, and with it all nodes above. What no lock protects can be evicted: pages go one
 /// by one from the end of the leaf that was used longest ago, so a prefix outlives what follows it. Time is a count of
-/// locks taken and given back. Nothing depends on the order of a dictionary, so all ranks of an engine evict alike.
+/// locks taken and given back. Where a model keeps states besides KV, only the ends of nodes that have some can be matched:
+/// a node has those after all tokens of its path, until it is cut or its place is wanted for another's. Nothing depends on the order of a dictionary, so all ranks of an engine evict alike.
 package struct RadixTree: Sendable {
   struct Node: Sendable {
     var tokens: [Int] = []
@@ -37,6 +38,8 @@ package struct RadixTree: Sendable {
     /// Cut off from its root: nobody new finds it, and its pages go with its last reader.
     var isForgotten = false
     var isLive = true
+    /// Where the states after its last token are; nil: nowhere.
+    var states: Int?
   }
 
   /// How far the tree holds a sequence. Good until the tree changes.
@@ -64,15 +67,20 @@ package struct RadixTree: Sendable {
   /// Goes up when the tree forgets: paths locked before are no longer part of it.
   package private(set) var generation = 0
 
-  package init(pageSize: Int) { self.pageSize = pageSize }
+  /// Whether a prefix is of use only where the states after it are kept.
+  private let needsStates: Bool
+  private var droppedStates: [Int] = []
+
+  package init(pageSize: Int, needsStates: Bool = false) { (self.pageSize, self.needsStates) = (pageSize, needsStates) }
 }
 
 // MARK: - Looking up
 
 extension RadixTree {
-  /// The longest prefix of `tokens[..<limit]` in the tree, in whole pages.
+  /// The longest prefix of `tokens[..<limit]` in the tree, in whole pages; where that is needed, one with states.
   package func match(_ tokens: [Int], limit: Int, in namespace: CacheNamespace) -> Match {
     var match = Match(node: roots[namespace])
+    var withStates = match
     let most = limit / pageSize
     while let node = match.node, match.pageCount < most, let child = child(of: node, tokens, at: match.pageCount) {
       let common = commonPages(child, tokens, from: match.pageCount, to: most)
@@ -80,8 +88,9 @@ extension RadixTree {
       match.pageCount += common
       if nodes[child].locks == 0 { match.unlockedPages += common }
       if common < nodes[child].pages.count { break }
+      if nodes[child].states != nil { withStates = match }
     }
-    return match
+    return needsStates ? withStates : match
   }
 
   /// The pages of the path that ends with a node, from the root on.
@@ -151,7 +160,9 @@ extension RadixTree {
       guard let child = child(of: node, tokens, at: page) else {
         let new = page..<range.upperBound
         let newTokens = tokens[new.lowerBound * pageSize..<new.upperBound * pageSize]
-        if node == locked, nodes[node].parent != nil, nodes[node].locks == 1, nodes[node].children.isEmpty {
+        if node == locked, nodes[node].parent != nil, nodes[node].locks == 1, nodes[node].children.isEmpty,
+          nodes[node].states == nil
+        {
           // Nobody else knows where this node ends.
           nodes[node].tokens += newTokens
           nodes[node].pages += pages[new]
@@ -195,6 +206,7 @@ extension RadixTree {
     var evicted: [Int] = []
     while evicted.count < count, let leaf = unlockedLeaves.first {
       let taken = min(count - evicted.count, nodes[leaf].pages.count)
+      dropStates(of: leaf)
       evicted += nodes[leaf].pages.suffix(taken)
       evictablePages -= taken
       if taken < nodes[leaf].pages.count {
@@ -239,6 +251,40 @@ extension RadixTree {
   }
 }
 
+// MARK: - States
+
+extension RadixTree {
+  /// Where the states after a node's last token are.
+  func states(at node: Int) -> Int? { nodes[node].states }
+
+  /// - Returns: false where the node has some already.
+  mutating func keep(states slot: Int, at node: Int) -> Bool {
+    guard nodes[node].states == nil else { return false }
+    nodes[node].states = slot
+    return true
+  }
+
+  /// Drops the states of the node that was used longest ago, of those without a reader.
+  mutating func dropOldestStates() {
+    let unlocked = nodes.indices.filter { nodes[$0].states != nil && nodes[$0].locks == 0 }
+    guard let oldest = unlocked.min(by: { (nodes[$0].lastUsed, $0) < (nodes[$1].lastUsed, $1) }) else { return }
+    dropStates(of: oldest)
+  }
+
+  private mutating func dropStates(of node: Int) {
+    if let slot = nodes[node].states { droppedStates.append(slot) }
+    nodes[node].states = nil
+  }
+
+  /// The places of states that were dropped since the last call.
+  mutating func takeDroppedStates() -> [Int] {
+    defer { droppedStates = [] }
+    return droppedStates
+  }
+
+  var allStates: [Int] { nodes.compactMap(\.states) }
+}
+
 // MARK: - Nodes
 
 extension RadixTree {
@@ -274,6 +320,7 @@ extension RadixTree {
     upper.tokens.removeSubrange((count * pageSize)...)
     upper.pages.removeSubrange(count...)
     upper.children = [firstPage(of: lowerTokens): node]
+    upper.states = nil
     let place = add(upper)
     nodes[upper.parent!].children[firstPage(of: upper.tokens)] = place
     (nodes[node].tokens, nodes[node].pages, nodes[node].parent) = (lowerTokens, lowerPages, place)
@@ -288,6 +335,7 @@ extension RadixTree {
       nodes[parent].children[nodes[node].tokens[..<pageSize]] = nil
     }
     unlockedLeaves.remove(node)
+    dropStates(of: node)
     nodes[node] = Node(isLive: false)
     spare.append(node)
   }

@@ -29,6 +29,12 @@ struct ScheduledRequest: Sendable, Equatable {
   /// Tokens of the response that batches in flight sample.
   var awaitedSamples = 0
   var pages: [Int] = []
+  /// Where the model keeps its states; nil: not admitted, or it keeps none.
+  var stateSlot: Int?
+  /// Until it runs, where those after the tokens are that it shares; nil: nowhere.
+  var sharedStates: Int?
+  /// Where a batch in flight copies its states to, for the prefix that it announced.
+  var stateCopy: Int?
   /// Leading pages that are the radix tree's.
   var shared = 0
   /// The tree's node that ends with them; nil: not admitted, or there is no tree.
@@ -77,8 +83,10 @@ struct ScheduledRequest: Sendable, Equatable {
   var isDecoding: Bool { pendingCount == 1 && tokenCount > promptCount }
 
   /// What a batch that runs the next `count` tokens does for this request.
-  /// - Parameter sampleRow: where the batch in flight samples the last token of this request.
-  func item(count: Int, sampleRow: Int? = nil) -> BatchPlan.Item {
+  /// - Parameters:
+  ///   - sampleRow: where the batch in flight samples the last token of this request.
+  ///   - copiesStates: whether they are to be copied to `stateCopy` then.
+  func item(count: Int, sampleRow: Int? = nil, copiesStates: Bool = false) -> BatchPlan.Item {
     let end = scheduled + count
     let first = max(scheduled + 1, nextPromptLogProb)
     let isAwaited = end > tokens.count
@@ -86,7 +94,8 @@ struct ScheduledRequest: Sendable, Equatable {
       id: id, start: scheduled, tokens: isAwaited ? [0] : Array(tokens[scheduled..<end]), pages: pages,
       samples: end == tokenCount && stop.maxNewTokens > 0,
       promptLogProbs: first..<max(first, min(end + 1, promptCount)), sampledToken: isAwaited ? sampleRow! : nil,
-      adapter: adapter)
+      adapter: adapter,
+      states: stateSlot.map { .init(own: $0, before: sharedStates ?? $0, copy: copiesStates ? stateCopy : nil) })
   }
 }
 

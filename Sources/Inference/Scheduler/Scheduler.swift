@@ -13,6 +13,9 @@
 /// What was computed stays in a radix tree of prefixes while there is room, and requests that begin alike compute the
 /// common part once: one that would compute what a running one is computing right now waits for it, and lets others pass.
 ///
+/// A model may keep states of requests besides their KV, which hold for all tokens so far only. Of each prompt one prefix can
+/// be shared then: all whole pages before its last token, at whose end a batch stops and the states are copied.
+///
 /// With drafts (speculative decoding) a decoding request runs several tokens at once, a chain or a tree, and keeps those that
 /// prove right. Drafts take what budget and pages nothing else needs.
 ///
@@ -265,8 +268,9 @@ extension Scheduler {
   private mutating func schedule(_ index: Int, _ budget: inout Int, _ items: inout [BatchPlan.Item]) {
     let request = running[index]
     let room = (request.pages.count + cache.availablePages) * configuration.pageSize - request.scheduled
-    let count = min(request.pendingCount, budget, room)
+    var count = min(request.pendingCount, budget, room)
     guard count > 0 else { return }
+    let copiesStates = cache.planCopy(&running[index], count: &count)
     let missing = configuration.pages(for: request.scheduled + count) - request.pages.count
     if missing > 0 { running[index].pages += cache.allocate(missing)! }
     budget -= count
@@ -275,7 +279,8 @@ extension Scheduler {
       promptTokens += request.promptCount
       cachedTokens += request.computed
     }
-    items.append(running[index].item(count: count, sampleRow: sampleRow(request)))
+    items.append(running[index].item(count: count, sampleRow: sampleRow(request), copiesStates: copiesStates))
+    running[index].sharedStates = nil
   }
 
   /// Where the batch in flight samples the next token of a request.

@@ -20,18 +20,22 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
   public var deferralThreshold: Int
   /// Adapters that running requests may use.
   public var maxAdaptersPerBatch: Int
+  /// Places for the states that the model keeps of requests, which hold for all tokens so far and for no prefix of them: one
+  /// for each running request, the others for cached prefixes; nil: it keeps none. With states there can be no drafts.
+  public var stateSlots: Int?
 
   public init(
     pageSize: Int = 16, totalPages: Int, contextLength: Int, vocabularySize: Int, endOfSequence: Set<Int> = [],
     maxRunningRequests: Int = 256, maxBatchTokens: Int = 2048, conservativeness: Double = 1, policy: SchedulePolicy = .fcfs,
-    disableRadixCache: Bool = false, deferralThreshold: Int = 32, maxAdaptersPerBatch: Int = .max
+    disableRadixCache: Bool = false, deferralThreshold: Int = 32, maxAdaptersPerBatch: Int = .max,
+    stateSlots: Int? = nil
   ) {
     (self.pageSize, self.totalPages) = (pageSize, totalPages)
     (self.contextLength, self.vocabularySize, self.endOfSequence) = (contextLength, vocabularySize, endOfSequence)
     (self.maxRunningRequests, self.maxBatchTokens) = (maxRunningRequests, maxBatchTokens)
     (self.conservativeness, self.policy) = (conservativeness, policy)
     (self.disableRadixCache, self.deferralThreshold) = (disableRadixCache, deferralThreshold)
-    self.maxAdaptersPerBatch = maxAdaptersPerBatch
+    (self.maxAdaptersPerBatch, self.stateSlots) = (maxAdaptersPerBatch, stateSlots)
   }
 
   /// Tokens that the KV cache holds in all.
@@ -61,6 +65,11 @@ public struct SchedulerConfiguration: Sendable, Equatable, Codable {
       throw InvalidSchedulerConfiguration(
         description: "A batch of at most \(maxBatchTokens) tokens cannot give each of \(maxRunningRequests) running "
           + "requests one; raise the chunked prefill size or lower the limit of running requests.")
+    }
+    if let stateSlots, stateSlots < maxRunningRequests {
+      throw InvalidSchedulerConfiguration(
+        description: "There are places for the states of \(stateSlots) requests, and \(maxRunningRequests) may run; lower the "
+          + "limit of running requests.")
     }
     guard conservativeness > 0, conservativeness.isFinite else {
       throw InvalidSchedulerConfiguration(

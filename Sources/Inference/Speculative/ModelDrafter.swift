@@ -42,6 +42,11 @@ package final class ModelDrafter: Drafter {
         "The draft model in \(folder.url.path) has a vocabulary of \(configuration.vocabularySize) tokens, and the model "
           + "one of \(vocabularySize); choose a draft model with the same.")
     }
+    guard configuration.linearAttention == nil else {
+      throw EngineError(
+        "The draft model in \(folder.url.path) is of type \(configuration.modelType), which keeps states that drafts cannot be "
+          + "taken back from; choose one whose layers all have attention.")
+    }
     contextLength = configuration.contextLength
     runner = try ModelRunner(
       folder, configuration, dtype: options.dtype ?? configuration.dtype ?? .float32, cacheType: options.cacheType,

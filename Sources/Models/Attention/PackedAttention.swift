@@ -11,6 +11,7 @@ public final class PackedAttention: AttentionBackend {
   private let isDeterministic: Bool
   private lazy var shape = BlockShape(queryLengths: lengths, keyLengths: lengths, isCausal: true, device: device)
   private lazy var tiles = TiledAttention(shape.rows, device: device)
+  private lazy var sequences = SequenceRows(lengths, device: device)
   private lazy var rectangles = Rectangle.covering(lengths, device: device)
 
   /// - Parameters:
@@ -45,6 +46,10 @@ public final class PackedAttention: AttentionBackend {
     let outputs = rectangles.map { $0.attend(query, key, value) { kernel($0, $1, $2, scale) } }
     let inOrder = outputs.count == 1 ? outputs[0] : Tensor.cat(outputs, dim: 0)
     return inOrder.indexSelect(0, index: order)
+  }
+
+  public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
+    scan(input, sequences, nil).output
   }
 
   /// Causal attention of `[B, heads, T, d]`.

@@ -13,4 +13,10 @@ public final class RecomputedAttention: AttentionBackend {
       attention.attend(query: query, key: key, value: value, layer: layer, scale: scale, rule: rule)
     }
   }
+
+  public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
+    Tensor.checkpoint("RecomputedScan", input: input, parameters: parameters) { [attention] input in
+      attention.recur(input, parameters: parameters, layer: layer, scan)
+    }
+  }
 }

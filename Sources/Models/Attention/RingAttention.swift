@@ -56,6 +56,33 @@ public final class RingAttention: AttentionBackend {
     }[0]
   }
 
+  /// A state goes along the whole sequence, so every rank gathers all of it, scans it as the others do, and keeps its
+  /// own tokens: as much work as without context parallelism, on what is small beside the projections, which stay
+  /// divided. Gradients are summed over the ranks on the way back.
+  public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
+    let whole = input.gatheredFromSequenceParallel(group).indexSelect(0, index: wholeRows.gathered)
+    return scan(whole, sequences, nil).output.indexSelect(0, index: wholeRows.own)
+  }
+
+  private lazy var sequences = SequenceRows(lengths.map { $0 * group.size }, device: device)
+
+  /// Where each token of the whole sequences stands among all ranks' tokens, and this rank's among those of whole
+  /// sequences.
+  private lazy var wholeRows: (gathered: Tensor, own: Tensor) = {
+    let (size, total) = (group.size, lengths.reduce(0, +))
+    var (gathered, own, start) = ([Int](), [Int](), 0)
+    for length in lengths {
+      let half = length / 2
+      own += Self.positions(group.rank, size, length: length).map { start * size + $0 }
+      for chunk in 0..<2 * size {
+        let first = chunk < size ? chunk * total + start : (2 * size - 1 - chunk) * total + start + half
+        gathered += first..<first + half
+      }
+      start += length
+    }
+    return (Tensor(gathered).to(device: device), Tensor(own).to(device: device))
+  }()
+
   private func forward(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, _ scale: Double, _ rule: AttentionRule
   ) -> (output: Tensor, logSumExp: Tensor) {

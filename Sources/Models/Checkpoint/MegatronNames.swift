@@ -3,7 +3,8 @@ import Torch
 
 /// Where a weight stands in a torch_dist checkpoint of Megatron-Core: its keys, and how it lays matrices together.
 ///
-/// Query, key and value of each key-value head stand one after another in `linear_qkv`; gate and up are the halves of
+/// Query, key and value of each key-value head stand one after another in `linear_qkv`, with a gate of the output behind
+/// the query; the projections and convolutions of a layer of gated delta rule stand by themselves; gate and up are the halves of
 /// `linear_fc1`; layers that are alike are one tensor with the layer as its first dimension, experts likewise. A weight
 /// that Megatron-Core has no name for keeps the one of its Hugging Face checkpoint.
 public struct MegatronNames {
@@ -38,8 +39,8 @@ public struct MegatronNames {
     if let leaf = leaf(name, layer) { return one(prefix + leaf, lead: lead) }
     let words = name.split(separator: ".").map(String.init)
     let rest = piece.shape.dropFirst()
-    if words.count == 3, words[0] == "self_attn", model.latentAttention == nil, let head = ["q_proj", "k_proj", "v_proj"].firstIndex(of: words[1]) {
-      return heads(head, prefix + "self_attention.linear_qkv." + words[2], lead, piece, starts)
+    if words.count == 3, words[0] == "self_attn", model.latentAttention == nil, let member = HeadMember(rawValue: words[1]) {
+      return heads(member, prefix + "self_attention.linear_qkv." + words[2], lead, piece, starts)
     }
     if words.count >= 3, let half = ["gate_proj", "up_proj"].firstIndex(of: words[words.count - 2]),
       let module = feedForward(Array(words.dropLast(2)))
@@ -75,11 +76,20 @@ public struct MegatronNames {
     "self_attn.k_norm.weight": "self_attention.k_layernorm.weight",
     "mlp.gate.weight": "mlp.router.weight", "mlp.gate.e_score_correction_bias": "mlp.router.expert_bias",
     "mlp.shared_expert_gate.weight": "mlp.shared_experts.gate_weight",
-  ]
+    "linear_attn.A_log": "self_attention.A_log", "linear_attn.dt_bias": "self_attention.dt_bias",
+    "linear_attn.norm.weight": "self_attention.out_norm.weight",
+    "linear_attn.out_proj.weight": "self_attention.out_proj.weight",
+  ].merging(
+    [("q", "query"), ("k", "key"), ("v", "value"), ("z", "z"), ("b", "beta"), ("a", "alpha")].flatMap { own, other in
+      ["in_proj", "conv1d"].map { ("linear_attn.\($0)_\(own).weight", "self_attention.\($0).weight.\(other)") }
+    }) { $1 }
 
   private func isMixture(_ layer: Int) -> Bool { model.mixture?.layers.contains(layer) ?? false }
 
   private func leaf(_ name: String, _ layer: Int) -> String? {
+    if name == "input_layernorm.weight", model.linearAttention?.layers.contains(layer) == true {
+      return "self_attention.in_proj.layer_norm_weight"
+    }
     guard name == "post_attention_layernorm.weight" else { return Self.leaves[name] }
     // A dense layer's norm is fused into its first matrix.
     return isMixture(layer) ? "pre_mlp_layernorm.weight" : "mlp.linear_fc1.layer_norm_weight"
@@ -87,7 +97,7 @@ public struct MegatronNames {
 
   /// Layers that differ have names of their own.
   private func place(_ layer: Int) -> (prefix: String, lead: [Lead]) {
-    let areAlike = model.mixture.map { $0.layers.count == model.layerCount } ?? true
+    let areAlike = model.linearAttention == nil && model.mixture?.layers.count ?? model.layerCount == model.layerCount
     return areAlike
       ? ("decoder.layers.", [Lead(index: layer, count: model.layerCount)]) : ("decoder.layers.\(layer).", [])
   }
@@ -115,12 +125,28 @@ public struct MegatronNames {
       box: TensorBox(offsets: lead.map(\.index) + offsets, sizes: lead.map { _ in 1 } + sizes), rows: rows)
   }
 
-  /// Rows of queries (`kind` 0), keys (1) or values (2): for each key-value head its queries, its key, its value.
-  private func heads(_ kind: Int, _ key: String, _ lead: [Lead], _ piece: ParameterPiece, _ starts: [Int]) -> [Part] {
+  private enum HeadMember: String {
+    case query = "q_proj"
+    case gate = "q_gate"
+    case key = "k_proj"
+    case value = "v_proj"
+  }
+
+  /// For each key-value head its queries, their gates, its key, its value.
+  private func heads(
+    _ member: HeadMember, _ key: String, _ lead: [Lead], _ piece: ParameterPiece, _ starts: [Int]
+  ) -> [Part] {
     let size = model.headDimension
     let queries = model.headCount / model.keyValueHeadCount
-    let perGroup = kind == 0 ? queries : 1
-    let groupRows = (queries + 2) * size
+    let gated = model.gatesAttention ? 2 * queries : queries
+    let (before, perGroup) =
+      switch member {
+      case .query: (0, queries)
+      case .gate: (queries, queries)
+      case .key: (gated, 1)
+      case .value: (gated + 1, 1)
+      }
+    let groupRows = (gated + 2) * size
     let shape = [model.keyValueHeadCount * groupRows] + piece.shape.dropFirst()
     let local = piece.localShape
     var result: [Part] = []
@@ -129,7 +155,7 @@ public struct MegatronNames {
       let first = starts[0] + row
       let (group, place) = (first / (perGroup * size), first % (perGroup * size))
       let count = min(local[0] - row, perGroup * size - place)
-      let target = group * groupRows + (kind == 0 ? 0 : (queries + kind - 1) * size) + place
+      let target = group * groupRows + before * size + place
       result.append(
         part(key, lead, shape, [target] + starts.dropFirst(), [count] + local.dropFirst(), row..<row + count))
       row += count

@@ -7,8 +7,8 @@ public protocol SelfAttention {
   func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor
 }
 
-/// Grouped-query self-attention; biases, head norms, rotary positions, windows, soft caps and sinks as the configuration
-/// says.
+/// Grouped-query self-attention; biases, head norms, rotary positions, windows, soft caps, sinks and a gate of the output as
+/// the configuration says.
 public struct Attention: SelfAttention {
   let queryKeyValue: ColumnParallelLinear
   let output: RowParallelLinear
@@ -17,6 +17,7 @@ public struct Attention: SelfAttention {
   /// `[this rank's heads]`
   private let sinks: Parameter?
   private let configuration: ModelConfiguration
+  private let parallel: ParallelContext
   let layer: Int
   let headDimension: Int
   /// Heads on this rank.
@@ -28,7 +29,7 @@ public struct Attention: SelfAttention {
     _ scope: ParameterScope, _ configuration: ModelConfiguration, layer: Int, inputSize: Int? = nil,
     parallel: ParallelContext
   ) {
-    (self.configuration, self.layer) = (configuration, layer)
+    (self.configuration, self.layer, self.parallel) = (configuration, layer, parallel)
     let group = parallel.tensor
     headDimension = configuration.headDimension
     headCount = configuration.headCount / group.size
@@ -40,11 +41,9 @@ public struct Attention: SelfAttention {
     let keyValueSize = configuration.keyValueHeadCount * headDimension
     queryKeyValue = ColumnParallelLinear(
       scope, "qkv_proj",
-      parts: [
-        .init("q_proj", outputSize: querySize, sliceCount: group.size),
-        .init("k_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
-        .init("v_proj", outputSize: keyValueSize, sliceCount: keyValueSlices),
-      ],
+      parts: (configuration.gatesAttention ? ["q_proj", "q_gate"] : ["q_proj"]).map {
+        .init($0, outputSize: querySize, sliceCount: group.size)
+      } + ["k_proj", "v_proj"].map { .init($0, outputSize: keyValueSize, sliceCount: keyValueSlices) },
       inputSize: inputSize ?? configuration.hiddenSize, bias: configuration.queryKeyValueBias, initializer: initializer,
       parallel: parallel)
     output = RowParallelLinear(
@@ -75,14 +74,16 @@ public struct Attention: SelfAttention {
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
-    let parts = queryKeyValue(input).splitWithSizes([queries, keys, keys], dim: 1)
-    let tokens = parts[0].size(0)
-    let value = parts[2].view([tokens, keyValueHeadCount, headDimension])
-    let (query, key) = placed(parts[0], parts[1], rotary, context)
+    let gates = configuration.gatesAttention ? [queries] : []
+    let parts = queryKeyValue(input).splitWithSizes([queries] + gates + [keys, keys], dim: 1)
+    let (keyPart, tokens) = (1 + gates.count, parts[0].size(0))
+    let value = parts[keyPart + 1].view([tokens, keyValueHeadCount, headDimension])
+    let (query, key) = placed(parts[0], parts[keyPart], rotary, context)
     let attended = context.attention.attend(
       query: query, key: key, value: value, layer: layer, scale: configuration.attentionScale(layer: layer),
       rule: configuration.attentionRule(layer: layer, sinks: sinks?.tensor))
-    return output(attended.reshape([tokens, queries]))
+    let heads = attended.reshape([tokens, queries])
+    return output(configuration.gatesAttention ? heads * parallel.sigmoid(parts[1]) : heads)
   }
 
   /// Queries and keys `[T, heads · headDimension]`, normed and turned by their positions. `[T, heads, headDimension]`

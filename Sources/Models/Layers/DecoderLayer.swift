@@ -27,7 +27,9 @@ public struct DecoderLayer: DecoderBlock {
     isParallel = configuration.hasParallelResidual
     inputNorm = norm("input_layernorm")
     attention =
-      if let latent = configuration.latentAttention {
+      if let linear = configuration.linearAttention, linear.layers.contains(layer) {
+        GatedDeltaNet(scope("linear_attn"), linear, configuration, layer: layer, parallel: parallel)
+      } else if let latent = configuration.latentAttention {
         LatentAttention(scope("self_attn"), latent, configuration, layer: layer, parallel: parallel)
       } else {
         Attention(scope("self_attn"), configuration, layer: layer, parallel: parallel)

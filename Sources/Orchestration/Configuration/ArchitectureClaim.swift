@@ -63,7 +63,10 @@ public struct ArchitectureFlag: Sendable {
     .init("padded-vocab-size", "vocab_size"),
     .init("max-position-embeddings", "max_position_embeddings"),
     .init("rotary-base", "rope_theta") { $0["rope_parameters"]?["rope_theta"] ?? $0["rope_theta"] ?? 10000 },
-    .init("rotary-percent", "partial_rotary_factor") { $0["partial_rotary_factor"] ?? 1 },
+    .init("rotary-percent", "partial_rotary_factor") { config in
+      let isHybrid = config["linear_num_key_heads"] != nil
+      return config["rope_parameters"]?["partial_rotary_factor"] ?? config["partial_rotary_factor"] ?? (isHybrid ? 0.25 : 1)
+    },
     .init("norm-epsilon", "rms_norm_eps"),
     .init("layernorm-epsilon", "rms_norm_eps"),
     .init("normalization", "normalization") { isGPT($0) ? "LayerNorm" : "RMSNorm" },

@@ -1153,6 +1153,12 @@ extension Tensor {
     return Tensor(owned: ct_op_outer(handle, vec2.handle))
   }
 
+  /// `aten::linalg_solve_triangular`
+  public func solveTriangular(_ B: Tensor, upper: Bool, left: Bool = true, unitriangular: Bool = false) -> Tensor {
+    defer { withExtendedLifetime((self, B)) {} }
+    return Tensor(owned: ct_op_linalg_solve_triangular(handle, B.handle, upper, left, unitriangular))
+  }
+
   /// `aten::_grouped_mm`
   public func groupedMm(_ mat2: Tensor, offs: Tensor? = nil, bias: Tensor? = nil, outDtype: DType? = nil) -> Tensor {
     defer { withExtendedLifetime((self, mat2, offs, bias)) {} }

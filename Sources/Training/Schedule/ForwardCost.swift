@@ -1,6 +1,8 @@
 /// Floating-point operations of a forward pass over one sequence: what equal work between ranks is measured by.
 public struct ForwardCost: Sendable, Equatable, Codable {
   public var layers: Int
+  /// Those of them whose tokens look at all before them.
+  public var attentionLayers: Int
   public var hiddenSize: Int
   /// Heads × head dimension of the queries, and of the keys (or values).
   public var queryDimension: Int
@@ -10,9 +12,10 @@ public struct ForwardCost: Sendable, Equatable, Codable {
   public var vocabularySize: Int
 
   public init(
-    layers: Int, hiddenSize: Int, queryDimension: Int, keyValueDimension: Int, intermediateSize: Int, vocabularySize: Int
+    layers: Int, attentionLayers: Int? = nil, hiddenSize: Int, queryDimension: Int, keyValueDimension: Int,
+    intermediateSize: Int, vocabularySize: Int
   ) {
-    (self.layers, self.hiddenSize) = (layers, hiddenSize)
+    (self.layers, self.attentionLayers, self.hiddenSize) = (layers, attentionLayers ?? layers, hiddenSize)
     (self.queryDimension, self.keyValueDimension) = (queryDimension, keyValueDimension)
     (self.intermediateSize, self.vocabularySize) = (intermediateSize, vocabularySize)
   }
@@ -23,6 +26,6 @@ public struct ForwardCost: Sendable, Equatable, Codable {
     let projections = 2 * s * h * (q + 2 * Double(keyValueDimension)) + 2 * s * h * q
     let attention = 2 * s * s * q
     let mlp = 6 * s * h * Double(intermediateSize)
-    return Double(layers) * (projections + attention + mlp) + 2 * s * h * Double(vocabularySize)
+    return Double(layers) * (projections + mlp) + Double(attentionLayers) * attention + 2 * s * h * Double(vocabularySize)
   }
 }

@@ -159,7 +159,8 @@ public final class PolicyTrainer {
   private func workloads(_ batch: TrainBatch) -> [Double] {
     let model = backend.configuration
     let cost = ForwardCost(
-      layers: model.layerCount, hiddenSize: model.hiddenSize, queryDimension: model.headCount * model.headDimension,
+      layers: model.layerCount, attentionLayers: model.attentionLayers.count, hiddenSize: model.hiddenSize,
+      queryDimension: model.headCount * model.headDimension,
       keyValueDimension: model.keyValueHeadCount * model.headDimension, intermediateSize: model.activeIntermediateSize,
       vocabularySize: model.vocabularySize)
     return batch.totalLengths.map { cost.operations(tokens: Int($0)) }
