@@ -145,7 +145,8 @@ def generate(name, swift_name, arguments, returns, return_names, method_only):
             wrappers.append((wrapper, label))
         if "Tensor" in kind and "Scalar" not in kind:
             kept.append(label)
-    if base.endswith("_out") or overload == "out":
+    writes_out = overload == "out" or overload.endswith("_out")
+    if base.endswith("_out") or writes_out:
         call = [call[-1]] + call[:-1]
         base += "_out" if not base.endswith("out") else ""
 
@@ -157,8 +158,8 @@ def generate(name, swift_name, arguments, returns, return_names, method_only):
     invocation = f"{call[0]}.{base}({', '.join(call[1:])})" if method_only else f"at::{base}({', '.join(call)})"
     # An operator that changes a tensor gives that tensor back: nothing is to be made on the way.
     changed = None
-    if single and (in_place or overload == "out"):
-        changed = "out" if overload == "out" else "self"
+    if single and (in_place or writes_out):
+        changed = "out" if writes_out else "self"
         assert changed == "out" or method, name
     if changed:
         c_return, body = "void", f"guarded([&] {{ {invocation}; }});"

@@ -675,8 +675,8 @@ void ct_op_mm_out(ct_tensor self, ct_tensor mat2, ct_tensor out) {
   guarded([&] { at::mm_out(ctorch::borrow(out), ctorch::borrow(self), ctorch::borrow(mat2)); });
 }
 
-ct_tensor ct_op_mm_dtype_out(ct_tensor self, ct_tensor mat2, int32_t out_dtype, ct_tensor out) {
-  return guarded<>(ct_tensor{}, [&] { return give(at::mm(ctorch::borrow(self), ctorch::borrow(mat2), *ctorch::dtype(out_dtype), ctorch::borrow(out))); });
+void ct_op_mm_dtype_out(ct_tensor self, ct_tensor mat2, int32_t out_dtype, ct_tensor out) {
+  guarded([&] { at::mm_out(ctorch::borrow(out), ctorch::borrow(self), ctorch::borrow(mat2), *ctorch::dtype(out_dtype)); });
 }
 
 ct_tensor ct_op_bmm(ct_tensor self, ct_tensor mat2) {
@@ -687,8 +687,8 @@ ct_tensor ct_op_addmm(ct_tensor self, ct_tensor mat1, ct_tensor mat2, ct_scalar 
   return guarded<>(ct_tensor{}, [&] { return give(at::addmm(ctorch::borrow(self), ctorch::borrow(mat1), ctorch::borrow(mat2), ctorch::scalar(beta), ctorch::scalar(alpha))); });
 }
 
-ct_tensor ct_op_addmm_dtype_out(ct_tensor self, ct_tensor mat1, ct_tensor mat2, int32_t out_dtype, ct_scalar beta, ct_scalar alpha, ct_tensor out) {
-  return guarded<>(ct_tensor{}, [&] { return give(at::addmm(ctorch::borrow(self), ctorch::borrow(mat1), ctorch::borrow(mat2), *ctorch::dtype(out_dtype), ctorch::scalar(beta), ctorch::scalar(alpha), ctorch::borrow(out))); });
+void ct_op_addmm_dtype_out(ct_tensor self, ct_tensor mat1, ct_tensor mat2, int32_t out_dtype, ct_scalar beta, ct_scalar alpha, ct_tensor out) {
+  guarded([&] { at::addmm_out(ctorch::borrow(out), ctorch::borrow(self), ctorch::borrow(mat1), ctorch::borrow(mat2), *ctorch::dtype(out_dtype), ctorch::scalar(beta), ctorch::scalar(alpha)); });
 }
 
 ct_tensor ct_op_baddbmm(ct_tensor self, ct_tensor batch1, ct_tensor batch2, ct_scalar beta, ct_scalar alpha) {

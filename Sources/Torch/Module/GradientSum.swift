@@ -19,8 +19,8 @@ public final class GradientSum {
     guard tensor.device.kind == .cuda, left.dtype != .float32 else { return add(left.mm(right)) }
     withoutGradients {
       _ = isEmpty
-        ? left.mm(right, outDtype: .float32, out: tensor)
-        : tensor.addmm(left, mat2: right, outDtype: .float32, out: tensor)
+        ? left.mmOut(right, outDtype: .float32, out: tensor)
+        : tensor.addmmOut(left, mat2: right, outDtype: .float32, out: tensor)
     }
     isEmpty = false
   }

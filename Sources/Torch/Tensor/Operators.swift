@@ -1096,9 +1096,11 @@ extension Tensor {
   }
 
   /// `aten::mm.dtype_out`
-  public func mm(_ mat2: Tensor, outDtype: DType, out: Tensor) -> Tensor {
+  @discardableResult
+  public func mmOut(_ mat2: Tensor, outDtype: DType, out: Tensor) -> Tensor {
     defer { withExtendedLifetime((self, mat2, out)) {} }
-    return Tensor(owned: ct_op_mm_dtype_out(handle, mat2.handle, outDtype.rawValue, out.handle))
+    checked(ct_op_mm_dtype_out(handle, mat2.handle, outDtype.rawValue, out.handle))
+    return out
   }
 
   /// `aten::bmm`
@@ -1114,13 +1116,15 @@ extension Tensor {
   }
 
   /// `aten::addmm.dtype_out`
-  public func addmm(
+  @discardableResult
+  public func addmmOut(
     _ mat1: Tensor, mat2: Tensor, outDtype: DType, beta: any TensorScalar = 1, alpha: any TensorScalar = 1, out: Tensor
   ) -> Tensor {
     defer { withExtendedLifetime((self, mat1, mat2, out)) {} }
-    return Tensor(owned: ct_op_addmm_dtype_out(
+    checked(ct_op_addmm_dtype_out(
       handle, mat1.handle, mat2.handle, outDtype.rawValue, beta.scalar, alpha.scalar, out.handle
     ))
+    return out
   }
 
   /// `aten::baddbmm`
