@@ -19,6 +19,11 @@ Tensor logical(const Tensor& self, const Tensor& other) {
   return at::empty(at::infer_size(self.sizes(), other.sizes()), self.options().dtype(at::kBool));
 }
 
+Tensor& logical_out(const Tensor& self, const Tensor& other, Tensor& out) {
+  out.resize_(at::infer_size(self.sizes(), other.sizes()));
+  return out;
+}
+
 Tensor floor_divide(const Tensor& self, const Tensor& other) {
   return at::empty(at::infer_size(self.sizes(), other.sizes()), self.options());
 }
@@ -127,6 +132,8 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("index_select", index_select);
   library.impl("logical_and", logical);
   library.impl("logical_or", logical);
+  library.impl("logical_and.out", logical_out);
+  library.impl("logical_or.out", logical_out);
   library.impl("floor_divide", floor_divide);
   library.impl("where.self", choice);
   library.impl("where.self_out", choice_out);

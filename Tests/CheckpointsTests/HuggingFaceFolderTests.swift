@@ -123,7 +123,8 @@ private func sources(of weights: WeightFiles) throws -> [TensorSource] {
       + "a model folder has config.json and model.safetensors or its shards")
     #expect(try message {
       try FileManager.default.removeItem(at: $0.appendingPathComponent("model-00003-of-00005.safetensors"))
-    }.hasPrefix("m/model.safetensors.index.json: the shard model-00003-of-00005.safetensors, which holds 'model.layers."))
+    }.hasPrefix(
+      "m/model.safetensors.index.json: 1 of 5 shards are missing: model-00003-of-00005.safetensors, the first of which holds 'model.layers."))
     #expect(try message {
       for name in try FileManager.default.contentsOfDirectory(atPath: $0.path) where name != "config.json" {
         try FileManager.default.removeItem(at: $0.appendingPathComponent(name))
