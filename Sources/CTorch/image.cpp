@@ -1,6 +1,7 @@
 // Pictures in memory become pixels. libvips, which brings its own decoders, is opened when the first one comes.
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -61,6 +62,8 @@ struct Vips {
     find(clear_error, "vips_error_clear");
     find(unref, "g_object_unref");
     find(free, "g_free");
+    // What is wrong with a picture is told to whoever sent it.
+    setenv("VIPS_WARNING", "0", 0);
     TORCH_CHECK(init("slime") == 0, "libvips does not start: ", error());
     block_untrusted(1);
     // Results are kept by address of the bytes, which are freed.

@@ -95,6 +95,14 @@ import Torch
     #expect(error?.description.contains(complaint) == true, "\(error?.description ?? "")")
   }
 
+  @Test func deterministicModeKnowsNoTower() throws {
+    let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("vision/qwen3-vl")))
+    var parallel = ParallelContext.single()
+    parallel.isDeterministic = true
+    let error = #expect(throws: ModelError.self) { try configuration.model(parallel: parallel, dtype: .float32) }
+    #expect(error?.description.contains("does not know the vision tower") == true, "\(error?.description ?? "")")
+  }
+
   @Test func deepstackNeedsLayersInTheFirstStage() throws {
     let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("vision/qwen3-vl")))
     let stage = ModelStage(layers: 0..<1, holdsEmbedding: true, holdsHead: false)
