@@ -30,7 +30,8 @@ import Torch
         #expect(error < 1e-3, "\(name): largest difference \(error)")
       }
       let size: [Int] = try reference.tensor("\(name).size").array()
-      #expect(try DecodedImage(data).pixels.shape == size + [3], "\(name)")
+      #expect(try ImageDecoder.pixels(data).shape == size + [3], "\(name)")
+      #expect(try processor.grid(data) == image.grid, "\(name)")
     }
   }
 

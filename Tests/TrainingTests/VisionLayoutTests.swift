@@ -40,7 +40,7 @@ import Training
     let token = Int32(try #require(model.vision).imageToken)
     for (sample, range) in plain.tokenRanges.enumerated() {
       let images = sample % 2 == 0 ? [] : (0...sample % 4 / 2).map { pictures[(sample + $0) % pictures.count] }
-      let grids = images.isEmpty ? [] : try model.prepared(images).grids
+      let grids = try model.imageGrids(images)
       let tokens = grids.flatMap { [7] + repeatElement(token, count: $0.count / 4) } + plain.tokens[range]
       batch.tokens += tokens
       batch.totalLengths.append(Int32(tokens.count))
