@@ -59,14 +59,19 @@ public struct ImageProcessor: Sendable, Equatable {
     if let factor = config["rescale_factor"]?.double { rescaleFactor = factor }
   }
 
-  /// That of a model's folder.
-  /// - Throws: `ImageError` when it has none or it cannot be read.
-  public init(folder: URL) throws {
-    let file = folder.appendingPathComponent(Self.fileName)
-    guard let data = try? Data(contentsOf: file) else {
-      throw ImageError("\(folder.path) has no \(Self.fileName), which says how pictures are prepared; copy the model's")
+  /// That of a model's folder: a file of its own, or a part of transformers 5's processor_config.json.
+  /// - Returns: nil: it has none.
+  /// - Throws: `ImageError` or `JSONError` when it cannot be read.
+  public init?(folder: URL) throws {
+    for (name, part) in [(Self.fileName, nil), ("processor_config.json", "image_processor")] {
+      let file = folder.appendingPathComponent(name)
+      guard FileManager.default.fileExists(atPath: file.path) else { continue }
+      let json = try JSONValue(parsing: Data(contentsOf: file))
+      guard let config = part.map({ json[$0] }) ?? json else { continue }
+      try self.init(config, source: file.path)
+      return
     }
-    try self.init(JSONValue(parsing: data), source: file.path)
+    return nil
   }
 
   /// - Throws: `ImageError`: what is wrong with the picture.

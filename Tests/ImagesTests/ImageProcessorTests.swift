@@ -14,7 +14,7 @@ import Torch
     .filter { $0.first?.isNumber == true }.sorted()
 
   @Test func preparesAsTransformersDoes() throws {
-    let processor = try ImageProcessor(folder: Self.folder)
+    let processor = try #require(try ImageProcessor(folder: Self.folder))
     let reference = try SafetensorsFile(Self.folder.appendingPathComponent("reference.safetensors"))
     #expect(Self.names.count == 20)
     for name in Self.names {
@@ -32,6 +32,16 @@ import Torch
       let size: [Int] = try reference.tensor("\(name).size").array()
       #expect(try ImageDecoder.pixels(data).shape == size + [3], "\(name)")
       #expect(try processor.grid(data) == image.grid, "\(name)")
+    }
+  }
+
+  @Test func processorsAreFoundInBothFiles() throws {
+    let data = try Data(contentsOf: Self.folder.appendingPathComponent(ImageProcessor.fileName))
+    try withTemporaryFolder { folder in
+      #expect(try ImageProcessor(folder: folder) == nil)
+      let whole: JSONValue = ["processor_class": "Qwen3VLProcessor", "image_processor": try JSONValue(parsing: data)]
+      try whole.data(.compact).write(to: folder.appendingPathComponent("processor_config.json"))
+      #expect(try ImageProcessor(folder: folder) == ImageProcessor(folder: Self.folder))
     }
   }
 

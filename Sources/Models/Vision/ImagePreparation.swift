@@ -6,14 +6,12 @@ extension VisionConfiguration {
   /// Reads the folder's preprocessor_config.json, if it has one.
   /// - Throws: `ImageError` or `ModelError` when it does not fit the tower.
   mutating func readProcessor(_ folder: URL) throws {
-    let file = folder.appendingPathComponent(ImageProcessor.fileName)
-    guard FileManager.default.fileExists(atPath: file.path) else { return }
-    let processor = try ImageProcessor(folder: folder)
+    guard let processor = try ImageProcessor(folder: folder) else { return }
     let (found, wanted) = (
       [processor.patchSize, processor.mergeSize, processor.temporalPatchSize], [patchSize, mergeSize, temporalPatchSize])
     guard found == wanted else {
       throw ModelError(
-        "\(file.path) has patch_size, merge_size and temporal_patch_size \(found), but the vision tower of config.json takes \(wanted)")
+        "\(folder.path) has an image processor of patch_size, merge_size and temporal_patch_size \(found), but the vision tower of config.json takes \(wanted)")
     }
     self.processor = processor
   }
