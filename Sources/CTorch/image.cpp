@@ -86,7 +86,6 @@ uint8_t over_white(uint32_t colour, uint32_t opacity) {
   return static_cast<uint8_t>((((sum >> 8) + sum) >> 8) >> 7);
 }
 
-
 constexpr int kCMYK = 15, kSRGB = 22;
 
 /// An image that is let go at the end, and replaced by what is made of it.
