@@ -2,12 +2,11 @@ import Checkpoints
 import Foundation
 import Images
 import JSON
+import Models
 import Parallelism
 import TestSupport
 import Testing
 import Torch
-
-@testable import Models
 
 /// Models that see pictures, against `transformers` on the same weights, tokens and patches (fp32).
 @Suite struct VisionTests {

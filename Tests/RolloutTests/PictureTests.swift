@@ -1,10 +1,9 @@
 import Foundation
 import JSON
+import Rollout
 import TestSupport
 import Testing
 import Training
-
-@testable import Rollout
 
 /// Pictures on their way from a dataset to an engine and to trainers.
 @Suite struct PictureTests {
