@@ -5,7 +5,8 @@ Needs torch, torchvision, transformers and Pillow. From the repository root: pyt
   <name>                     the picture
   preprocessor_config.json   of the processor: small patches and few pixels, so that files stay small
   reference.safetensors      <name>.patches fp32 [patches, 3, patch²], one of the two equal frames of each patch;
-                             <name>.grid int64 [3]; <name>.size int64 [2], height and width before anything
+                             <name>.grid int64 [3]
+  slim.png                   one that no processor takes
 """
 
 import json
@@ -79,9 +80,9 @@ def main():
         patches = output["pixel_values"].view(-1, 3, 2, PATCH * PATCH)
         assert torch.equal(patches[:, :, 0], patches[:, :, 1])
         reference |= {
-            f"{name}.patches": patches[:, :, 0].contiguous(), f"{name}.grid": output["image_grid_thw"][0],
-            f"{name}.size": torch.tensor(image.size[::-1])}
+            f"{name}.patches": patches[:, :, 0].contiguous(), f"{name}.grid": output["image_grid_thw"][0]}
         print(name, image.size, output["image_grid_thw"][0].tolist())
+    write(folder / "slim.png", "rgb.png", (1, 201), generator)
     save_file(reference, folder / "reference.safetensors")
 
 

@@ -1,6 +1,7 @@
 // Pictures in memory become pixels. libvips, which brings its own decoders, is opened when the first one comes.
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -61,6 +62,8 @@ struct Vips {
     find(clear_error, "vips_error_clear");
     find(unref, "g_object_unref");
     find(free, "g_free");
+    // What is wrong with a picture is told to whoever sent it.
+    setenv("VIPS_WARNING", "0", 0);
     TORCH_CHECK(init("slime") == 0, "libvips does not start: ", error());
     block_untrusted(1);
     // Results are kept by address of the bytes, which are freed.
@@ -88,7 +91,20 @@ constexpr int kCMYK = 15, kSRGB = 22;
 /// An image that is let go at the end, and replaced by what is made of it.
 class Picture {
  public:
-  Picture(const Vips& vips, VipsImage* image) : vips_(vips), image_(image) { require(image != nullptr); }
+  /// Turned upright. The header alone is read until pixels are wanted.
+  Picture(const Vips& vips, const void* data, size_t count, int64_t most_pixels)
+      : vips_(vips), image_(vips.read(data, count, "[fail_on=truncated]", static_cast<void*>(nullptr))) {
+    require(image_ != nullptr);
+    try {
+      const int64_t width = vips.width(image_), height = vips.height(image_);
+      TORCH_CHECK(width * height <= most_pixels, "it has ", width, " × ", height, " pixels, more than ", most_pixels);
+      TORCH_CHECK(vips.interpretation(image_) != kCMYK, "its colours are CMYK; save it as RGB");
+      become(vips.autorotate);
+    } catch (...) {
+      vips.unref(image_);
+      throw;
+    }
+  }
   ~Picture() { if (image_) vips_.unref(image_); }
   Picture(const Picture&) = delete;
 
@@ -119,13 +135,7 @@ class Picture {
 ct_tensor ct_decode_image(const char* library, const void* data, size_t count, int64_t most_pixels) {
   return guarded<>(ct_tensor{}, [&] {
     const Vips& vips = Vips::shared(library);
-    // The header alone is read until pixels are wanted.
-    Picture picture(vips, vips.read(data, count, "[fail_on=truncated]", static_cast<void*>(nullptr)));
-    const int64_t pixels = int64_t{vips.width(picture.get())} * vips.height(picture.get());
-    TORCH_CHECK(pixels <= most_pixels, "it has ", vips.width(picture.get()), " × ", vips.height(picture.get()),
-                " pixels, more than ", most_pixels);
-    TORCH_CHECK(vips.interpretation(picture.get()) != kCMYK, "its colours are CMYK; save it as RGB");
-    picture.become(vips.autorotate);
+    Picture picture(vips, data, count, most_pixels);
     picture.become(vips.colourspace, kSRGB);
     picture.become(vips.cast_bytes);
     const int colours = vips.bands(picture.get());
@@ -148,5 +158,15 @@ ct_tensor ct_decode_image(const char* library, const void* data, size_t count, i
       }
     }
     return give(tensor);
+  });
+}
+
+bool ct_image_size(const char* library, const void* data, size_t count, int64_t most_pixels, int64_t* size) {
+  return guarded<>(false, [&] {
+    const Vips& vips = Vips::shared(library);
+    Picture picture(vips, data, count, most_pixels);
+    size[0] = vips.height(picture.get());
+    size[1] = vips.width(picture.get());
+    return true;
   });
 }

@@ -59,29 +59,31 @@ public struct ImageProcessor: Sendable, Equatable {
     if let factor = config["rescale_factor"]?.double { rescaleFactor = factor }
   }
 
-  /// That of a model's folder.
-  /// - Throws: `ImageError` when it has none or it cannot be read.
-  public init(folder: URL) throws {
-    let file = folder.appendingPathComponent(Self.fileName)
-    guard let data = try? Data(contentsOf: file) else {
-      throw ImageError("\(folder.path) has no \(Self.fileName), which says how pictures are prepared; copy the model's")
+  /// That of a model's folder: a file of its own, or a part of transformers 5's processor_config.json.
+  /// - Returns: nil: it has none.
+  /// - Throws: `ImageError` or `JSONError` when it cannot be read.
+  public init?(folder: URL) throws {
+    for (name, part) in [(Self.fileName, nil), ("processor_config.json", "image_processor")] {
+      let file = folder.appendingPathComponent(name)
+      guard FileManager.default.fileExists(atPath: file.path) else { continue }
+      let json = try JSONValue(parsing: Data(contentsOf: file))
+      guard let config = part.map({ json[$0] }) ?? json else { continue }
+      try self.init(config, source: file.path)
+      return
     }
-    try self.init(JSONValue(parsing: data), source: file.path)
+    return nil
   }
-
-  /// Tokens that a picture of a grid takes in a prompt.
-  public func tokenCount(_ grid: ImageGrid) -> Int { grid.count / (mergeSize * mergeSize) }
 
   /// - Throws: `ImageError`: what is wrong with the picture.
   public func callAsFunction(_ data: Data) throws(ImageError) -> ProcessedImage {
-    let image = try DecodedImage(data)
-    let (height, width) = (image.pixels.size(0), image.pixels.size(1))
+    let decoded = try ImageDecoder.pixels(data)
+    let (height, width) = (decoded.size(0), decoded.size(1))
     let size = try resizedSize(height: height, width: width)
     do {
       return try catchingTorchErrors {
         withoutGradients {
           // The memory stays as it was decoded, colour by colour within a pixel: libtorch's rounding depends on it.
-          var pixels = image.pixels.permute([2, 0, 1]).contiguous().unsqueeze(0)
+          var pixels = decoded.permute([2, 0, 1]).contiguous().unsqueeze(0)
           if size != (height, width) {
             pixels = pixels.upsampleBicubic2dAa([size.height, size.width], alignCorners: false)
           }
@@ -91,6 +93,13 @@ public struct ImageProcessor: Sendable, Equatable {
     } catch {
       throw ImageError("the picture of \(width) × \(height) pixels cannot be prepared: \(error)")
     }
+  }
+
+  /// The patches that a picture will have, by its header alone.
+  /// - Throws: `ImageError`: what is wrong with it.
+  public func grid(_ data: Data) throws(ImageError) -> ImageGrid {
+    let size = try ImageDecoder.size(data)
+    return grid(try resizedSize(height: size.height, width: size.width))
   }
 
   private func grid(_ size: (height: Int, width: Int)) -> ImageGrid {

@@ -1,11 +1,10 @@
 import Checkpoints
 import Foundation
+import Images
 import JSON
 import TestSupport
 import Testing
 import Torch
-
-@testable import Images
 
 /// Pictures of many kinds and sizes against what `transformers` makes of them (`Scripts/make_image_fixtures.py`).
 @Suite struct ImageProcessorTests {
@@ -14,7 +13,7 @@ import Torch
     .filter { $0.first?.isNumber == true }.sorted()
 
   @Test func preparesAsTransformersDoes() throws {
-    let processor = try ImageProcessor(folder: Self.folder)
+    let processor = try #require(try ImageProcessor(folder: Self.folder))
     let reference = try SafetensorsFile(Self.folder.appendingPathComponent("reference.safetensors"))
     #expect(Self.names.count == 20)
     for name in Self.names {
@@ -29,8 +28,17 @@ import Torch
         let error = (frames.select(2, index: frame) - wanted).abs().max().item()
         #expect(error < 1e-3, "\(name): largest difference \(error)")
       }
-      let size: [Int] = try reference.tensor("\(name).size").array()
-      #expect(try DecodedImage(data).pixels.shape == size + [3], "\(name)")
+      #expect(try processor.grid(data) == image.grid, "\(name)")
+    }
+  }
+
+  @Test func processorsAreFoundInBothFiles() throws {
+    let data = try Data(contentsOf: Self.folder.appendingPathComponent(ImageProcessor.fileName))
+    try withTemporaryFolder { folder in
+      #expect(try ImageProcessor(folder: folder) == nil)
+      let whole: JSONValue = ["processor_class": "Qwen3VLProcessor", "image_processor": try JSONValue(parsing: data)]
+      try whole.data(.compact).write(to: folder.appendingPathComponent("processor_config.json"))
+      #expect(try ImageProcessor(folder: folder) == ImageProcessor(folder: Self.folder))
     }
   }
 
@@ -64,8 +72,8 @@ import Torch
       let error = #expect(throws: ImageError.self) { try ImageProcessor()(data) }
       #expect(error?.description.contains(complaint) == true, "\(error?.description ?? "")")
     }
-    let slim = ImageProcessor()
-    let error = #expect(throws: ImageError.self) { try slim.resizedSize(height: 1, width: 201) }
+    let slim = try Data(contentsOf: Self.folder.appendingPathComponent("slim.png"))
+    let error = #expect(throws: ImageError.self) { try ImageProcessor().grid(slim) }
     #expect(error?.description.contains("200 times") == true)
   }
 

@@ -2,12 +2,11 @@ import Checkpoints
 import Foundation
 import Images
 import JSON
+import Models
 import Parallelism
 import TestSupport
 import Testing
 import Torch
-
-@testable import Models
 
 /// Models that see pictures, against `transformers` on the same weights, tokens and patches (fp32).
 @Suite struct VisionTests {
@@ -93,6 +92,14 @@ import Torch
     config[part[0]] = .object(own)
     let error = #expect(throws: ModelError.self) { try ModelRegistry.configuration(.object(config), source: "a test") }
     #expect(error?.description.contains(complaint) == true, "\(error?.description ?? "")")
+  }
+
+  @Test func deterministicModeKnowsNoTower() throws {
+    let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("vision/qwen3-vl")))
+    var parallel = ParallelContext.single()
+    parallel.isDeterministic = true
+    let error = #expect(throws: ModelError.self) { try configuration.model(parallel: parallel, dtype: .float32) }
+    #expect(error?.description.contains("does not know the vision tower") == true, "\(error?.description ?? "")")
   }
 
   @Test func deepstackNeedsLayersInTheFirstStage() throws {

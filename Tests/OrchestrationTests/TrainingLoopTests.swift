@@ -91,6 +91,31 @@ import Testing
     #expect(wrong == 2 && sentence.contains("holds neither checkpoints nor a model's config.json"), "\(sentence)")
   }
 
+  /// A model that sees pictures learns from a dataset that has some; engine and trainer see the same.
+  @Test(arguments: [TrainBackendKind.megatron, .fsdp]) func picturesAreLearnedFrom(_ backend: TrainBackendKind) throws {
+    let room = try Room()
+    try writeTinyVisionModel(to: room.url.appendingPathComponent("seeing"))
+    let pictures = ["00-rgb.png", "01-rgb.jpeg", "02-rgb.webp", "03-grey.png"].map { fixture("images/\($0)").path }
+    let rows = (0..<4).map { #"{"input":"what is <image>?","label":"4","pictures":["\#(pictures[$0])"]}"# }
+    try Data(rows.joined(separator: "\n").utf8).write(to: room.url.appendingPathComponent("pictures.jsonl"))
+    func train(_ change: (inout TrainConfiguration) -> Void = { _ in }) throws -> (code: Int32, errors: String) {
+      try room.train {
+        $0.checkpoint.hfCheckpoint = room.path("seeing")
+        ($0.data.promptData, $0.data.applyChatTemplate) = (room.path("pictures.jsonl"), true)
+        $0.data.multimodalKeys = #"{"image": "pictures"}"#
+        ($0.backend.trainBackend, $0.data.rolloutCount, $0.checkpoint.save) = (backend, 2, room.path("save"))
+        change(&$0)
+      }
+    }
+    let (code, errors) = try train()
+    #expect(code == 0, "\(errors)")
+    let metrics = try room.metrics("save")
+    try #require(metrics.count == 2)
+    for step in metrics { #expect(step["train/train_rollout_logprob_abs_diff"]! < 1e-4) }
+    let (wrong, sentence) = try train { $0.data.multimodalKeys = #"{"video": "films"}"# }
+    #expect(wrong == 2 && sentence.contains("pictures alone are supported"), "\(sentence)")
+  }
+
   /// How a run divides the work.
   struct Division: Sendable, CustomTestStringConvertible {
     var backend: TrainBackendKind

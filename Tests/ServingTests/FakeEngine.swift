@@ -20,9 +20,10 @@ final class FakeEngine: GenerationEngine {
   let hangs: Bool
 
   private let words: [String]?
+  private let takesImages: Bool
 
-  init(tokenDelay: Duration = .zero, hangs: Bool = false, words: [String]? = nil) {
-    (self.tokenDelay, self.hangs, self.words) = (tokenDelay, hangs, words)
+  init(tokenDelay: Duration = .zero, hangs: Bool = false, words: [String]? = nil, takesImages: Bool = false) {
+    (self.tokenDelay, self.hangs, self.words, self.takesImages) = (tokenDelay, hangs, words, takesImages)
   }
 
   var snapshot: State { state.withLock { $0 } }
@@ -140,6 +141,7 @@ final class FakeEngine: GenerationEngine {
     (status.vocabularySize, status.contextLength, status.maxRunningRequests) = (384, 2048, 64)
     (status.pageSize, status.totalPages, status.freePages) = (16, 512, 500)
     (status.evictablePages, status.evictedTokensTotal, status.retractedTotal) = (3, 7, 2)
+    status.takesImages = takesImages
     (status.runningRequests, status.generatedTokens) = (state.running.count, state.generated)
     return status
   }

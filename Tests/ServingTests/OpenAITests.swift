@@ -111,7 +111,8 @@ import Testing
     ("completions", #"{"prompt":"a","ebnf":"x","regex":"a"}"#, "Only one of"),
     ("chat/completions", #"{"messages":[]}"#, "messages cannot be empty"), ("chat/completions", #"{"messages":["a"]}"#, "role"),
     ("chat/completions", #"{"messages":[{"role":"robot","content":"a"}]}"#, "unknown role robot"),
-    ("chat/completions", #"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#, "text only"),
+    ("chat/completions", #"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#, "image_url must be"),
+    ("chat/completions", #"{"messages":[{"role":"user","content":[{"type":"input_audio"}]}]}"#, "text and image_url only"),
     ("chat/completions", #"{"messages":[{"role":"user","content":"a"}],"top_logprobs":1}"#, "top_logprobs needs"),
     ("chat/completions", #"{"messages":[{"role":"user","content":"a"}],"tools":5}"#, "tools must be"),
   ]

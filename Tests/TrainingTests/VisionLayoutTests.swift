@@ -25,7 +25,9 @@ import Training
       Layout(data: 2, isFSDP: true), Layout(context: 2, isFSDP: true),
     ]
     let mixture = [Layout(tensor: 2, sequence: true, expert: 2, expertTensor: 1), Layout(data: 2, expert: 2, isFSDP: true)]
-    return ["qwen2.5-vl", "qwen3-vl"].flatMap { name in dense.map { Case(name: name, layout: $0) } }
+    // Of the other family, what its windows could break.
+    let few = [Layout(context: 2), Layout(data: 2, isFSDP: true)]
+    return dense.map { Case(name: "qwen3-vl", layout: $0) } + few.map { Case(name: "qwen2.5-vl", layout: $0) }
       + mixture.map { Case(name: "qwen3-vl-moe", layout: $0) }
   }()
 
@@ -40,7 +42,7 @@ import Training
     let token = Int32(try #require(model.vision).imageToken)
     for (sample, range) in plain.tokenRanges.enumerated() {
       let images = sample % 2 == 0 ? [] : (0...sample % 4 / 2).map { pictures[(sample + $0) % pictures.count] }
-      let grids = images.isEmpty ? [] : try model.prepared(images).grids
+      let grids = try model.imageGrids(images)
       let tokens = grids.flatMap { [7] + repeatElement(token, count: $0.count / 4) } + plain.tokens[range]
       batch.tokens += tokens
       batch.totalLengths.append(Int32(tokens.count))

@@ -178,6 +178,8 @@ CT_API void ct_cuda_set_device(int32_t device_index);
 // PNG, JPEG or WebP in memory, turned as its EXIF data say → [height, width, 3], bytes of RGB. `library` is where libvips
 // lies; one that is installed does too. A picture of more than `most_pixels` is refused unread.
 CT_API ct_tensor ct_decode_image(const char* library, const void* data, size_t count, int64_t most_pixels);
+// Its height and width, by its header alone.
+CT_API bool ct_image_size(const char* library, const void* data, size_t count, int64_t most_pixels, int64_t* size);
 
 // MARK: Runs on the meta device, counted
 typedef struct ct_account_impl* ct_account;

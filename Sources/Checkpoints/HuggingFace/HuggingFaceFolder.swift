@@ -60,14 +60,19 @@ extension HuggingFaceFolder {
     "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja", "chat_template.json", "additional_chat_templates",
   ]
 
+  /// How pictures and films are prepared.
+  private static let processorNames: Set<String> = [
+    "preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json",
+  ]
+
   /// The tokenizer's files (and the folder of further chat templates, where there is one), sorted by name.
   public var tokenizerFiles: [URL] { files { Self.tokenizerNames.contains($0) } }
 
-  /// What a saved copy of the model takes over unchanged: the tokenizer, generation_config.json, and the Python files
-  /// that an `auto_map` in config.json refers to.
+  /// What a saved copy of the model takes over unchanged: the tokenizer, the processor, generation_config.json, and the
+  /// Python files that an `auto_map` in config.json refers to.
   public var companionFiles: [URL] {
     files { name in
-      Self.tokenizerNames.contains(name) || name == "generation_config.json"
+      Self.tokenizerNames.contains(name) || Self.processorNames.contains(name) || name == "generation_config.json"
         || (name.hasSuffix(".py") && config["auto_map"] != nil)
     }
   }

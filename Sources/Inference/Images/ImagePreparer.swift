@@ -57,11 +57,15 @@ final class ImagePreparer: Sendable {
       let images = try model.prepared(request.images)
       var request = request
       request.tokens = try model.expandingImages(request.tokens, images.grids)
-      // Tokens that stand for other pictures are other prefixes.
-      let digest = request.images.map { data in data.withUnsafeBytes { "\(XXHash64.hex($0)):\(data.count)" } }
-      request.extraKey = (request.extraKey ?? "") + "\u{0}images " + digest.joined(separator: " ")
-      request.images = []
-      return Prepared(request: request, images: try RequestImages(images, tokens: request.tokens, model.vision!))
+      let prepared = try RequestImages(images, tokens: request.tokens, model.vision!)
+      var keys = request.tokens
+      for (data, range) in zip(request.images, prepared.positions.images) {
+        // Negative, as no token is: the parts of other pictures are other prefixes.
+        let key = Int(truncatingIfNeeded: data.withUnsafeBytes(XXHash64.hash)) | .min
+        keys.replaceSubrange(range, with: repeatElement(key, count: range.count))
+      }
+      (request.cacheKeys, request.images) = (keys, [])
+      return Prepared(request: request, images: prepared)
     } catch {
       throw InvalidRequest("image_data cannot be used: \(error).")
     }

@@ -27,6 +27,9 @@ public struct GenerateRequest: Sendable, Equatable, Codable {
   /// Encoded pictures, in the order of their places in the prompt. A place is one token that stands for pictures, or as many
   /// as the picture takes.
   public var images: [Data] = []
+  /// What stands for the prompt's tokens in the prefix cache, where those that stand for pictures do not say which; nil: they
+  /// themselves. The engine sets it.
+  var cacheKeys: [Int]?
 
   public init(
     id: String, tokens: [Int], sampling: SamplingParameters = SamplingParameters(), returnLogProbs: Bool = false,

@@ -43,7 +43,7 @@ struct PrefixCache: Sendable {
 
   /// How much of a waiting request is in the tree, at least one token less than it has.
   func match(_ request: ScheduledRequest) -> RadixTree.Match {
-    tree.match(request.tokens, limit: isEnabled ? reusableCount(request) : 0, in: request.namespace)
+    tree.match(request.keys, limit: isEnabled ? reusableCount(request) : 0, in: request.namespace)
   }
 
   /// A prefix, by its number, that a waiting request would compute and a running one is computing already; nil: none of
@@ -170,7 +170,7 @@ struct PrefixCache: Sendable {
   private mutating func store(_ request: inout ScheduledRequest, upTo end: Int) {
     guard let node = request.node, end > request.shared else { return }
     let range = request.shared..<end
-    let (last, held) = tree.extend(node, tokens: request.tokens, pages: request.pages, range)
+    let (last, held) = tree.extend(node, tokens: request.keys, pages: request.pages, range)
     let duplicates = range.filter { held[$0 - range.lowerBound] != request.pages[$0] }.map { request.pages[$0] }
     request.pages.replaceSubrange(range, with: held)
     (request.node, request.shared) = (last, end)

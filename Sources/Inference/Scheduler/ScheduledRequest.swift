@@ -22,6 +22,10 @@ struct ScheduledRequest: Sendable, Equatable {
   let ignoresEndOfSequence: Bool
   /// Prompt and response.
   var tokens: [Int]
+  /// What stands for the prompt's tokens in the cache; nil: they themselves.
+  private let promptKeys: [Int]?
+  /// What stands for `tokens` in the cache.
+  var keys: [Int] { promptKeys.map { $0 + tokens.dropFirst(promptCount) } ?? tokens }
   /// Positions whose KV is in `pages`.
   var computed = 0
   /// Tokens that batches in flight run.
@@ -60,10 +64,11 @@ struct ScheduledRequest: Sendable, Equatable {
 
   init(_ request: GenerateRequest, adapter: Int? = nil, arrival: Int, configuration: SchedulerConfiguration) {
     (id, self.arrival, tokens, promptCount) = (request.id, arrival, request.tokens, request.tokens.count)
+    promptKeys = request.cacheKeys
     (priority, reportStart) = (request.priority ?? 0, request.reportStart)
     namespace = CacheNamespace(extraKey: request.extraKey, cacheSalt: request.cacheSalt, adapter: adapter)
     prefixes = PagePrefixes(pageSize: configuration.pageSize, namespace: namespace)
-    if !configuration.disableRadixCache { prefixes.extend(over: request.tokens) }
+    if !configuration.disableRadixCache { prefixes.extend(over: request.cacheKeys ?? request.tokens) }
     ignoresEndOfSequence = request.sampling.ignoreEOS
     stop = configuration.stopCondition(for: request)
     nextPromptLogProb = request.returnLogProbs ? max(1, request.logProbStart ?? promptCount) : promptCount

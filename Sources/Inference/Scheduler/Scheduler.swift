@@ -396,7 +396,7 @@ extension Scheduler {
     retractions += 1
     var request = running.remove(at: index)
     cache.release(&request)
-    if cache.isEnabled { request.prefixes.extend(over: request.tokens) }
+    if cache.isEnabled { request.prefixes.extend(over: request.keys) }
     enqueue(request)
     return .retract(id: request.id)
   }

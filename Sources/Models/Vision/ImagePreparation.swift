@@ -6,14 +6,12 @@ extension VisionConfiguration {
   /// Reads the folder's preprocessor_config.json, if it has one.
   /// - Throws: `ImageError` or `ModelError` when it does not fit the tower.
   mutating func readProcessor(_ folder: URL) throws {
-    let file = folder.appendingPathComponent(ImageProcessor.fileName)
-    guard FileManager.default.fileExists(atPath: file.path) else { return }
-    let processor = try ImageProcessor(folder: folder)
+    guard let processor = try ImageProcessor(folder: folder) else { return }
     let (found, wanted) = (
       [processor.patchSize, processor.mergeSize, processor.temporalPatchSize], [patchSize, mergeSize, temporalPatchSize])
     guard found == wanted else {
       throw ModelError(
-        "\(file.path) has patch_size, merge_size and temporal_patch_size \(found), but the vision tower of config.json takes \(wanted)")
+        "\(folder.path) has an image processor of patch_size, merge_size and temporal_patch_size \(found), but the vision tower of config.json takes \(wanted)")
     }
     self.processor = processor
   }
@@ -36,16 +34,25 @@ extension ModelConfiguration {
   /// - Parameter images: encoded, at least one.
   /// - Throws: `ImageError` about the first that cannot be used, `ModelError` when the model takes none.
   public func prepared(_ images: [Data]) throws -> PreparedImages {
+    try PreparedImages(forEach(images) { processor, data in try processor(data) })
+  }
+
+  /// The patches that pictures will have, by their headers alone.
+  /// - Throws: as `prepared`.
+  public func imageGrids(_ images: [Data]) throws -> [ImageGrid] {
+    try images.isEmpty ? [] : forEach(images) { processor, data in try processor.grid(data) }
+  }
+
+  private func forEach<Value>(_ images: [Data], _ body: (ImageProcessor, Data) throws -> Value) throws -> [Value] {
     guard let vision else {
       throw ModelError("a model of type \(modelType) takes no pictures, and \(images.count) were given; leave them out")
     }
     guard let processor = vision.processor else {
       throw ModelError("the model's folder has no \(ImageProcessor.fileName), which says how pictures are prepared; copy the model's")
     }
-    return PreparedImages(
-      try images.enumerated().map { index, data in
-        do { return try processor(data) } catch { throw ImageError("picture \(index): \(error)") }
-      })
+    return try images.enumerated().map { index, data in
+      do { return try body(processor, data) } catch { throw ImageError("picture \(index): \(error)") }
+    }
   }
 
   /// A prompt in which each token that stands for a whole picture is repeated for its parts; where it is already, it stays.

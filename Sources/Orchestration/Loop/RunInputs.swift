@@ -49,7 +49,7 @@ struct RunInputs {
       tokenizer: tokenizer, chatTemplate: try tokenizer.chatTemplate.map { try ChatTemplate(source: $0) })
     if model.vision != nil {
       codec.placeImages = { [model] tokens, images in
-        try model.expandingImages(tokens, images.isEmpty ? [] : model.prepared(images).grids)
+        try model.expandingImages(tokens, model.imageGrids(images))
       }
     }
     self.codec = codec

@@ -40,12 +40,14 @@ public struct PromptDataset: Sendable {
     var tooLong = 0
     try JSONLines(path: source.file).forEachObject(source) { line, row in
       let sample: Sample
-      do { sample = try options.sample(of: row, codec: codec) } catch {
+      let isTooLong: Bool
+      do {
+        sample = try options.sample(of: row, codec: codec)
+        isTooLong = try options.isTooLong(sample, codec)
+      } catch {
         throw DatasetError("\(source.file) line \(line): \(error)")
       }
-      if let limit = options.maximumPromptLength, let text = sample.prompt.text,
-        try codec.exceeds(limit, text, images: sample.encodedImages())
-      {
+      if isTooLong {
         tooLong += 1
       } else {
         prompts.append(sample)
@@ -71,6 +73,11 @@ extension PromptCodec {
 }
 
 extension PromptDataset.Options {
+  fileprivate func isTooLong(_ sample: Sample, _ codec: PromptCodec) throws -> Bool {
+    guard let limit = maximumPromptLength, let text = sample.prompt.text else { return false }
+    return try codec.exceeds(limit, text, images: sample.encodedImages())
+  }
+
   fileprivate func sample(of row: JSONObject, codec: PromptCodec) throws -> Sample {
     let input = try required(inputKey, "--input-key", in: row)
     var sample = Sample()
