@@ -11,8 +11,8 @@ import Testing
     return try Engine(folder: modelFolder(model), tokenizer: nil, options: options)
   }
 
-  /// A request's states: three layers of a window of 3 × 56 numbers and a memory of 4 × 6 × 8, fp32.
-  private static let stateBytes = 3 * 4 * (3 * 56 + 4 * 6 * 8)
+  /// A request's states: three layers of a window of 3 × 64 numbers and a memory of 4 × 10 × 6, fp32.
+  private static let stateBytes = 3 * 4 * (3 * 64 + 4 * 10 * 6)
 
   /// Half of the memory is for states, of which a quarter is for prefixes; the rest is for the one layer's KV.
   @Test func statesTakeTheirPartOfTheMemory() async throws {
@@ -34,7 +34,7 @@ import Testing
     let wanted = try await generateAll(Self.engine { $0.disableRadixCache = true }, requests)
     let engine = try Self.engine { ($0.cacheBytes, $0.maxTotalTokens) = (2 * 8 * Self.stateBytes, 800) }
     for (found, wanted) in zip(try await generateAll(engine, requests), wanted) {
-      EngineInvarianceTests.expectSame(found, wanted, found.id)
+      EngineInvarianceTests.expectSame(found, wanted, found.id, tolerance: 1e-4)
     }
     try await expectIdle(engine)
   }
