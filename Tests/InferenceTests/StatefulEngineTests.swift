@@ -62,6 +62,11 @@ import Testing
     #expect(drafting?.description.contains("keeps states") == true)
   }
 
+  @Test func adaptersAreRefused() {
+    let error = #expect(throws: EngineError.self) { try Self.engine { $0.adapters = AdapterOptions() } }
+    #expect(error?.description.contains("--enable-lora") == true)
+  }
+
   @Test func deterministicEnginesAreRefused() {
     let error = #expect(throws: (any Error).self) { try Self.engine { $0.isDeterministic = true } }
     #expect("\(error!)".contains("gated delta rule"))
