@@ -28,11 +28,13 @@ import Testing
   }
 
   /// With fewer places than requests and few for prefixes, what runs first makes no difference.
-  @Test func fewPlacesDoNotMatter() async throws {
+  @Test(arguments: [false, true]) func fewPlacesDoNotMatter(overlaps: Bool) async throws {
     var requests = randomRequests(24, seed: 4, vocabulary: 97)
     for i in requests.indices { requests[i].tokens = requests[i % 6].tokens + (i < 12 ? [] : [i]) }
     let wanted = try await generateAll(Self.engine { $0.disableRadixCache = true }, requests)
-    let engine = try Self.engine { ($0.cacheBytes, $0.maxTotalTokens) = (2 * 8 * Self.stateBytes, 800) }
+    let engine = try Self.engine {
+      ($0.cacheBytes, $0.maxTotalTokens, $0.overlapsSchedule) = (2 * 8 * Self.stateBytes, 800, overlaps)
+    }
     for (found, wanted) in zip(try await generateAll(engine, requests), wanted) {
       EngineInvarianceTests.expectSame(found, wanted, found.id, tolerance: 1e-4)
     }
