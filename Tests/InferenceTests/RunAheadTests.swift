@@ -156,7 +156,8 @@ private func expected(_ request: GenerateRequest, _ limits: SchedulerConfigurati
 
   @Test func everyRequestWithStatesGetsWhatItWouldAlone() throws {
     let lives = try (0..<150).map { try live(seed: $0, keepsStates: true) }
-    #expect(lives.contains { $0.ahead > 30 } && lives.contains { $0.retractions > 3 } && lives.contains { $0.surplus > 0 })
+    #expect(lives.reduce(0) { $0 + $1.ahead } > 1000, "too few batches were planned ahead")
+    #expect(lives.reduce(0) { $0 + $1.retractions } > 10 && lives.reduce(0) { $0 + $1.surplus } > 100)
   }
 
   @Test func everyRequestGetsWhatItWouldAlone() throws {
