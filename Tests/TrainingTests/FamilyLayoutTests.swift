@@ -30,7 +30,7 @@ import Training
     var layouts = [
       Layout(pipeline: 2, options: stages), Layout(context: 2), Layout(data: 2, isFSDP: true), Layout(context: 2, data: 2, isFSDP: true),
     ]
-    if model.linearAttention != nil {
+    if model.linearAttention != nil, !isMixture {
       // States go along what is gathered, whichever way it lies.
       layouts += [Layout(context: 2, options: recomputed), Layout(context: 2, format: .padded)]
     }
