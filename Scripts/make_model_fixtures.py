@@ -245,7 +245,7 @@ MODELS = {
         attention_bias=False, tie_word_embeddings=True, rope_parameters=rope(2e4, partial_rotary_factor=1.0))),
     "qwen3-next": ("qwen3_next", "published", dict(
         num_key_value_heads=2, head_dim=16, num_hidden_layers=4, rope_parameters=rope(1e7, partial_rotary_factor=0.25),
-        linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=6,
+        linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=12, linear_value_head_dim=6,
         linear_conv_kernel_dim=4, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=8,
         shared_expert_intermediate_size=12, norm_topk_prob=True, mlp_only_layers=[1], vocab_size=61)),
     "qwen3-next-3-heads-tied": ("qwen3_next", "v5", dict(
@@ -257,7 +257,7 @@ MODELS = {
         decoder_sparse_step=2, vocab_size=61)),
     "qwen35": ("qwen3_5_text", "v5", dict(
         num_key_value_heads=2, head_dim=16, num_hidden_layers=4, linear_num_key_heads=2, linear_num_value_heads=4,
-        linear_key_head_dim=6, linear_value_head_dim=8, linear_conv_kernel_dim=4,
+        linear_key_head_dim=10, linear_value_head_dim=6, linear_conv_kernel_dim=4,
         rope_parameters=rope(1e7, partial_rotary_factor=0.25, mrope_section=[1, 1, 0], mrope_interleaved=True))),
     "qwen35-3-heads-tied": ("qwen3_5_text", "v5", dict(
         hidden_size=24, num_attention_heads=3, num_key_value_heads=3, head_dim=10, intermediate_size=37, num_hidden_layers=2,
@@ -302,7 +302,10 @@ def randomise(model, generator):
     """Weights large enough that a wrong scale, order or missing term shows; norms and biases away from 1 and 0."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if name.endswith("norm.weight"):
+        if model.config.model_type.startswith(("qwen3_next", "qwen3_5")) and name.endswith("norm.weight") and (
+                "linear_attn" not in name):  # around 0, or scores are so sharp that fp32 says little of them
+            parameter.data = 0.3 * noise
+        elif name.endswith("norm.weight"):
             parameter.data = 1 + 0.3 * noise
         elif parameter.dim() == 1 and name.endswith("weight"):  # Gemma's are around 0
             parameter.data = parameter.data.mean() + 0.3 * noise

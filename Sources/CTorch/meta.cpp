@@ -15,6 +15,15 @@ Tensor index_select(const Tensor& self, int64_t dim, const Tensor& index) {
   return at::empty(sizes, self.options());
 }
 
+Tensor flip(const Tensor& self, at::IntArrayRef) { return at::empty(self.sizes(), self.options()); }
+
+Tensor solve_triangular(const Tensor& self, const Tensor& other, bool, bool, bool) {
+  auto sizes = at::infer_size(self.sizes().slice(0, self.dim() - 2), other.sizes().slice(0, other.dim() - 2));
+  sizes.push_back(other.size(-2));
+  sizes.push_back(other.size(-1));
+  return at::empty(sizes, other.options());
+}
+
 Tensor logical(const Tensor& self, const Tensor& other) {
   return at::empty(at::infer_size(self.sizes(), other.sizes()), self.options().dtype(at::kBool));
 }
@@ -130,6 +139,8 @@ Three cpu_attention_backward(const Tensor&, const Tensor& query, const Tensor& k
 
 TORCH_LIBRARY_IMPL(aten, Meta, library) {
   library.impl("index_select", index_select);
+  library.impl("flip", flip);
+  library.impl("linalg_solve_triangular", solve_triangular);
   library.impl("logical_and", logical);
   library.impl("logical_or", logical);
   library.impl("logical_and.out", logical_out);

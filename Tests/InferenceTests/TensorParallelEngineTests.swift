@@ -27,7 +27,7 @@ import Torch
     Ranks(model: "phi3", tensor: 2), Ranks(model: "gpt-oss", tensor: 2), Ranks(model: "minimax-m2", tensor: 2),
     Ranks(model: "minimax-m2-whole-rotary", tensor: 2), Ranks(model: "gpt2", tensor: 2), Ranks(model: "gpt-neox", tensor: 2),
     Ranks(model: "qwen3-untied-3-heads", tensor: 3), Ranks(model: "qwen3-next", tensor: 2), Ranks(model: "qwen35", tensor: 2),
-    Ranks(model: "qwen3-next-3-heads-tied", tensor: 3),
+    Ranks(model: "qwen35-moe", tensor: 2),
   ])
   func answersAreThoseOfOneRank(_ ranks: Ranks) async throws { try await compare(ranks, modelFolder(ranks.model)) }
 

@@ -23,11 +23,17 @@ import Training
     let splitsHeads = model.headCount % 2 == 0
     // Stages of an odd number of layers are uneven.
     let stages = MegatronLayoutTests.options(first: model.layerCount % 2 == 0 ? nil : 1)
+    var recomputed = MegatronOptions()
+    recomputed.recomputation = .selective
     let isMixture = model.mixture != nil
     let splitsExperts = model.mixture.map { $0.expertCount % 2 == 0 } ?? false
     var layouts = [
       Layout(pipeline: 2, options: stages), Layout(context: 2), Layout(data: 2, isFSDP: true), Layout(context: 2, data: 2, isFSDP: true),
     ]
+    if model.linearAttention != nil, !isMixture {
+      // States go along what is gathered, whichever way it lies.
+      layouts += [Layout(context: 2, options: recomputed), Layout(context: 2, format: .padded)]
+    }
     if splitsHeads {
       // Mixtures need it.
       if !isMixture { layouts.append(Layout(tensor: 2)) }

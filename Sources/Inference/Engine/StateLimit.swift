@@ -34,11 +34,19 @@ struct StateLimit {
 }
 
 extension EngineOptions {
-  /// - Throws: `EngineError` about what cannot take back tokens of which a model keeps states.
+  /// - Throws: `EngineError` about what does not go with layers of gated delta rule.
   func requireStates(of configuration: ModelConfiguration) throws {
-    guard speculative != nil, configuration.linearAttention != nil else { return }
-    throw EngineError(
-      "Speculative decoding takes back tokens that were wrong, and the layers of gated delta rule of a model of type "
-        + "\(configuration.modelType) keep states that hold them; leave --speculative-algorithm out.")
+    guard configuration.linearAttention != nil else { return }
+    let type = configuration.modelType
+    if speculative != nil {
+      throw EngineError(
+        "Speculative decoding takes back tokens that were wrong, and the layers of gated delta rule of a model of type \(type) "
+          + "keep states that hold them; leave --speculative-algorithm out.")
+    }
+    if adapters != nil {
+      throw EngineError(
+        "LoRA adapters add to whole projections, of which a model of type \(type) computes with the parts; leave --enable-lora "
+          + "and --lora-paths out.")
+    }
   }
 }

@@ -1,5 +1,5 @@
 /// The pages of a KV cache and who holds them: nobody, a running request, or the radix tree of computed prefixes; and the
-/// places of the states of running requests, where the model keeps any.
+/// places of the states of running requests and of prefixes, where the model keeps any.
 ///
 /// A request that is admitted locks the longest prefix in the tree. Whenever a chunk of its tokens is computed, the tree
 /// gets its whole pages, and all it has of them when it leaves. Pages that hold what the tree has already are freed.

@@ -20,8 +20,10 @@ package struct CacheNamespace: Hashable, Sendable {
 ///
 /// Who reads a path locks its last node, and with it all nodes above. What no lock protects can be evicted: pages go one
 /// by one from the end of the leaf that was used longest ago, so a prefix outlives what follows it. Time is a count of
-/// locks taken and given back. Where a model keeps states besides KV, only the ends of nodes that have some can be matched:
-/// a node has those after all tokens of its path, until it is cut or its place is wanted for another's. Nothing depends on the order of a dictionary, so all ranks of an engine evict alike.
+/// locks taken and given back. Nothing depends on the order of a dictionary, so all ranks of an engine evict alike.
+///
+/// Where a model keeps states besides KV, only the ends of nodes that have some can be matched: a node has those after all
+/// tokens of its path, until it is cut or their place is wanted for another's.
 package struct RadixTree: Sendable {
   struct Node: Sendable {
     var tokens: [Int] = []

@@ -13,7 +13,7 @@ import WeightSync
 
 /// Models whose weights are divided in every way: odd vocabularies, tied and untied, dense and with experts, constants.
 enum UpdateModel: String, CaseIterable, Sendable {
-  case dense, tied, experts, tiedExperts, latent
+  case dense, tied, experts, tiedExperts, latent, hybrid
 
   var hasExperts: Bool { self != .dense && self != .tied }
 
@@ -41,6 +41,8 @@ enum UpdateModel: String, CaseIterable, Sendable {
       (latent["n_routed_experts"], latent["n_group"], latent["topk_group"], latent["num_hidden_layers"]) = (8, 4, 2, 4)
       config = latent
     }
+    // Tensors that several weights share, head by head.
+    if self == .hybrid, case .object(let hybrid) = try HuggingFaceFolder(fixture("models/qwen3-next")).config { config = hybrid }
     try writeRandomModel(.object(config), to: folder, seed: seed)
     try FileManager.default.copyItem(
       at: fixture("Tokenization/tokenizers/byte/tokenizer.json"), to: folder.appendingPathComponent("tokenizer.json"))

@@ -7,7 +7,8 @@ import Training
 /// What the tests of plans share.
 protocol PlanTesting {}
 
-/// The config.json of small models: dense, a mixture of experts, one with latent attention besides.
+/// The config.json of small models: dense, a mixture of experts, one with latent attention besides, one with layers of gated
+/// delta rule.
 enum PlannedModels {
   static let dense: JSONValue = [
     "model_type": "qwen3", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
@@ -17,6 +18,11 @@ enum PlannedModels {
     "model_type": "qwen3_moe", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "num_experts": 8, "num_experts_per_tok": 2,
     "moe_intermediate_size": 16, "norm_topk_prob": true,
+  ]
+  static let hybrid: JSONValue = [
+    "model_type": "qwen3_5_text", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
   ]
   static let latent: JSONValue = [
     "model_type": "deepseek_v3", "vocab_size": 67, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,

@@ -18,7 +18,7 @@ import Training
       try ParallelLayout(
         worldSize: 4, tensorParallelSize: 2, sequenceParallel: true, expertParallelSize: 2, expertTensorParallelSize: 2),
     ]
-    return dense.map { (PlannedModels.dense, $0) } + mixture.map { (PlannedModels.mixture, $0) }
+    return dense.map { (PlannedModels.dense, $0) } + dense[1...2].map { (PlannedModels.hybrid, $0) } + mixture.map { (PlannedModels.mixture, $0) }
   }
 
   /// Every rank holds what the real optimizer allocates for it, byte for byte.
@@ -87,8 +87,9 @@ import Training
     #expect(plan.operations == 4 * (4 * (3 * layer + 3.5 * attention) + 3 * head))
   }
 
-  @Test(arguments: [false, true]) func activationsAreThoseHeldOnTheCPU(recomputes: Bool) throws {
-    let (model, layout) = (try model(PlannedModels.dense), try ParallelLayout(worldSize: 1))
+  @Test(arguments: [(PlannedModels.dense, false), (PlannedModels.dense, true), (PlannedModels.hybrid, false)])
+  func activationsAreThoseHeldOnTheCPU(_ json: JSONValue, recomputes: Bool) throws {
+    let (model, layout) = (try model(json), try ParallelLayout(worldSize: 1))
     var options = try options()
     if recomputes { options.megatron.recomputation = .uniform(layers: 1) }
     let plan = try PlannedRank(

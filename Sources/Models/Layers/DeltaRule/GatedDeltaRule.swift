@@ -35,6 +35,8 @@ enum GatedDeltaRule {
       values, reading, within, chunks.query * chunks.decay.exp().unsqueeze(3),
       (chunks.key * (total - chunks.decay).exp().unsqueeze(3)).transpose(2, dim1: 3), total.exp().unsqueeze(3),
     ].map { $0.splitWithSizes(rows.counts) }
+    // Where an operator failed, what it gave is no parts, and fails whatever is made of it.
+    guard parts.allSatisfy({ $0.count == rows.counts.count }) else { return (parts[0][0], state) }
 
     var current = state.map { state in rows.order.map { state.indexSelect(0, index: $0.sequences) } ?? state }
     var (outputs, ended) = ([Tensor](), [Tensor]())
