@@ -40,7 +40,8 @@ struct Shape {
 };
 
 void check(cudnn_frontend::error_t error, const char* step) {
-  TORCH_CHECK(error.is_good(), "cuDNN's attention: ", step, ": ", error.get_message());
+  TORCH_CHECK(error.is_good(), "cuDNN's attention: ", step, ": ", error.get_message(),
+              "; --attn-implementation flash_attention_2 does without it");
 }
 
 void require_library() {

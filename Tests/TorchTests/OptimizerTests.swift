@@ -32,6 +32,36 @@ import Torch
     #expect(parameters.allSatisfy { $0.requiresGrad && $0.isLeaf })
   }
 
+  @Test func gradientsAreScaledAndCopiesWritten() {
+    let gradient = Tensor.randn([9], generator: Generator(seed: 4))
+    func stepped(_ gradient: Tensor, scale: Double, _ copy: Tensor? = nil) -> Tensor {
+      let parameter = Tensor.ones([9])
+      parameter.grad = gradient.clone()
+      AdamW([parameter], options: .init(weightDecay: 0.1)).step(learningRate: 0.1, gradientScale: scale, writing: copy.map { [$0] })
+      return parameter
+    }
+    let copy = Tensor.zeros([9], dtype: .bfloat16)
+    let found = stepped(gradient, scale: 1e-8, copy)
+    #expect(isClose(found, stepped(gradient * 1e-8, scale: 1)) && !isClose(found, stepped(gradient, scale: 1)))
+    #expect(copy.equal(found.to(dtype: .bfloat16)))
+  }
+
+  @Test func gradientsAddUpFromTheFirst() {
+    let (place, generator) = (Tensor.full([2, 3], 7), Generator(seed: 5))
+    let sum = GradientSum(place)
+    let (left, right) = (Tensor.randn([2, 4], generator: generator), Tensor.randn([4, 3], generator: generator))
+    for _ in 0..<2 {
+      sum.add(left, times: right)
+      #expect(isClose(place, left.mm(right)))
+      sum.add(Tensor.ones([2, 3], dtype: .bfloat16))
+      sum.settle()
+      #expect(isClose(place, left.mm(right) + 1))
+      sum.forget()
+    }
+    sum.settle()
+    #expect(place.array(Float.self) == Array(repeating: 0, count: 6))
+  }
+
   @Test func aStepWithoutGradientsChangesNothing() {
     let parameter = Tensor.ones([2])
     parameter.requiresGrad = true

@@ -134,7 +134,8 @@ final class BlockShape {
 
   /// As cuDNN is told of them.
   lazy var sequences: (queries: CuDNNAttention.Sequences, keys: CuDNNAttention.Sequences) = {
-    let isEven = Set(queryLengths).count <= 1 && Set(keyLengths).count <= 1
+    // Of short ones it has no kernels but with lengths.
+    let isEven = Set(queryLengths).count == 1 && Set(keyLengths).count == 1 && min(queryLengths[0], keyLengths[0]) >= 128
     return (
       CuDNNAttention.Sequences(lengths: queryLengths, isEven: isEven, device: device),
       CuDNNAttention.Sequences(lengths: keyLengths, isEven: isEven, device: device)

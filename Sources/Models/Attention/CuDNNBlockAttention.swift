@@ -5,7 +5,8 @@ struct CuDNNBlockAttention: BlockAttention {
   private let fallback = FlashBlockAttention()
 
   private func takes(_ query: Tensor, _ value: Tensor, _ rule: AttentionRule) -> Bool {
-    rule.window == nil && CuDNNAttention.takes(queryDimension: query.size(2), valueDimension: value.size(2))
+    rule.window == nil && query.size(0) > 0 && value.size(0) > 0
+      && CuDNNAttention.takes(queryDimension: query.size(2), valueDimension: value.size(2))
   }
 
   func forward(
@@ -14,7 +15,8 @@ struct CuDNNBlockAttention: BlockAttention {
     guard takes(query, value, rule) else { return fallback.forward(query, key, value, shape, scale: scale, rule: rule) }
     let (queries, keys) = shape.sequences
     return CuDNNAttention.forward(
-      query.contiguous(), key.withWholeHeads, value.withWholeHeads, queries: queries, keys: keys, isCausal: shape.isCausal, scale: scale)
+      query.contiguous(), key.withWholeHeads, value.withWholeHeads, queries: queries, keys: keys, isCausal: shape.isCausal,
+      scale: scale)
   }
 
   func backward(

@@ -64,7 +64,9 @@ public enum HiddenLogProbs {
   }
 
   /// Log-probabilities, entropies and log Σ e^z, from what each rank knows of its columns, `[4, rows]`.
-  private static func merged(_ own: Tensor, _ group: ProcessGroup) -> (logProbs: Tensor, entropies: Tensor, logSums: Tensor) {
+  package static func merged(
+    _ own: Tensor, _ group: ProcessGroup
+  ) -> (logProbs: Tensor, entropies: Tensor, logSums: Tensor) {
     var (most, sum, weighted, chosen) = (own[0], own[1], own[2], own[3])
     if group.size > 1 {
       let all = most.clone()
