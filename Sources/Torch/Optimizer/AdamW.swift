@@ -53,7 +53,12 @@ public final class AdamW {
         expAvgSqs: live.map { secondMoments[$0] }, maxExpAvgSqs: [], stateSteps: steps, lr: learningRate,
         beta1: options.beta1, beta2: options.beta2, weightDecay: options.weightDecay, eps: options.epsilon,
         amsgrad: false, maximize: false)
-      for index in live { copies?[index].copy_(parameters[index]) }
+      for index in live {
+        guard let copy = copies?[index] else { continue }
+        // Fewer bytes travel in the copy's type.
+        let stepped = parameters[index]
+        copy.copy_(stepped.device == copy.device ? stepped : stepped.to(dtype: copy.dtype))
+      }
     }
   }
 
