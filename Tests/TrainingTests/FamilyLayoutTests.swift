@@ -58,17 +58,7 @@ import Training
     }
   }
 
-  private actor References {
-    private var known: [String: Task<LayoutOutcome, any Error>] = [:]
-
-    func outcome(_ name: String, isFSDP: Bool) async throws -> LayoutOutcome {
-      let key = "\(name) \(isFSDP)"
-      let task = known[key] ?? Task { try await FamilyLayoutTests.outcome(name, Layout(isFSDP: isFSDP)) }
-      known[key] = task
-      return try await task.value
-    }
-  }
-  private static let references = References()
+  private static let references = LayoutReferences { try await FamilyLayoutTests.outcome($0, $1) }
 
   private static func outcome(_ name: String, _ layout: Layout) async throws -> LayoutOutcome {
     let vocabulary = configuration(name).vocabularySize

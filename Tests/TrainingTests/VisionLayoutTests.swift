@@ -57,17 +57,7 @@ import Training
     return try await run(model, layout, [batch(configuration)]) { $0.optimizer.epsilon = 1e-2 }
   }
 
-  private actor References {
-    private var known: [String: Task<LayoutOutcome, any Error>] = [:]
-
-    func outcome(_ name: String, isFSDP: Bool) async throws -> LayoutOutcome {
-      let key = "\(name) \(isFSDP)"
-      let task = known[key] ?? Task { try await VisionLayoutTests.outcome(name, Layout(isFSDP: isFSDP)) }
-      known[key] = task
-      return try await task.value
-    }
-  }
-  private static let references = References()
+  private static let references = LayoutReferences { try await VisionLayoutTests.outcome($0, $1) }
 
   @Test(arguments: cases) func layoutsAreThoseOfOneRank(_ given: Case) async throws {
     let expected = try await Self.references.outcome(given.name, isFSDP: given.layout.isFSDP)

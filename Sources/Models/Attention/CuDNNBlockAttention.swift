@@ -5,7 +5,7 @@ struct CuDNNBlockAttention: BlockAttention {
   private let fallback = FlashBlockAttention()
 
   private func takes(_ query: Tensor, _ value: Tensor, _ rule: AttentionRule) -> Bool {
-    rule.window == nil && query.size(0) > 0 && value.size(0) > 0
+    rule.hasPlainScores && query.size(0) > 0 && value.size(0) > 0
       && CuDNNAttention.takes(queryDimension: query.size(2), valueDimension: value.size(2))
   }
 

@@ -3,15 +3,17 @@ import Torch
 /// FlashAttention-2 (Dao, 2023) over packed sequences on a GPU, in bf16 or fp16.
 ///
 /// The kernel has one dimension for all heads, a multiple of 8: where keys and values have other ones, zeros fill them up,
-/// which change nothing. It knows windows of whole sequences, and no soft caps.
+/// which change nothing. It knows windows of whole sequences, and no soft caps, which are left to plain operators.
 struct FlashBlockAttention: BlockAttention {
   /// What the kernel is told at least of the longest sequence. For single queries (1) it divides contexts among threads,
   /// by how many there are.
   var leastMaxQuery = 0
+  private var capped: RectangleAttention { RectangleAttention(usesFusedKernel: true) }
 
   func forward(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> (output: Tensor, logSumExp: Tensor) {
+    if rule.softCap != nil { return capped.forward(query, key, value, shape, scale: scale, rule: rule) }
     let dimension = Tensor.flashDimension(query, value)
     let (output, logSumExp, _, _, _) = query.paddedHeads(to: dimension).flashAttentionForward(
       key.paddedHeads(to: dimension), value: value.paddedHeads(to: dimension), cumSeqQ: shape.cumulativeQueries,
@@ -26,6 +28,10 @@ struct FlashBlockAttention: BlockAttention {
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
     _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> (query: Tensor, key: Tensor, value: Tensor) {
+    if rule.softCap != nil {
+      return capped.backward(
+        gradient, query, key, value, output: output, logSumExp: logSumExp, shape, scale: scale, rule: rule)
+    }
     let dimension = Tensor.flashDimension(query, value)
     // Its random state is for dropout, of which there is none.
     let unused = Tensor.zeros([2], dtype: .int64, device: query.device)
