@@ -141,7 +141,9 @@ Plan& plan(const Shape& shape, cudnnHandle_t handle) {
 }
 
 Shape described(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const ct_attention_shape& shape, bool is_backward) {
-  return {shape.sequences, shape.query_length, shape.key_length, shape.query_total, shape.key_total, query.size(1), key.size(1),
+  // Only gradients depend on how many tokens there are in all.
+  return {shape.sequences, shape.query_length, shape.key_length, is_backward ? shape.query_total : 0,
+          is_backward ? shape.key_total : 0, query.size(1), key.size(1),
           query.size(2), value.size(2), query.stride(0), key.stride(0), value.stride(0), shape.scale,
           shape.query_starts != nullptr, shape.is_causal, is_backward, query.scalar_type() == at::kHalf, query.device().index()};
 }

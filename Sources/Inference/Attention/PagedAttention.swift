@@ -4,8 +4,8 @@ import Torch
 /// Attention of one mixed batch (prompt chunks and decoding tokens) over a paged cache: writes the new keys and values to
 /// their slots, then lets each token attend to its request's positions up to its own.
 ///
-/// Gathers pages into contiguous memory and uses libtorch's kernels. On a GPU in half precision one variable-length
-/// FlashAttention-2 call a layer, whose causal mask is bottom-right aligned; elsewhere padded groups of similar rows.
+/// On a GPU in half precision kernels run on packed rows (`PackedRows`). Elsewhere pages are gathered into contiguous memory,
+/// for libtorch's kernels on padded groups of similar rows.
 public final class PagedAttention: AttentionBackend {
   /// Padded groups of similar rows. `order`: where each token of the batch stands among the groups' outputs; nil: in its
   /// place.
@@ -27,8 +27,7 @@ public final class PagedAttention: AttentionBackend {
   /// Of layers that keep states; nil: the batch has none.
   private let plan: BatchPlan?
   private lazy var stateGroups = StateGroup.of(plan!, device: device)
-  private lazy var contexts = PackedContexts(
-    rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0)
+  private lazy var packed = PackedRows(rows, cache: cache, dtype: dtype, device: device, isDeterministic: isDeterministic)
   private lazy var groups = makeGroups()
   private lazy var tiles = TiledAttention(
     rows.map { TiledAttention.Row(queries: $0.tokens, start: $0.start, contexts: $0.slots(pageSize: cache.pageSize)) },
@@ -84,7 +83,7 @@ public final class PagedAttention: AttentionBackend {
     let (cachedKey, cachedValue) = (cache.keys[layer], cache.values[layer])
     // FlashAttention knows windows, and sinks are merged with what it says; soft caps are for plain operators.
     if isPlain, device.kind == .cuda, dtype != .float32, rule.softCap == nil {
-      return contexts.attend(
+      return packed.attend(
         query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
     }
     if isPlain, isDeterministic, rule.isPlain { return tiles.attend(query, cachedKey, cachedValue, scale: scale).output }
@@ -107,44 +106,5 @@ public final class PagedAttention: AttentionBackend {
       return output
     }
     return outputs.count == 1 ? outputs[0] : Tensor.cat(outputs)
-  }
-}
-
-/// The contexts of all rows one after another, for FlashAttention's variable-length kernel.
-private struct PackedContexts {
-  /// Cache slots of all contexts; nil: all rows are fresh, and the batch's own keys and values are their contexts.
-  private let slots: Tensor?
-  private let cumulativeQueries: Tensor
-  private let cumulativeContexts: Tensor
-  private let longestQuery: Int
-  private let longestContext: Int
-
-  /// - Parameter leastMaxQuery: what the kernel is told at least of the longest row. For single queries (1) it divides
-  ///   contexts among threads, by how many there are.
-  init(_ rows: [AttentionRow], pageSize: Int, device: Device, leastMaxQuery: Int) {
-    func cumulative(_ lengths: [Int]) -> Tensor {
-      Tensor(lengths.reduce(into: [Int32(0)]) { $0.append($0.last! + Int32($1)) }).sent(to: device)
-    }
-    slots = rows.allSatisfy(\.isFresh) ? nil : Tensor(rows.flatMap { $0.slots(pageSize: pageSize) }).sent(to: device)
-    cumulativeQueries = cumulative(rows.map(\.queryLength))
-    cumulativeContexts = cumulative(rows.map(\.contextLength))
-    longestQuery = max(rows.map(\.queryLength).max()!, leastMaxQuery)
-    longestContext = rows.map(\.contextLength).max()!
-  }
-
-  func attend(
-    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double, rule: AttentionRule
-  ) -> Tensor {
-    let dimension = Tensor.flashDimension(query, value)
-    func contexts(_ own: Tensor, _ cached: Tensor) -> Tensor {
-      (slots.map { cached.indexSelect(0, index: $0).to(dtype: own.dtype) } ?? own).paddedHeads(to: dimension)
-    }
-    let (output, logSumExp, _, _, _) = query.paddedHeads(to: dimension).flashAttentionForward(
-      contexts(key, cachedKey), value: contexts(value, cachedValue), cumSeqQ: cumulativeQueries,
-      cumSeqK: cumulativeContexts, maxQ: longestQuery, maxK: longestContext, dropoutP: 0, isCausal: true,
-      returnDebugMask: false, scale: scale, windowSizeLeft: rule.window.map { $0 - 1 },
-      windowSizeRight: rule.window.map { _ in 0 })
-    let narrow = output.narrowedHeads(to: value.size(2))
-    return rule.sinks.map { AttentionSinks.merged($0, output: narrow, logSumExp: logSumExp.t()).output } ?? narrow
   }
 }

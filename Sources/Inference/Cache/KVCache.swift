@@ -41,6 +41,10 @@ public struct KVCache {
     (keys, values) = (memory(configuration.headDimension), memory(configuration.valueHeadDimension))
   }
 
+  var dtype: DType { keys[0].dtype }
+  var keyDimension: Int { keys[0].size(2) }
+  var valueDimension: Int { values[0].size(2) }
+
   /// Where what nobody reads is written.
   var spareSlot: Int { pageCount * pageSize }
 

@@ -14,15 +14,17 @@ public enum CuDNNAttention {
     fileprivate let starts: Tensor?
     fileprivate let lengths: Tensor?
 
-    /// - Parameter isEven: whether all sequences that are attended together have one length, here and on the other side.
-    public init(lengths: [Int], isEven: Bool, device: Device) {
+    /// - Parameters:
+    ///   - isEven: whether all sequences that are attended together have one length, here and on the other side.
+    ///   - lengthSteps: lengths for which there are plans, from each power of two to the next.
+    public init(lengths: [Int], isEven: Bool = false, lengthSteps: Int = 4, device: Device) {
       let longest = lengths.max() ?? 0
       guard !isEven else {
         (count, self.longest, total, starts, self.lengths) = (lengths.count, longest, longest * lengths.count, nil, nil)
         return
       }
       count = Self.roundedUp(lengths.count, from: 1, parts: 1)
-      self.longest = Self.roundedUp(longest, from: 128, parts: 4)
+      self.longest = Self.roundedUp(longest, from: 128, parts: lengthSteps)
       total = Self.roundedUp(lengths.reduce(0, +), from: 128, parts: 4)
       let padded = lengths + Array(repeating: 0, count: count - lengths.count)
       starts = Tensor(padded.reduce(into: [0]) { $0.append($0.last! + $1) }).to(device: device)

@@ -1,0 +1,115 @@
+import Models
+import Torch
+
+/// The attention of a batch's rows on a GPU in half precision, where they lie one after another: rows that decode by the
+/// kernel that follows page tables, the others by one call for all that are alike.
+final class PackedRows {
+  private typealias Part = (tokens: Range<Int>, kernel: Kernel)
+  private enum Kernel {
+    case pageTable(PageTable)
+    case whole(CuDNNAttention.Sequences)
+    case contexts(PackedContexts)
+  }
+
+  private let rows: [AttentionRow]
+  private let cache: KVCache
+  /// Of queries.
+  private let dtype: DType
+  private let device: Device
+  private let isDeterministic: Bool
+  /// All rows together: for rules that only FlashAttention knows, and where a row's result must not depend on others. (For
+  /// single queries it divides contexts among threads, by how many there are.)
+  private lazy var all = PackedContexts(
+    rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0)
+  /// The same rows, each run of rows by the kernel that is fastest for it.
+  private lazy var parts = makeParts()
+
+  /// Shorter prompts leave attention little to do.
+  private static let longPrompt = 1024
+
+  /// - Parameter isDeterministic: whether a token's result must not depend on what else the batch holds.
+  init(_ rows: [AttentionRow], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool) {
+    (self.rows, self.cache, self.dtype) = (rows, cache, dtype)
+    (self.device, self.isDeterministic) = (device, isDeterministic)
+  }
+
+  private func makeParts() -> [Part] {
+    let (dimension, valueDimension) = (cache.keyDimension, cache.valueDimension)
+    let readsPages = Kernels.run(on: device, dtype) && cache.dtype == dtype
+      && dimension == valueDimension && PageTableAttention.headDimensions.contains(dimension)
+    let readsWhole = CuDNNAttention.isFast(on: device)
+      && CuDNNAttention.takes(queryDimension: dimension, valueDimension: valueDimension)
+    func kind(_ row: AttentionRow) -> Int {
+      if readsPages, row.queryLength == 1, row.firstPosition == 0, row.tail.isEmpty { return 0 }
+      return readsWhole && row.isFresh ? 1 : 2
+    }
+    return rows.chunked(by: kind).map { kind, rows in
+      let lengths = rows.map(\.queryLength)
+      let tokens = rows.first!.tokens.lowerBound..<rows.last!.tokens.upperBound
+      if kind == 0 { return (tokens, .pageTable(PageTable(rows, device: device))) }
+      if kind == 1, lengths.max()! >= Self.longPrompt {
+        return (tokens, .whole(.init(lengths: lengths, lengthSteps: 1, device: device)))
+      }
+      return (tokens, .contexts(PackedContexts(rows, pageSize: cache.pageSize, device: device, leastMaxQuery: 0)))
+    }
+  }
+
+  func attend(
+    query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double, rule: AttentionRule
+  ) -> Tensor {
+    guard rule.isPlain, !isDeterministic else {
+      return all.attend(
+        query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
+    }
+    let outputs = parts.map { tokens, kernel in
+      let (query, key, value) = (query[tokens], key[tokens], value[tokens])
+      switch kernel {
+      case .pageTable(let table):
+        return Kernels.decodeAttention(
+          query: query, keys: cachedKey, values: cachedValue, pages: table.pages, lengths: table.lengths, scale: scale,
+          pageSize: cache.pageSize,
+          splits: Kernels.decodeSplits(rows: tokens.count, keyValueHeads: cachedKey.size(1)))
+      case .whole(let sequences):
+        return CuDNNAttention.forward(
+          query.contiguous(), key.contiguous(), value.contiguous(), queries: sequences, keys: sequences, isCausal: true,
+          scale: scale
+        ).output
+      case .contexts(let contexts):
+        return contexts.attend(
+          query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
+      }
+    }
+    return outputs.count == 1 ? outputs[0] : Tensor.cat(outputs)
+  }
+}
+
+/// The page tables of rows.
+private struct PageTable {
+  /// `[rows, most pages of a row]`, int32
+  let pages: Tensor
+  /// Tokens of each context. `[rows]`, int32
+  let lengths: Tensor
+
+  init(_ rows: ArraySlice<AttentionRow>, device: Device) {
+    let width = rows.lazy.map(\.pages.count).max()!
+    let table = rows.flatMap { row in row.pages.map { Int32($0) } + repeatElement(0, count: width - row.pages.count) }
+    pages = Tensor(table, shape: [rows.count, width]).sent(to: device)
+    lengths = Tensor(rows.map { Int32($0.contextLength) }).sent(to: device)
+  }
+}
+
+extension Array {
+  /// Runs of neighbours that have the same key.
+  fileprivate func chunked<Key: Equatable>(by key: (Element) -> Key) -> [(Key, ArraySlice<Element>)] {
+    var result: [(Key, ArraySlice<Element>)] = []
+    for index in indices {
+      let own = key(self[index])
+      if let last = result.last, last.0 == own {
+        result[result.count - 1].1 = self[last.1.startIndex...index]
+      } else {
+        result.append((own, self[index...index]))
+      }
+    }
+    return result
+  }
+}
