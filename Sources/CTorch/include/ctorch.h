@@ -102,6 +102,11 @@ CT_API void ct_index_put(ct_tensor tensor, ct_tensors indices, ct_tensor values,
 CT_API ct_tensor ct_linear_by_tiles(ct_tensor input, ct_tensor weight, int64_t tile_rows, int64_t tile_columns);
 // left[i] · right[index[i]] for all i, each computed by itself likewise. [n, a, b], [m, b, c], int64 [n] → [n, a, c]
 CT_API ct_tensor ct_products(ct_tensor left, ct_tensor right, ct_tensor index);
+// Chooses a column of each row of logits (on the CPU, float32 or bfloat16) by the largest of logit / temperature + Gumbel
+// noise, or without noise where it is greedy; the first of equal ones. [rows] each: int64 columns; their scores, NaN in rows
+// with what is no number; and their log-probabilities over the temperature.
+CT_API void ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy,
+                      ct_tensor *columns, ct_tensor *scores, ct_tensor *log_probs);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
 

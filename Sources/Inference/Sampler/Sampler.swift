@@ -74,7 +74,7 @@ package struct Sampler {
 
   /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
   package func sample(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
-    if parts == nil, Kernels.run(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) {
+    if parts == nil, Kernels.sample(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) {
       return try sampleByKernel(logits, rows)
     }
     let scaled = scaledLogits(logits, rows)

@@ -1,6 +1,6 @@
 import CTorch
 
-/// Our own kernels, for bf16 on a GPU. Each stands for several operators and rounds where they do, so that they are its
+/// Our own kernels, for bf16 on a GPU, and one for CPUs too. Each stands for several operators and rounds where they do, so that they are its
 /// oracle. Those of layers have gradients.
 public enum Kernels {
   /// Whether they can run on a device, or are imagined to: on the meta device those of training only make their results.
@@ -116,9 +116,14 @@ public enum Kernels {
     }
   }
 
+  /// Whether `sample` takes logits: those that the other kernels take, and on a CPU fp32 and bf16.
+  public static func sample(on device: Device, _ dtype: DType) -> Bool {
+    device.kind == .cpu ? dtype == .float32 || dtype == .bfloat16 : run(on: device, dtype)
+  }
+
   /// Samples each row of logits by the largest of logit / temperature + Gumbel noise.
   /// - Parameters:
-  ///   - logits: `[rows, vocabulary]`
+  ///   - logits: `[rows, vocabulary]`, as `sample(on:_:)` says.
   ///   - temperatures: `[rows]`, fp32
   ///   - keys: of the rows' `SamplingNoise`. `[rows]`, int64
   ///   - isGreedy: where no noise is added. `[rows]`, bool
@@ -128,8 +133,9 @@ public enum Kernels {
   ) -> (tokens: Tensor, scores: Tensor, logProbs: Tensor) {
     withExtendedLifetime((logits, temperatures, keys, isGreedy)) {
       var logProbs: ct_tensor?
+      let sample = logits.device.kind == .cpu ? ct_sample : table.sample!
       let (tokens, scores) = pair {
-        table.sample(logits.handle, temperatures.handle, keys.handle, isGreedy.handle, &$0, &$1, &logProbs)
+        sample(logits.handle, temperatures.handle, keys.handle, isGreedy.handle, &$0, &$1, &logProbs)
       }
       return (tokens, scores, Tensor(owned: logProbs))
     }
