@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
-from make_model_fixtures import COMMON, FAMILIES, MODELS, load, randomise, respell_as_published, rope
+from make_model_fixtures import COMMON, MODELS, build, load, randomise, respell_as_published, rope
 
 BASES = {"llama-eagle": "llama3-gqa", "llama-eagle3": "llama3-gqa", "deepseek-nextn": "deepseek-v3", "glm-nextn": "glm4-moe"}
 HEAD_LAYER = dict(num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=1, head_dim=8, rope_parameters=rope(1e4))
@@ -252,13 +252,12 @@ def run(head, prompt, manner, margins):
 
 def create(root, name):
     family, spelling, changes = MODELS[BASES[name]]
-    config_class, model_class = FAMILIES[family]
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + SEEDS[name])
     folder = root / "model"
     shutil.rmtree(root, ignore_errors=True)
     changes = dict(changes)
     changes["num_hidden_layers"] = 5 if name == "llama-eagle3" else 2
-    model = model_class(config_class(**{**COMMON, **changes}))
+    model = build(family, changes)
     randomise(model, generator)
     quieten(model, QUIET[name])
     model.save_pretrained(folder, save_original_format=True)

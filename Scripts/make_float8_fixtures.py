@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.integrations.finegrained_fp8 import Fp8Dequantize, Fp8Quantize
 
-from make_model_fixtures import COMMON, FAMILIES, load, randomise, rope, watch_margins
+from make_model_fixtures import build, load, randomise, rope, watch_margins
 
 FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "Tests/Fixtures/float8"
 E4M3, LARGEST = torch.float8_e4m3fn, 448.0
@@ -145,11 +145,10 @@ def is_quantized(name, config):
 
 def model(name):
     family, changes, quantization = MODELS[name]
-    config_class, model_class = FAMILIES[family]
     folder = FIXTURES / name
     shutil.rmtree(folder, ignore_errors=True)
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    made = model_class(config_class(**{**COMMON, **changes, "rope_parameters": rope(1e6)}))
+    made = build(family, {**changes, "rope_parameters": rope(1e6)})
     randomise(made, generator)
     made.to(torch.bfloat16).save_pretrained(folder, save_original_format=True)
 

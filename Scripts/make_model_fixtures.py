@@ -300,10 +300,11 @@ PACKED = {}
 
 def randomise(model, generator):
     """Weights large enough that a wrong scale, order or missing term shows; norms and biases away from 1 and 0."""
+    family = model.config.model_type if hasattr(model, "config") else ""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if model.config.model_type.startswith(("qwen3_next", "qwen3_5")) and name.endswith("norm.weight") and (
-                "linear_attn" not in name):  # around 0, or scores are so sharp that fp32 says little of them
+        if family.startswith(("qwen3_next", "qwen3_5")) and name.endswith("norm.weight") and not (
+                "linear_attn" in name or "visual" in name):  # around 0, or scores are so sharp that fp32 says little of them
             parameter.data = 0.3 * noise
         elif name.endswith("norm.weight"):
             parameter.data = 1 + 0.3 * noise
@@ -320,7 +321,7 @@ def randomise(model, generator):
         elif "mlp.experts" in name and name.endswith("_bias"):
             parameter.data = 0.3 * noise
         elif any(word in name for word in ("c_attn", "c_proj", "c_fc")) or (
-                "mlp.experts" in name and model.config.model_type == "gpt_oss"):  # inputs before outputs
+                "mlp.experts" in name and family == "gpt_oss"):  # inputs before outputs
             parameter.data = 1.3 * noise / parameter.shape[-2] ** 0.5
         else:
             parameter.data = 1.3 * noise / parameter.shape[-1] ** 0.5
@@ -367,12 +368,17 @@ def respell_as_published(path):
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
+def build(family, changes):
+    """A model of COMMON with changes."""
+    config = AutoConfig.for_model(family, **{**(GPT2 if family == "gpt2" else COMMON), **changes})
+    return AutoModelForCausalLM.from_config(config)
+
+
 def create(folder, name):
     """Writes the model folder."""
     family, spelling, changes = MODELS[name]
-    config = AutoConfig.for_model(family, **{**(GPT2 if family == "gpt2" else COMMON), **changes})
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    model = AutoModelForCausalLM.from_config(config)
+    model, generator = build(family, changes), torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    config = model.config
     randomise(model, generator)
     if name.endswith("mxfp4"):
         pack_experts(model, name, generator)
@@ -420,19 +426,19 @@ def finish(folder, name):
         path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def load(folder):
+def load(folder, kind=AutoModelForCausalLM):
     # The plain loop over experts; the setting is ignored by models without.
-    return AutoModelForCausalLM.from_pretrained(
+    return kind.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").train()
 
 
-def published(model, tensors):
+def published(model, tensors, original=True):
     """Something of every parameter of a model in memory, by the names and in the shapes that it is published in."""
-    model = AutoModelForCausalLM.from_config(model.config)  # one that was loaded is saved as it was loaded
+    model = type(model)(model.config)  # one that was loaded is saved as it was loaded
     for name, parameter in model.named_parameters():
         parameter.data = tensors[name]
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, save_original_format=True)
+        model.save_pretrained(folder, save_original_format=original)
         saved = load_file(pathlib.Path(folder) / "model.safetensors")
     return {name: tensor for name, tensor in saved.items() if not name.endswith("e_score_correction_bias")}
 
@@ -469,6 +475,15 @@ def watch_margins(model, margins):
             module.register_forward_hook(note)
 
 
+def greedy(model, inputs, margins):
+    """What a model generates, and by how much the likeliest tokens were likelier than the next."""
+    margins.clear()
+    with torch.no_grad():
+        output = model.generate(**inputs, output_logits=True, return_dict_in_generate=True)
+    best = torch.cat(output.logits).topk(2).values
+    return output.sequences[0, inputs["input_ids"].shape[1]:], (best[:, 0] - best[:, 1]).min().item()
+
+
 def generation(fresh, generator):
     """Prompts, and what is generated greedily from them."""
     model = copy.deepcopy(fresh).eval()
@@ -478,25 +493,39 @@ def generation(fresh, generator):
     prompts, generated, gaps = [], [], []
     for length in PROMPT_LENGTHS:
         for attempt in range(400):
-            margins.clear()
             prompt = torch.randint(model.config.vocab_size, (1, length), generator=generator)
-            with torch.no_grad():
-                output = model.generate(
-                    prompt, attention_mask=torch.ones_like(prompt), output_logits=True, return_dict_in_generate=True)
-            best = torch.cat(output.logits).topk(2).values
-            gap = (best[:, 0] - best[:, 1]).min().item()
+            made, gap = greedy(model, {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}, margins)
             if gap > GREEDY_MARGIN and min(margins, default=1) > ROUTER_MARGIN:
                 break
         else:
             raise SystemExit("no prompt has likeliest tokens far above the others")
         prompts.append(prompt[0])
-        generated.append(output.sequences[0, length:])
+        generated.append(made)
         gaps.append(gap)
     print(f"greedy margins {', '.join(f'{gap:.1e}' for gap in gaps)}")
     return {
         "prompts": torch.cat(prompts), "prompt_cu_seqlens": torch.tensor([0] + PROMPT_LENGTHS).cumsum(0),
         "generated": torch.stack(generated),
     }
+
+
+def learn(model, logits, tokens, predicted, gradients):
+    """Adds what one sequence gives to the gradients of a mean over so many tokens.
+
+    Returns the distributions and log-probabilities of its tokens, and its part of the loss."""
+    distribution = torch.log_softmax(logits[:-1], dim=-1)
+    chosen = distribution.gather(1, tokens[1:, None])[:, 0]
+    share = -chosen.sum() / predicted
+    share.backward()
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
+        gradients[name] = gradients.get(name, 0) + gradient
+    return distribution.detach(), chosen.detach(), share.item()
+
+
+def report(folder, loss, gradients):
+    print(f"{folder.name}: loss {loss:.4f}, |gradient| {min(g.norm() for g in gradients.values()):.2e} to "
+          f"{max(g.norm() for g in gradients.values()):.2e}")
 
 
 def reference(folder, generator):
@@ -518,16 +547,10 @@ def reference(folder, generator):
     for index, tokens in enumerate(sequences):
         model = copy.deepcopy(fresh)
         logits = model(tokens[None]).logits[0]
-        distribution = torch.log_softmax(logits[:-1], dim=-1)
-        chosen = distribution.gather(1, tokens[1:, None])[:, 0]
-        share = -chosen.sum() / predicted
-        share.backward()
-        loss += share.item()
-        for name, parameter in model.named_parameters():
-            gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-            gradients[name] = gradients.get(name, 0) + gradient
-        log_probs.append(chosen.detach())
-        entropies.append(-(distribution.exp() * distribution).sum(-1).detach())
+        distribution, chosen, share = learn(model, logits, tokens, predicted, gradients)
+        loss += share
+        log_probs.append(chosen)
+        entropies.append(-(distribution.exp() * distribution).sum(-1))
         if index == len(LENGTHS) - 2:
             kept = index, logits.detach().clone()
     save_file({
@@ -544,8 +567,7 @@ def reference(folder, generator):
     if margin is not None:
         print(f"{folder.name}: margin {margin:.1e}")
         assert margin > 1e-4, "a router is nearly undecided"
-    print(f"{folder.name}: loss {loss:.4f}, |gradient| {min(g.norm() for g in gradients.values()):.2e} to "
-          f"{max(g.norm() for g in gradients.values()):.2e}")
+    report(folder, loss, gradients)
 
 
 if __name__ == "__main__":

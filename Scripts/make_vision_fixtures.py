@@ -17,7 +17,6 @@ import json
 import pathlib
 import shutil
 import sys
-import tempfile
 import zlib
 
 import torch
@@ -25,7 +24,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig, Qwen2VLImageProcessor
 
-from make_model_fixtures import GREEDY_MARGIN, randomise, rope, watch_margins
+from make_model_fixtures import (
+    GREEDY_MARGIN, greedy, learn, load, published, randomise, report, rope, watch_margins)
 
 IMAGE, NEW_TOKENS = 90, 24
 TEXT = dict(
@@ -35,6 +35,12 @@ VISION = dict(depth=3, hidden_size=16, intermediate_size=20, num_heads=2, patch_
               spatial_merge_size=2, in_channels=3, out_hidden_size=32)
 SPECIAL = dict(image_token_id=IMAGE, video_token_id=91, vision_start_token_id=92, vision_end_token_id=93)
 EXPERTS = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=8, decoder_sparse_step=1, mlp_only_layers=[])
+LINEAR = dict(linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=10, linear_value_head_dim=6)
+
+
+def partial(theta, factor, section):
+    return rope(theta, partial_rotary_factor=factor, mrope_section=section, mrope_interleaved=True)
+
 
 # name: (family, spelling of config.json, changes to TEXT, to VISION, and besides)
 MODELS = {
@@ -52,7 +58,28 @@ MODELS = {
     "qwen3-vl-moe-stacked": ("qwen3_vl_moe", "v5", dict(
         num_hidden_layers=2, head_dim=8, rope_parameters=rope(1e5, mrope_section=[2, 1, 1]), **EXPERTS),
         dict(num_position_embeddings=4, deepstack_visual_indexes=[2]), {}),
+    "qwen3.5": ("qwen3_5", "published", dict(
+        num_hidden_layers=4, head_dim=16, rope_parameters=partial(1e7, 0.5, [2, 1, 1]), **LINEAR),
+        dict(num_position_embeddings=25), {}),
+    "qwen3.5-3-heads-tied": ("qwen3_5", "v5", dict(
+        num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=12, attention_bias=True,
+        layer_types=["full_attention", "linear_attention"], rope_parameters=partial(1e4, 0.5, [1, 1, 1]),
+        linear_num_key_heads=1, linear_num_value_heads=3, linear_key_head_dim=7, linear_value_head_dim=5,
+        linear_conv_kernel_dim=2), dict(depth=2, num_heads=4, num_position_embeddings=9), dict(tie_word_embeddings=True)),
+    "qwen3.5-moe": ("qwen3_5_moe", "published", dict(
+        head_dim=24, layer_types=["linear_attention", "full_attention", "linear_attention"],
+        rope_parameters=partial(1e7, 0.25, [1, 1, 1]), **LINEAR, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=8,
+        shared_expert_intermediate_size=12), dict(depth=2, num_position_embeddings=16), {}),
+    # The experts each by themselves, as transformers saves them.
+    "qwen3.5-moe-1-expert-tied": ("qwen3_5_moe", "v5", dict(
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
+        layer_types=["linear_attention", "full_attention"], rope_parameters=partial(1e5, 1.0, [2, 1, 1]),
+        linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=4, linear_value_head_dim=5, num_experts=3,
+        num_experts_per_tok=1, moe_intermediate_size=7, shared_expert_intermediate_size=5),
+        dict(depth=2, num_position_embeddings=4), dict(tie_word_embeddings=True)),
 }
+# Of Qwen3.5 the layers that predict tokens further on, which the model does not have.
+EXTRA = {"qwen3.5": {"mtp.fc.weight": torch.zeros(4, 8)}, "qwen3.5-moe": {"mtp.layers.0.mlp.experts.down_proj": torch.zeros(2, 4, 3)}}
 # Grids of the pictures in each sequence, and tokens of text before, between and after them.
 SEQUENCES = [([], [9]), ([(1, 4, 6)], [3, 5]), ([(1, 10, 4), (1, 2, 2)], [0, 2, 7]), ([(1, 6, 14)], [2, 1])]
 # Pictures of Tests/Fixtures/images.
@@ -62,6 +89,13 @@ PROMPTS = [(["01-rgb.jpeg"], [4, 3]), (["04-grey.jpeg", "10-lossless.webp"], [1,
 def respell_as_published(path):
     config = json.loads(path.read_text())
     text = config["text_config"]
+    if config["model_type"].startswith("qwen3_5"):
+        text |= {"dtype": config.pop("dtype"), "full_attention_interval": 4, "attn_output_gate": True,
+                 "mamba_ssm_dtype": "float32", "mtp_num_hidden_layers": 1, "mtp_use_dedicated_embeddings": False}
+        config["vision_config"].pop("rope_parameters")
+        config["vision_config"] |= {"model_type": config["model_type"], "deepstack_visual_indexes": []}
+        path.write_text(json.dumps(config, indent=2) + "\n")
+        return
     parameters = text.pop("rope_parameters")
     text["rope_theta"] = parameters.pop("rope_theta")
     kind = parameters.pop("rope_type")
@@ -94,20 +128,16 @@ def create(folder, name):
             parameter.data = 0.5 * torch.randn(parameter.shape, generator=generator)
     model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=2, do_sample=True, temperature=0.6)
     shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder, save_original_format=spelling == "published")
+    model.save_pretrained(folder, save_original_format=is_published_original(family) == (spelling == "published"))
     if spelling == "published":
         respell_as_published(folder / "config.json")
-        save_file(respelled(load_file(folder / "model.safetensors")), folder / "model.safetensors", metadata={"format": "pt"})
+        file = folder / "model.safetensors"
+        save_file({**respelled(family, load_file(file)), **EXTRA.get(name, {})}, file, metadata={"format": "pt"})
     (folder / "prompt_images.json").write_text(json.dumps([names for names, _ in PROMPTS]) + "\n")
     (folder / "preprocessor_config.json").write_text(json.dumps({
         "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "temporal_patch_size": 2,
         "size": {"shortest_edge": 64, "longest_edge": 1024}}, indent=2) + "\n")
     return generator
-
-
-def load(folder):
-    return AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", experts_implementation="eager").train()
 
 
 def sample(grids, texts, generator, patches=None):
@@ -125,18 +155,16 @@ def sample(grids, texts, generator, patches=None):
     return inputs
 
 
-def respelled(tensors):
-    """Experts as they are published: inputs before outputs."""
-    return {name: tensor.transpose(1, 2).contiguous() if ".mlp.experts." in name else tensor for name, tensor in tensors.items()}
+def is_published_original(family):
+    """Whether a family is published in what transformers takes for its original format. Qwen3.5 is as transformers computes
+    with it, and would be saved with each expert by itself."""
+    return not family.startswith("qwen3_5")
 
 
-def published(config, tensors):
-    model = AutoModelForImageTextToText.from_config(config)
-    for name, parameter in model.named_parameters():
-        parameter.data = tensors[name]
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, save_original_format=True)
-        return respelled(load_file(pathlib.Path(folder) / "model.safetensors"))
+def respelled(family, tensors):
+    """Experts of Qwen3-VL as they are published: inputs before outputs."""
+    return {name: tensor.transpose(1, 2).contiguous() if family == "qwen3_vl_moe" and ".mlp.experts." in name else tensor
+            for name, tensor in tensors.items()}
 
 
 def joined(samples, key):
@@ -156,13 +184,9 @@ def generation(fresh, folder, generator, margins):
     for names, texts in PROMPTS:
         prepared = processor(images=[Image.open(pictures / name) for name in names], return_tensors="pt")
         for attempt in range(400):
-            margins.clear()
             inputs = sample(prepared["image_grid_thw"].tolist(), texts, generator, prepared["pixel_values"])
-            with torch.no_grad():
-                output = model.generate(**inputs, output_logits=True, return_dict_in_generate=True)
-            best = torch.cat(output.logits).topk(2).values
-            made = output.sequences[0, inputs["input_ids"].shape[1]:]
-            if (best[:, 0] - best[:, 1]).min() > GREEDY_MARGIN and min(margins, default=1) > 1e-5 and IMAGE not in made:
+            made, gap = greedy(model, inputs, margins)
+            if gap > GREEDY_MARGIN and min(margins, default=1) > 1e-5 and IMAGE not in made:
                 break
         else:
             raise SystemExit("no prompt has likeliest tokens far above the others")
@@ -176,7 +200,8 @@ def generation(fresh, folder, generator, margins):
 
 
 def reference(folder, generator):
-    fresh = load(folder)
+    fresh = load(folder, AutoModelForImageTextToText)
+    family = fresh.config.model_type
     margins = []
     watch_margins(fresh, margins)
     for attempt in range(100):
@@ -198,14 +223,9 @@ def reference(folder, generator):
         tokens = inputs["input_ids"][0]
         model.model.rope_deltas = None
         logits = model(**inputs).logits[0]
-        chosen = torch.log_softmax(logits[:-1], dim=-1).gather(1, tokens[1:, None])[:, 0]
-        share = -chosen.sum() / predicted
-        share.backward()
-        loss += share.item()
-        for name, parameter in model.named_parameters():
-            gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-            gradients[name] = gradients.get(name, 0) + gradient
-        log_probs.append(chosen.detach())
+        _, chosen, share = learn(model, logits, tokens, predicted, gradients)
+        loss += share
+        log_probs.append(chosen)
         positions.append(model.model.get_rope_index(
             inputs["input_ids"], inputs["mm_token_type_ids"], inputs.get("image_grid_thw"))[0][:, 0])
     save_file({
@@ -213,11 +233,11 @@ def reference(folder, generator):
         "image_counts": torch.tensor([len(grids) for grids, _ in SEQUENCES]), "positions": torch.cat(positions, 1),
         "patches": joined(samples, "pixel_values"), "grids": joined(samples, "image_grid_thw"),
         "log_probs": torch.cat(log_probs), "loss": torch.tensor([loss]),
-        **{f"gradient.{name}": gradient for name, gradient in published(fresh.config, gradients).items()},
+        **{f"gradient.{name}": gradient for name, gradient in respelled(
+            family, published(fresh, gradients, is_published_original(family))).items()},
         **generation(fresh, folder, generator, margins),
     }, folder / "reference.safetensors")
-    print(f"{folder.name}: loss {loss:.4f}, |gradient| {min(g.norm() for g in gradients.values()):.2e} to "
-          f"{max(g.norm() for g in gradients.values()):.2e}")
+    report(folder, loss, gradients)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ public enum ParameterKind: String, Sendable, CaseIterable {
   case router
   case norms
   case head
+  case vision = "vision tower"
   /// In a model of the user's.
   case other
 }
@@ -19,10 +20,11 @@ extension Parameter {
   public var kind: ParameterKind {
     if sharing.isExpert { return .experts }
     let words = name.split(separator: ".")
+    if words.first == "visual" { return .vision }
     if words.contains(where: { $0.hasSuffix("norm") }) { return .norms }
     if words.contains(where: { $0.hasPrefix("embed_") }) { return .embedding }
     if words.contains(where: { $0.hasPrefix("shared_expert") }) { return .sharedExperts }
-    if words.contains("self_attn") { return .attention }
+    if words.contains("self_attn") || words.contains("linear_attn") { return .attention }
     if words.contains("mlp") { return words.contains("gate") ? .router : .feedForward }
     return words.first?.hasSuffix("_head") == true ? .head : .other
   }

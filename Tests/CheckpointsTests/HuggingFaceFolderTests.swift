@@ -27,6 +27,12 @@ private func sources(of weights: WeightFiles) throws -> [TensorSource] {
     #expect(llama.config["model_type"]?.string == "llama")
     #expect(llama.endOfSequenceTokenIDs == [2, 5, 7])
     #expect(try HuggingFaceFolder(fixture("models/llama2")).endOfSequenceTokenIDs == [2])
+    // What config.json says of the language model counts where nothing else does.
+    try withTemporaryFolder { folder in
+      try FileManager.default.copyItem(
+        at: fixture("vision/qwen3.5/config.json"), to: folder.appendingPathComponent("config.json"))
+      #expect(try HuggingFaceFolder(folder).endOfSequenceTokenIDs == [2])
+    }
   }
 
   @Test func shardsAreThoseOfTransformers() throws {

@@ -81,6 +81,8 @@ import Torch
     ("qwen3-vl", ["vision_config"], ["out_hidden_size": 8], "out_hidden_size 8"),
     ("qwen3-vl", ["vision_config"], ["num_position_embeddings": 10], "num_position_embeddings = 10"),
     ("qwen3-vl", ["vision_config"], ["deepstack_visual_indexes": [7]], "deepstack_visual_indexes = [7]"),
+    ("qwen3.5", ["vision_config"], ["deepstack_visual_indexes": [1]], "feeds no layers"),
+    ("qwen3.5-moe", ["text_config"], ["partial_rotary_factor": 0.5, "rope_parameters": ["mrope_section": [1, 1, 1]]], "add up to 6"),
     ("qwen2.5-vl", ["vision_config"], ["hidden_size": 18], "hidden_size 18"),
     ("qwen2.5-vl", ["vision_config"], ["window_size": 4], "window_size"),
     ("qwen2.5-vl-tied", ["vision_config"], ["rope_parameters": ["rope_type": "round"]], "only axial"),

@@ -16,6 +16,7 @@ import Testing
     "MiMo-7B-RL": 7.62, "MiniMax-M2": 228.69, "Mistral-7B-Instruct-v0.3": 7.25, "Mixtral-8x7B-Instruct-v0.1": 46.70,
     "Moonlight-16B-A3B-Instruct": 15.96, "Phi-3-mini-4k-instruct": 3.82, "Qwen2-57B-A14B-Instruct": 57.41,
     "Qwen2.5-7B-Instruct": 7.62, "Qwen3-235B-A22B": 235.09, "Qwen3-30B-A3B": 30.53, "Qwen3-4B": 4.02, "Qwen3-8B": 8.19,
+    "Qwen3.5-35B-A3B": 35.11, "Qwen3.5-4B": 4.54,
     "gemma-2-9b-it": 9.24, "gemma-3-1b-it": 1.00, "gpt-oss-120b": 116.83, "gpt-oss-20b": 20.91, "gpt2": 0.12, "phi-4": 14.66,
     "pythia-6.9b": 6.86,
   ]

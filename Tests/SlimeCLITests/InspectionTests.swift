@@ -21,16 +21,20 @@ import Testing
   }
 
   /// Counts of tensors' sizes in the files themselves are another way to the same sums.
-  @Test(arguments: ["qwen3-moe", "deepseek-v3", "llama3-gqa", "gemma2", "gpt-oss", "gpt2"])
+  @Test(arguments: [
+    "models/qwen3-moe", "models/deepseek-v3", "models/llama3-gqa", "models/gemma2", "models/gpt-oss", "models/gpt2",
+    "models/qwen3-next-3-heads-tied", "vision/qwen3-vl", "vision/qwen3.5-3-heads-tied", "vision/qwen3.5-moe-1-expert-tied",
+  ])
   func parametersAreThoseOfTheFiles(_ name: String) throws {
-    let inspection = try inspect(fixture("models/\(name)"))
+    let inspection = try inspect(fixture(name))
     let weights = try #require(inspection.weights)
-    #expect(weights.bytes["F32"] == 4 * inspection.parameterCount || name == "gpt2" || inspection.architecture.predictionLayers > 0)
+    #expect(weights.bytes["F32"] == 4 * inspection.parameterCount || name == "models/gpt2" || inspection.architecture.predictionLayers > 0)
     #expect(inspection.parameters.reduce(0) { $0 + $1.total } == inspection.parameterCount)
     #expect(!inspection.parameters.contains { $0.kind == "other" })
     let kinds = Set(inspection.parameters.map(\.kind))
     #expect(kinds.isSuperset(of: ["embedding", "attention", "norms"]))
     #expect(kinds.contains("experts") == (inspection.architecture.experts != nil))
+    #expect(kinds.contains("vision tower") == name.hasPrefix("vision/"))
     #expect(kinds.contains("head") != inspection.architecture.tiesEmbeddings)
     #expect(inspection.report.contains("parameters"))
   }

@@ -25,10 +25,15 @@ import Training
       Layout(data: 2, isFSDP: true), Layout(context: 2, isFSDP: true),
     ]
     let mixture = [Layout(tensor: 2, sequence: true, expert: 2, expertTensor: 1), Layout(data: 2, expert: 2, isFSDP: true)]
-    // Of the other family, what its windows could break.
+    // Of the other families, what windows and states could break.
     let few = [Layout(context: 2), Layout(data: 2, isFSDP: true)]
+    let hybrid = few + [
+      Layout(context: 2, format: .padded), Layout(options: again), Layout(context: 2, isFSDP: true),
+      Layout(tensor: 2, sequence: true, context: 2, pipeline: 2, options: stages),
+    ]
     return dense.map { Case(name: "qwen3-vl", layout: $0) } + few.map { Case(name: "qwen2.5-vl", layout: $0) }
-      + mixture.map { Case(name: "qwen3-vl-moe", layout: $0) }
+      + hybrid.map { Case(name: "qwen3.5", layout: $0) }
+      + ["qwen3-vl-moe", "qwen3.5-moe"].flatMap { name in mixture.map { Case(name: name, layout: $0) } }
   }()
 
   /// Every other sample has a picture or two before its prompt.

@@ -42,9 +42,10 @@ public struct HuggingFaceFolder: Sendable {
 
   public func weights() throws -> WeightFiles { try WeightFiles(in: url) }
 
-  /// The tokens that end a response: `eos_token_id` of generation_config.json, else of config.json; a number or a list.
+  /// The tokens that end a response: `eos_token_id` of generation_config.json, else of config.json or what it says of the
+  /// language model; a number or a list.
   public var endOfSequenceTokenIDs: [Int] {
-    for value in [generationConfig?["eos_token_id"], config["eos_token_id"]] {
+    for value in [generationConfig, config, config["text_config"]].map({ $0?["eos_token_id"] }) {
       if let id = value?.int { return [id] }
       if let ids = value?.array?.compactMap(\.int), !ids.isEmpty { return ids }
     }

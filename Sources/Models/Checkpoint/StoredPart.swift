@@ -77,6 +77,25 @@ struct WeightName {
 
   /// Something else in the same layer: `model.layers.3.` and this.
   func inLayer(_ name: String) -> String { "model.layers.\(layer!).\(name)" }
+
+  /// Where an expert's matrix is among all of its layer (`….experts.gate_up_proj` `[experts, 2 · inner, hidden]`,
+  /// `….experts.down_proj` `[experts, hidden, inner]`); nil: it is no expert's.
+  /// - Parameter shape: of the matrix.
+  func stackedExperts(_ shape: [Int], _ model: ModelConfiguration) -> StoredPart? {
+    guard let expert, leaf == "weight", shape.count == 2, let count = model.mixture?.expertCount else { return nil }
+    let (rows, columns) = (shape[0], shape[1])
+    func part(_ stored: String, _ index: Int, of parts: Int) -> StoredPart {
+      StoredPart(
+        inLayer("mlp.experts." + stored), [count, rows * parts, columns],
+        [.select(0, expert), .narrow(0, start: index * rows, length: rows)])
+    }
+    switch module.split(separator: ".").last {
+    case "gate_proj": return part("gate_up_proj", 0, of: 2)
+    case "up_proj": return part("gate_up_proj", 1, of: 2)
+    case "down_proj": return part("down_proj", 0, of: 1)
+    default: return nil
+    }
+  }
 }
 
 /// Where the weights of a model are kept, and how they are put together to be saved.

@@ -155,28 +155,11 @@ struct StoredTensors {
 
   private func part(_ piece: ParameterPiece) -> StoredPart {
     let known = configuration.storedParts(piece.checkpointName, piece.shape)
-    let places = known + [StoredPart(piece.checkpointName, piece.shape)] + [stackedExperts(piece)].compactMap { $0 }
+    let stacked = WeightName(piece.checkpointName).stackedExperts(piece.shape, configuration)
+    let places = known + [StoredPart(piece.checkpointName, piece.shape)] + [stacked].compactMap { $0 }
     let found = places.filter { files.contains($0.name) || isPacked($0) }
     // Tensors of one name are kept in several shapes.
     let fitting = found.count < 2 ? nil : found.first { (try? files.description(of: $0.name).shape) == $0.shape }
     return fitting ?? found.first ?? known[0]
-  }
-
-  /// Where an expert's matrix is inside of a stacked one; nil: it is no expert's.
-  private func stackedExperts(_ piece: ParameterPiece) -> StoredPart? {
-    let name = WeightName(piece.checkpointName)
-    guard let expert = name.expert, name.leaf == "weight", let count = configuration.mixture?.expertCount else { return nil }
-    let (rows, columns) = (piece.shape[0], piece.shape[1])
-    func part(_ stored: String, _ index: Int, of parts: Int) -> StoredPart {
-      StoredPart(
-        name.inLayer("mlp.experts." + stored), [count, rows * parts, columns],
-        [.select(0, expert), .narrow(0, start: index * rows, length: rows)])
-    }
-    switch name.module.split(separator: ".").last {
-    case "gate_proj": return part("gate_up_proj", 0, of: 2)
-    case "up_proj": return part("gate_up_proj", 1, of: 2)
-    case "down_proj": return part("down_proj", 0, of: 1)
-    default: return nil
-    }
   }
 }

@@ -8,9 +8,9 @@ enum Qwen2_5VL: ModelFamily {
     if config.value("tie_word_embeddings") == true { text = text.setting("tie_word_embeddings", true) }
     var model = try Qwen2.configuration(text.withPlainRotary(base: 1_000_000), modelType: modelType)
     model.multimodalRotary = try MultimodalRotary(
-      text, default: [16, 24, 24], isInterleaved: false, headDimension: model.headDimension)
-    var vision = try VisionConfiguration(config, outputSize: model.hiddenSize, activation: "silu")
-    let own = ConfigReader(config.value("vision_config") ?? [:], source: "the vision_config of \(config.source)")
+      text, default: [16, 24, 24], isInterleaved: false, rotatedDimension: model.headDimension)
+    var vision = try VisionConfiguration(config, outputSize: model.hiddenSize, activation: "silu", imageToken: 151_655)
+    let own = config.ofVisionTower
     let side = try own.count("window_size", default: 112) / vision.mergeSize / vision.patchSize
     guard side > 0 else { throw ModelError("\(own.source) has a window_size of less than one merged patch") }
     let full = own.value("fullatt_block_indexes") == nil ? [7, 15, 23, 31] : try own.counts("fullatt_block_indexes")
@@ -34,6 +34,9 @@ extension ConfigReader {
     return ConfigReader(.object(object), source: source)
   }
 
+  /// What it says of its vision tower.
+  var ofVisionTower: ConfigReader { ConfigReader(value("vision_config") ?? [:], source: "the vision_config of \(source)") }
+
   /// The same with rotary parameters that say nothing of axes.
   func withPlainRotary(base: Double) -> ConfigReader {
     let key = value("rope_parameters") == nil ? "rope_scaling" : "rope_parameters"
@@ -54,4 +57,9 @@ extension WeightName {
     guard full.hasPrefix("model.") else { return full }
     return "model.language_model." + full.dropFirst("model.".count)
   }
+}
+
+extension StoredPart {
+  /// The same in a checkpoint of a multimodal model.
+  var inMultimodalModel: StoredPart { StoredPart(WeightName(name).inMultimodalModel, shape, steps) }
 }

@@ -17,17 +17,9 @@ enum Qwen3VL: ModelFamily {
       model = try Qwen3.configuration(text, modelType: modelType)
     }
     model.multimodalRotary = try MultimodalRotary(
-      given, default: [24, 20, 20], isInterleaved: true, headDimension: model.headDimension)
-    var vision = try VisionConfiguration(config, outputSize: model.hiddenSize, activation: "gelu_pytorch_tanh")
-    (vision.norm, vision.hasPatchBias, vision.hasGatedFeedForward) = (.layer, true, false)
-    vision.mergerNames = .init(norm: "norm", up: "linear_fc1", down: "linear_fc2")
-    let own = ConfigReader(config.value("vision_config") ?? [:], source: "the vision_config of \(config.source)")
-    let positions = try own.count("num_position_embeddings", default: 2304)
-    let side = Int(Double(positions).squareRoot())
-    guard side * side == positions else {
-      throw ModelError("\(own.source) has num_position_embeddings = \(positions), which is no square")
-    }
-    vision.positionGridSide = side
+      given, default: [24, 20, 20], isInterleaved: true, rotatedDimension: model.headDimension)
+    var vision = try tower(config, outputSize: model.hiddenSize)
+    let own = config.ofVisionTower
     vision.deepstackLayers = own.value("deepstack_visual_indexes") == nil
       ? [8, 16, 24] : try own.counts("deepstack_visual_indexes")
     guard vision.deepstackLayers.allSatisfy({ $0 < vision.depth }), vision.deepstackLayers.count <= model.layerCount,
@@ -41,24 +33,29 @@ enum Qwen3VL: ModelFamily {
     return model
   }
 
+  /// The vision tower, as far as Qwen3.5 has it too.
+  /// - Parameter imageToken: where config.json has none.
+  static func tower(_ config: ConfigReader, outputSize: Int, imageToken: Int = 151_655) throws -> VisionConfiguration {
+    var vision = try VisionConfiguration(
+      config, outputSize: outputSize, activation: "gelu_pytorch_tanh", imageToken: imageToken)
+    (vision.norm, vision.hasPatchBias, vision.hasGatedFeedForward) = (.layer, true, false)
+    vision.mergerNames = .init(norm: "norm", up: "linear_fc1", down: "linear_fc2")
+    let own = config.ofVisionTower
+    let positions = try own.count("num_position_embeddings", default: 2304)
+    let side = Int(Double(positions).squareRoot())
+    guard side * side == positions else {
+      throw ModelError("\(own.source) has num_position_embeddings = \(positions), which is no square")
+    }
+    vision.positionGridSide = side
+    return vision
+  }
+
   static func stored(_ weight: WeightName, _ shape: [Int], _ model: ModelConfiguration) -> [StoredPart] {
-    guard let expert = weight.expert, let mixture = model.mixture else {
+    guard let stacked = weight.stackedExperts(shape, model)?.inMultimodalModel else {
       return [StoredPart(weight.inMultimodalModel, shape), StoredPart(weight.full, shape)]
     }
-    let (experts, hidden, inner) = (mixture.expertCount, model.hiddenSize, mixture.intermediateSize)
-    /// Published with inputs before outputs; transformers 5 can save the experts as it computes with them.
-    func parts(_ name: String, _ inputs: Int, _ outputs: Int, _ range: Range<Int>) -> [StoredPart] {
-      let place = "model.language_model." + weight.inLayer("mlp.experts." + name).dropFirst("model.".count)
-      let rows = StoredPart.Step.narrow(0, start: range.lowerBound, length: range.count)
-      return [
-        StoredPart(place, [experts, inputs, outputs], [.select(0, expert), .transpose, rows]),
-        StoredPart(place, [experts, outputs, inputs], [.select(0, expert), rows]),
-      ]
-    }
-    switch weight.module {
-    case "mlp.experts.gate_proj": return parts("gate_up_proj", hidden, 2 * inner, 0..<inner)
-    case "mlp.experts.up_proj": return parts("gate_up_proj", hidden, 2 * inner, inner..<2 * inner)
-    default: return parts("down_proj", inner, hidden, 0..<hidden)
-    }
+    // Published with inputs before outputs; transformers 5 can save the experts as it computes with them.
+    let (sizes, steps) = (stacked.shape, stacked.steps)
+    return [StoredPart(stacked.name, [sizes[0], sizes[2], sizes[1]], [steps[0], .transpose, steps[1]]), stacked]
   }
 }

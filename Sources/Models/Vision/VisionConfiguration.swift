@@ -54,12 +54,14 @@ public struct VisionConfiguration: Sendable, Equatable {
   var headDimension: Int { hiddenSize / headCount }
 
   /// What the towers of Qwen's models have in common.
-  /// - Parameter config: the whole config.json, whose `vision_config` it reads.
-  init(_ config: ConfigReader, outputSize: Int, activation: String) throws {
-    guard let own = config.value("vision_config") else {
+  /// - Parameters:
+  ///   - config: the whole config.json, whose `vision_config` it reads.
+  ///   - activation, imageToken: where it says nothing.
+  init(_ config: ConfigReader, outputSize: Int, activation: String, imageToken: Int) throws {
+    guard config.value("vision_config") != nil else {
       throw ModelError("\(config.source) has no 'vision_config', which describes the vision tower")
     }
-    let vision = ConfigReader(own, source: "the vision_config of \(config.source)")
+    let vision = config.ofVisionTower
     depth = try vision.count("depth", default: vision.value("num_hidden_layers")?.int)
     hiddenSize = try vision.count("hidden_size")
     intermediateSize = try vision.count("intermediate_size")
@@ -71,7 +73,7 @@ public struct VisionConfiguration: Sendable, Equatable {
     channelCount = try vision.count("in_channels", default: vision.value("in_chans")?.int ?? 3)
     self.activation = try Activation(named: "hidden_act", of: vision, default: activation)
     initializerRange = try vision.number("initializer_range", default: 0.02)
-    imageToken = try config.count("image_token_id", default: 151_655)
+    self.imageToken = try config.count("image_token_id", default: imageToken)
     guard hiddenSize % (4 * headCount) == 0 else {
       throw ModelError("\(vision.source) has hidden_size \(hiddenSize), which num_heads \(headCount) times 4 does not divide")
     }
@@ -93,15 +95,15 @@ public struct MultimodalRotary: Sendable, Equatable {
   public var isInterleaved: Bool
 
   /// Reads `mrope_section` of a config.json's rotary parameters.
-  /// - Parameter headDimension: twice the sum of sections.
-  init(_ config: ConfigReader, default sections: [Int], isInterleaved: Bool, headDimension: Int) throws {
+  /// - Parameter rotatedDimension: of each head; twice the sum of sections.
+  init(_ config: ConfigReader, default sections: [Int], isInterleaved: Bool, rotatedDimension: Int) throws {
     let parameters = config.value("rope_parameters") ?? config.value("rope_scaling") ?? [:]
     let rope = ConfigReader(parameters, source: "the rotary parameters of \(config.source)")
     let given = try rope.counts("mrope_section")
     (self.sections, self.isInterleaved) = (given.isEmpty ? sections : given, isInterleaved)
-    guard self.sections.count == 3, self.sections.reduce(0, +) == headDimension / 2 else {
+    guard self.sections.count == 3, self.sections.reduce(0, +) == rotatedDimension / 2 else {
       throw ModelError(
-        "\(rope.source) have mrope_section = \(self.sections), but three numbers are needed that add up to \(headDimension / 2)")
+        "\(rope.source) have mrope_section = \(self.sections), but three numbers are needed that add up to \(rotatedDimension / 2)")
     }
     try rope.refuse("mrope_interleaved", unless: { $0.bool == isInterleaved }, "this family has it the other way")
   }
