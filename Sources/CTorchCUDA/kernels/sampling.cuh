@@ -30,6 +30,8 @@ __device__ __forceinline__ Part from_lane(const Part& part, int offset) {
   return other;
 }
 
+// A column's noise -log(-log(u)) is at most -log(1 - u): only where 1 - u <= exp(logit - the best score yet) can it win, and
+// there the whole formula decides. The warp's best score is the one to beat.
 extern "C" __global__ void __launch_bounds__(256) sample_parts(
     const bf16* __restrict__ logits, long stride, int columns, const float* __restrict__ temperatures,
     const uint64* __restrict__ keys, const unsigned char* __restrict__ is_greedy, Part* __restrict__ parts) {
@@ -37,16 +39,54 @@ extern "C" __global__ void __launch_bounds__(256) sample_parts(
   const float temperature = temperatures[row];
   const uint64 key = keys[row];
   const bool greedy = is_greedy[row];
+  const bf16* own_logits = logits + row * stride;
+  const bool by_eight = columns % 8 == 0 && stride % 8 == 0 && (unsigned long)own_logits % 16 == 0;
   Part own = {NOTHING, 0, NOTHING, 0, 0x7fffffff};
-  for (int column = blockIdx.x * blockDim.x + threadIdx.x; column < columns; column += gridDim.x * blockDim.x) {
-    const float logit = __fdiv_rn(wide(logits[row * stride + column]), temperature);
-    float score = logit;
-    if (!greedy) {
+  float best = NOTHING, bound = -NOTHING;
+  const int first = (blockIdx.x * blockDim.x + threadIdx.x) * 8, step = gridDim.x * blockDim.x * 8;
+  for (int base = 0; base < columns; base += step) {
+    const int start = base + first;
+    Eight loaded;
+    float eight[8];
+    if (by_eight && start < columns) loaded = *(const Eight*)(own_logits + start);
+    if (by_eight) unpack(loaded, eight);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const int column = start + i;
+      const bool is_here = column < columns;
+      float logit = NOTHING;
+      if (is_here) {
+        logit = by_eight ? eight[i] : wide(own_logits[column]);
+        if (temperature != 1) logit = __fdiv_rn(logit, temperature);
+      }
+      if (logit > own.most) {
+        own.sum *= expf(own.most - logit);
+        own.most = logit;
+        bound = expf(own.most - best) * 1.001f;
+      }
+      const float share = logit == NOTHING ? 0.f : expf(logit - own.most);
+      own.sum += share;
       const uint64 bits = mix(key + (uint64)(column + 1) * 0x9E3779B97F4A7C15ull);
-      const double uniform = (double)(long long)((bits >> 12) * 2 + 1) * 0x1p-53;
-      score += (float)-log(-log(uniform));
+      const float rest = (float)(int)(~bits >> 33) * 0x1p-31f;
+      const bool may_win = is_here && (greedy ? logit > own.score : share * bound >= rest);
+      if (!__any_sync(0xffffffffu, may_win)) continue;
+      if (may_win) {
+        float score = logit;
+        if (!greedy) {
+          const double uniform = (double)(long long)((bits >> 12) * 2 + 1) * 0x1p-53;
+          score += (float)-log(-log(uniform));
+        }
+        if (score > own.score || (score == own.score && column < own.column)) {
+          own.score = score;
+          own.logit = logit;
+          own.column = column;
+        }
+      }
+      best = own.score;
+#pragma unroll
+      for (int offset = 16; offset > 0; offset /= 2) best = fmaxf(best, __shfl_xor_sync(0xffffffffu, best, offset));
+      bound = expf(own.most - best) * 1.001f;
     }
-    take(own, {score, logit, logit, logit == NOTHING ? 0.f : 1.f, column});
   }
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) take(own, from_lane(own, offset));

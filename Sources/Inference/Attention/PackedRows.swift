@@ -24,8 +24,9 @@ final class PackedRows {
   /// The same rows, each run of rows by the kernel that is fastest for it.
   private lazy var parts = makeParts()
 
-  /// Shorter prompts leave attention little to do.
+  /// Tokens of a prompt whose attention is worth a call of its own, for whose length cuDNN makes a plan.
   private static let longPrompt = 1024
+  private enum Kind { case decoding, longPrompt, other }
 
   /// - Parameter isDeterministic: whether a token's result must not depend on what else the batch holds.
   init(_ rows: [AttentionRow], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool) {
@@ -39,18 +40,19 @@ final class PackedRows {
       && dimension == valueDimension && PageTableAttention.headDimensions.contains(dimension)
     let readsWhole = CuDNNAttention.isFast(on: device)
       && CuDNNAttention.takes(queryDimension: dimension, valueDimension: valueDimension)
-    func kind(_ row: AttentionRow) -> Int {
-      if readsPages, row.queryLength == 1, row.firstPosition == 0, row.tail.isEmpty { return 0 }
-      return readsWhole && row.isFresh ? 1 : 2
+    func kind(_ row: AttentionRow) -> Kind {
+      if readsPages, row.queryLength == 1, row.firstPosition == 0, row.tail.isEmpty { return .decoding }
+      return readsWhole && row.isFresh && row.queryLength >= Self.longPrompt ? .longPrompt : .other
     }
-    return rows.chunked(by: kind).map { kind, rows in
-      let lengths = rows.map(\.queryLength)
+    return rows.chunked(by: kind).flatMap { kind, rows -> [Part] in
       let tokens = rows.first!.tokens.lowerBound..<rows.last!.tokens.upperBound
-      if kind == 0 { return (tokens, .pageTable(PageTable(rows, device: device))) }
-      if kind == 1, lengths.max()! >= Self.longPrompt {
-        return (tokens, .whole(.init(lengths: lengths, lengthSteps: 1, device: device)))
+      switch kind {
+      case .decoding: return [(tokens, .pageTable(PageTable(rows, device: device)))]
+      case .longPrompt:
+        return rows.map { ($0.tokens, .whole(.init(lengths: [$0.queryLength], lengthSteps: 1, device: device))) }
+      case .other:
+        return [(tokens, .contexts(PackedContexts(rows, pageSize: cache.pageSize, device: device, leastMaxQuery: 0)))]
       }
-      return (tokens, .contexts(PackedContexts(rows, pageSize: cache.pageSize, device: device, leastMaxQuery: 0)))
     }
   }
 
