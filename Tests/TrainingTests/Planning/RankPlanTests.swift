@@ -21,14 +21,23 @@ import Training
     return dense.map { (PlannedModels.dense, $0) } + dense[1...2].map { (PlannedModels.hybrid, $0) } + mixture.map { (PlannedModels.mixture, $0) }
   }
 
+  private static let low = {
+    var precision = OptimizerPrecision()
+    precision.keepsRemainders = true
+    (precision.gradients, precision.firstMoments, precision.secondMoments) = (.bfloat16, .bfloat16, .bfloat16)
+    return precision
+  }()
+
   /// Every rank holds what the real optimizer allocates for it, byte for byte.
   @Test func residentMemoryIsThatOfTheRealOptimizer() throws {
     for (json, layout) in try Self.layouts() {
       let model = try model(json)
-      for dtype in [DType.float32, .bfloat16] {
+      for (dtype, precision) in [(DType.float32, OptimizerPrecision()), (.bfloat16, OptimizerPrecision()), (.bfloat16, Self.low)] {
+        var options = try options(dtype)
+        options.precision = precision
         for rank in 0..<layout.worldSize {
           let plan = try PlannedRank(
-            model, layout: layout, rank: rank, backend: .megatron, options: options(dtype), work: work(layout), device: .cpu)
+            model, layout: layout, rank: rank, backend: .megatron, options: options, work: work(layout), device: .cpu)
           let parallel = try ParallelContext(layout, rank: rank, device: .cpu, sharing: false) {
             .imagined($0, rank: $1, size: $2)
           }
@@ -39,17 +48,20 @@ import Training
             holdsHead: parallel.stage == stages - 1)
           let real = try CausalLM(model, parallel: parallel, stage: stage, dtype: dtype)
           var optimizerOptions = DistributedOptimizer.Options()
-          optimizerOptions.computeType = dtype
+          (optimizerOptions.computeType, optimizerOptions.precision) = (dtype, precision)
           let optimizer = DistributedOptimizer(
             real.table.parameters, tied: nil, options: optimizerOptions, parallel: parallel)
           func bytes(_ tensors: [Tensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
-          let place: Comment = "\(layout) rank \(rank) \(dtype)"
+          let place: Comment = "\(layout) rank \(rank) \(dtype) \(precision)"
           #expect(plan.parameterCount == real.table.parameters.reduce(0) { $0 + $1.count }, place)
           #expect(plan.memory.weights == bytes(optimizer.weights), place)
           #expect(plan.memory.gradients == bytes(optimizer.buffers.map(\.gradients)), place)
-          let masters = optimizer.buffers.filter { !$0.master.sharesStorage(with: $0.weights) }.map(\.master)
+          let masters = optimizer.buffers.filter { !$0.master.values.sharesStorage(with: $0.weights) }.map(\.master.values)
           let moments = optimizer.optimizers.flatMap { $0.firstMoments + $0.secondMoments + $0.steps }
-          #expect(plan.memory.optimizer == bytes(masters + moments), place)
+          #expect(plan.memory.optimizer == bytes(masters + moments + optimizer.buffers.compactMap(\.master.remainders)), place)
+          if precision == Self.low, layout.worldSize == 1 {
+            #expect(plan.memory.state == 10 * plan.memory.weights / 2 + 4 * optimizer.optimizers.count, place)
+          }
           #expect(plan.memory.activations > 0 && plan.operations > 0, place)
         }
       }
@@ -70,6 +82,12 @@ import Training
     #expect(plan.memory.weights == bytes && plan.memory.gradients == bytes)
     #expect(plan.memory.optimizer == 2 * bytes + 4 * sharded.shards.count)
     #expect(plan.memory.buffers > 0 && plan.sentBytes["shard"] ?? 0 > 0)
+    var options = try options(.bfloat16)
+    options.precision = Self.low
+    let low = try PlannedRank(
+      model, layout: layout, rank: 1, backend: .fsdp, options: options, work: work(layout), device: .cpu).memory
+    #expect(low.weights == bytes / 2 && low.gradients == bytes / 2)
+    #expect(low.optimizer == 3 * bytes / 2 + 4 * sharded.shards.count)
   }
 
   /// Forward products of every weight matrix, of the scores and of their values; backward twice and 2.5 times as much.
