@@ -255,6 +255,7 @@ public enum KernelsBenchmark {
       rows.append(try hiddenLogProbs(device, rows: count, columns: columns, width: width))
     }
     for lengths in [[4096, 4096], [4096, 700, 33, 1, 2048]] { rows += try attention(device, lengths: lengths) }
+    try checkRemaking(device)
     var (remainders, low) = (OptimizerPrecision(), OptimizerPrecision())
     remainders.keepsRemainders = true
     (low.keepsRemainders, low.gradients, low.firstMoments, low.secondMoments) = (true, .bfloat16, .bfloat16, .bfloat16)
@@ -334,6 +335,26 @@ public enum KernelsBenchmark {
       kernel: "adamw", shape: "\(count), \(name)", error: distance(own.weights.whole, truth.weights.whole),
       operatorError: distance(other.weights.whole, truth.weights.whole), microseconds: try timed(device) { own.step(0) },
       operatorMicroseconds: try timed(device) { other.step(0) }, bytes: count * (10 + 2 * moments + precision.gradients.size))
+  }
+
+  /// What is made again for the backward pass has the same bits.
+  private static func checkRemaking(_ device: Device) throws {
+    let inputs = [noise([65, 512], device), noise([65, 512], device), noise([512], device)]
+    let (heads, scale) = (inputs[0].view([65, 4, 128]), inputs[2][0..<128])
+    let angles = Tensor.cat([noise([65, 1, 64], device), noise([65, 1, 64], device)], dim: 2)
+    try withGradients(true) {
+      for input in inputs { input.requiresGrad = true }
+      let (query, key) = Kernels.normRotate(
+        query: heads, key: inputs[1].view([65, 4, 128]), queryWeight: scale, keyWeight: scale, epsilon: 1e-6,
+        cosine: angles.cos(), sine: angles.sin())
+      let normed = [inputs[1], nil].map { Kernels.addNorm(inputs[0], $0, weight: inputs[2], epsilon: 1e-6).normed }
+      for (name, result) in [
+        ("silu_multiply", Kernels.siluMultiply(inputs[0])), ("add_norm", normed[0]), ("add_norm", normed[1]), ("norm_rotate", query),
+        ("norm_rotate", key),
+      ] where !result.isRemade || !result.remade().equal(result) {
+        throw BenchmarkError("\(name): what is made again is not what was made")
+      }
+    }
   }
 
   /// A kernel's outputs and gradients by random numbers, beside those of operators.

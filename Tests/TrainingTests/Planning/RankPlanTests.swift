@@ -90,6 +90,26 @@ import Training
     #expect(low.optimizer == 3 * bytes / 2 + 4 * sharded.shards.count)
   }
 
+  /// On a GPU a layer keeps, of each token in bf16: two sums, the fused projection, what attention says with its
+  /// log-sum-exps in fp32, and gate and up projections. Norms, turned heads and products are made again from them.
+  @Test func whatIsMadeAgainIsNotKept() throws {
+    func activations(layers: Int, _ backend: PlannedBackend) throws -> Int {
+      guard case .object(var json) = PlannedModels.dense else { return 0 }
+      (json["num_hidden_layers"], json["head_dim"]) = (.int(layers), 32)
+      let layout = try ParallelLayout(worldSize: 1)
+      return try PlannedRank(
+        model(.object(json)), layout: layout, rank: 0, backend: backend, options: options(.bfloat16), work: work(layout),
+        device: .cuda).memory.activations
+    }
+    let (tokens, hidden, heads, keyValueHeads, dimension, inner) = (64, 32, 4, 2, 32, 48)
+    let numbers = 2 * hidden + (heads + 2 * keyValueHeads) * dimension + heads * dimension + 2 * inner
+    let expected = 2 * tokens * (2 * numbers + 4 * heads)
+    for backend in [PlannedBackend.megatron, .fsdp] {
+      let found = try activations(layers: 4, backend) - activations(layers: 2, backend)
+      #expect(abs(Double(found) / Double(expected) - 1) < 0.02, "\(found) bytes of two layers, not \(expected)")
+    }
+  }
+
   /// Forward products of every weight matrix, of the scores and of their values; backward twice and 2.5 times as much.
   @Test func operationsAreThoseOfTheShapes() throws {
     let (model, layout) = (try model(PlannedModels.dense), try ParallelLayout(worldSize: 1))
