@@ -255,7 +255,11 @@ public enum KernelsBenchmark {
       rows.append(try hiddenLogProbs(device, rows: count, columns: columns, width: width))
     }
     for lengths in [[4096, 4096], [4096, 700, 33, 1, 2048]] { rows += try attention(device, lengths: lengths) }
-    rows.append(try adamW(device, count: 100_000_003))
+    try checkRemaking(device)
+    var (remainders, low) = (OptimizerPrecision(), OptimizerPrecision())
+    remainders.keepsRemainders = true
+    (low.keepsRemainders, low.gradients, low.firstMoments, low.secondMoments) = (true, .bfloat16, .bfloat16, .bfloat16)
+    for precision in [OptimizerPrecision(), remainders, low] { rows.append(try adamW(device, count: 100_000_003, precision)) }
     return rows
   }
 
@@ -294,34 +298,63 @@ public enum KernelsBenchmark {
     }
   }
 
-  private static func adamW(_ device: Device, count: Int) throws -> Row {
-    let (start, gradient) = (Tensor.randn([count], device: device), Tensor.randn([count], device: device))
+  private static func adamW(_ device: Device, count: Int, _ precision: OptimizerPrecision) throws -> Row {
+    let start = Tensor.randn([count], device: device)
+    let gradient = Tensor.randn([count], device: device).to(dtype: precision.gradients)
     var options = AdamW.Options()
     options.weightDecay = 0.1
-    func stepped(usesKernel: Bool) -> (AdamW, Tensor, Tensor) {
-      let (weights, low) = (start.clone(), Tensor.empty([count], dtype: usesKernel ? .bfloat16 : .float32, device: device))
-      let optimizer = AdamW([weights], options: options)
-      for _ in 0..<3 {
-        weights.grad = gradient.clone()
-        optimizer.step(learningRate: 1e-2, gradientScale: 0.5, writing: [low])
-      }
-      return (optimizer, weights, low)
+    /// Operators write a copy in fp32, which our kernel does not.
+    func optimizer(_ precision: OptimizerPrecision, usesKernel: Bool) -> (weights: MasterWeights, step: (_ rate: Double) -> Tensor) {
+      let parts = MasterWeights.split(start)
+      let weights = precision.keepsRemainders
+        ? MasterWeights(parts.values, remainders: parts.remainders) : MasterWeights(start.clone())
+      let low = Tensor.empty([count], dtype: usesKernel ? .bfloat16 : .float32, device: device)
+      let adam = AdamW([weights], options: options, precision: precision)
+      return (weights, { rate in
+        let gradient = gradient.to(dtype: precision.gradients)
+        adam.step([rate == 0 ? gradient : gradient.clone()], learningRate: rate, gradientScale: rate == 0 ? 1 : 0.5, writing: [low])
+        return low
+      })
     }
-    let (optimizer, weights, low) = stepped(usesKernel: true)
-    let (other, truth, _) = stepped(usesKernel: false)
-    guard low.equal(weights.to(dtype: .bfloat16)) else { throw BenchmarkError("adamw: the bf16 copy is not what was stepped") }
-    return try row(
-      "adamw", "\(count)", bytes: count * 30, truth: truth, device: device,
-      kernel: {
-        weights.grad = gradient
-        optimizer.step(learningRate: 0, writing: [low])
-        return weights
-      },
-      operators: {
-        truth.grad = gradient
-        other.step(learningRate: 0)
-        return truth
-      }, isRecorded: false)
+    let (own, other) = (optimizer(precision, usesKernel: true), optimizer(precision, usesKernel: false))
+    let (plain, truth) = (optimizer(OptimizerPrecision(), usesKernel: true), optimizer(OptimizerPrecision(), usesKernel: false))
+    for _ in 0..<3 { for optimizer in [own, other, plain, truth] { _ = optimizer.step(1e-2) } }
+    let low = own.step(0)
+    guard low.equal(precision.keepsRemainders ? own.weights.values : own.weights.whole.to(dtype: .bfloat16)) else {
+      throw BenchmarkError("adamw: the bf16 copy is not what was stepped")
+    }
+    var exact = OptimizerPrecision()
+    exact.keepsRemainders = true
+    guard precision != exact || own.weights.whole.equal(plain.weights.whole) else {
+      throw BenchmarkError("adamw: bf16 weights and their remainders are not the fp32 weights")
+    }
+    let name = "weights \(precision.keepsRemainders ? "2+2" : "4"), gradients \(precision.gradients.size), moments "
+      + "\(precision.firstMoments.size)+\(precision.secondMoments.size) bytes"
+    let moments = precision.firstMoments.size + precision.secondMoments.size
+    return Row(
+      kernel: "adamw", shape: "\(count), \(name)", error: distance(own.weights.whole, truth.weights.whole),
+      operatorError: distance(other.weights.whole, truth.weights.whole), microseconds: try timed(device) { own.step(0) },
+      operatorMicroseconds: try timed(device) { other.step(0) }, bytes: count * (10 + 2 * moments + precision.gradients.size))
+  }
+
+  /// What is made again for the backward pass has the same bits.
+  private static func checkRemaking(_ device: Device) throws {
+    let inputs = [noise([65, 512], device), noise([65, 512], device), noise([512], device)]
+    let (heads, scale) = (inputs[0].view([65, 4, 128]), inputs[2][0..<128])
+    let angles = Tensor.cat([noise([65, 1, 64], device), noise([65, 1, 64], device)], dim: 2)
+    try withGradients(true) {
+      for input in inputs { input.requiresGrad = true }
+      let (query, key) = Kernels.normRotate(
+        query: heads, key: inputs[1].view([65, 4, 128]), queryWeight: scale, keyWeight: scale, epsilon: 1e-6,
+        cosine: angles.cos(), sine: angles.sin())
+      let normed = [inputs[1], nil].map { Kernels.addNorm(inputs[0], $0, weight: inputs[2], epsilon: 1e-6).normed }
+      for (name, result) in [
+        ("silu_multiply", Kernels.siluMultiply(inputs[0])), ("add_norm", normed[0]), ("add_norm", normed[1]), ("norm_rotate", query),
+        ("norm_rotate", key),
+      ] where !result.isRemade || !result.remade().equal(result) {
+        throw BenchmarkError("\(name): what is made again is not what was made")
+      }
+    }
   }
 
   /// A kernel's outputs and gradients by random numbers, beside those of operators.
@@ -354,16 +387,17 @@ public enum KernelsBenchmark {
     Tensor.randn(shape, device: device).to(dtype: .bfloat16)
   }
 
+  private static func distance(_ found: Tensor, _ truth: Tensor) -> Double {
+    let difference = (found.to(dtype: .float32) - truth).square().sum().item()
+    return (difference / truth.square().sum().item()).squareRoot()
+  }
+
   private static func row(
     _ kernel: String, _ shape: String, bytes: Int, truth: Tensor, device: Device, kernel run: () throws -> Tensor,
     operators: () throws -> Tensor, isRecorded: Bool = true
   ) throws -> Row {
-    func error(_ found: Tensor) -> Double {
-      let difference = (found.to(dtype: .float32) - truth).square().sum().item()
-      return (difference / truth.square().sum().item()).squareRoot()
-    }
     return Row(
-      kernel: kernel, shape: shape, error: error(try run()), operatorError: error(try operators()),
+      kernel: kernel, shape: shape, error: distance(try run(), truth), operatorError: distance(try operators(), truth),
       microseconds: isRecorded ? try recorded(device, run) : try timed(device, run), operatorMicroseconds: try timed(device, operators), bytes: bytes)
   }
 

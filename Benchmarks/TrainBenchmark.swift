@@ -17,6 +17,7 @@ public enum TrainBenchmark {
     public var sequenceLength = 4096
     public var device = Device.cpu
     public var dtype = DType.float32
+    public var precision = OptimizerPrecision()
     public var attention: AttentionImplementation?
     /// An interpreter with torch and transformers; nil: nothing to compare with.
     public var python: URL?
@@ -33,6 +34,8 @@ public enum TrainBenchmark {
     public var operationsPerSecond: Double
     /// Most bytes of tensors on the GPU; nil on a CPU.
     public var peakBytes: Int?
+    /// Weights, gradients and the optimizer's state, bytes a parameter.
+    public var stateBytes: Double
     /// Of the first and the last step.
     public var losses: [Double]
   }
@@ -47,20 +50,32 @@ public enum TrainBenchmark {
     if work.checkpoint == nil { try BenchmarkModel.small.write(to: folder) }
     let model = try ModelRegistry.configuration(of: HuggingFaceFolder(folder))
     let parameters = try model.model(parallel: .single(), dtype: .float32).table.parameters.reduce(0) { $0 + $1.count }
+    let state = try PlannedRank(
+      model, layout: ParallelLayout(worldSize: 1), rank: 0, backend: work.usesFSDP ? .fsdp : .megatron, options: options(work),
+      work: PlannedWork(
+        batching: .fixed(microBatchSize: 1), globalBatchSize: 1, averageLength: 2, responseLength: 1, dataParallelSize: 1,
+        contextParallelSize: 1), device: work.device.kind
+    ).memory.state
     let perToken = 6 * Double(parameters)
       + 6 * Double(model.layerCount * model.headCount * model.headDimension * work.sequenceLength)
-    var rows = [try slime(folder, work, perToken: perToken)]
+    var rows = [try slime(folder, work, perToken: perToken, stateBytes: Double(state) / Double(parameters))]
     if let python = work.python {
       for mode in ["eager", "compile"] { rows.append(try transformers(folder, work, python, mode: mode, perToken: perToken)) }
     }
     return rows
   }
 
-  private static func slime(_ folder: URL, _ work: Work, perToken: Double) throws -> Row {
+  private static func options(_ work: Work) throws -> TrainingOptions {
     var options = TrainingOptions(
       schedule: try LearningRateSchedule(peak: 1e-5, decaySteps: 100), globalBatchSize: work.sequences,
       batching: .fixed(microBatchSize: work.sequences))
     (options.loss, options.computeType, options.attention) = (.supervised, work.dtype, work.attention)
+    options.precision = work.precision
+    return options
+  }
+
+  private static func slime(_ folder: URL, _ work: Work, perToken: Double, stateBytes: Double) throws -> Row {
+    let options = try options(work)
     let parallel = ParallelContext.single(work.device)
     let model = try HuggingFaceFolder(folder)
     let backend: any TrainBackend = work.usesFSDP
@@ -93,17 +108,17 @@ public enum TrainBenchmark {
     }
     return row(
       "slime, " + (work.usesFSDP ? "fsdp" : "megatron"), seconds: Array(seconds.suffix(timed)), losses: losses,
-      peakBytes: isOnGPU ? try DeviceMemory.of(work.device).peakAllocated : nil, work, perToken)
+      peakBytes: isOnGPU ? try DeviceMemory.of(work.device).peakAllocated : nil, stateBytes: stateBytes, work, perToken)
   }
 
   private static func row(
-    _ name: String, seconds: [Double], losses: [Double], peakBytes: Int?, _ work: Work, _ perToken: Double
+    _ name: String, seconds: [Double], losses: [Double], peakBytes: Int?, stateBytes: Double, _ work: Work, _ perToken: Double
   ) -> Row {
     let step = seconds.sorted()[seconds.count / 2]
     let tokens = Double(work.sequences * work.sequenceLength) / step
     return Row(
       name: name, secondsPerStep: step, tokensPerSecond: tokens, operationsPerSecond: tokens * perToken,
-      peakBytes: peakBytes, losses: [losses.first!, losses.last!])
+      peakBytes: peakBytes, stateBytes: stateBytes, losses: [losses.first!, losses.last!])
   }
 
   private struct Answer: Decodable {
@@ -123,16 +138,16 @@ public enum TrainBenchmark {
         ]))
     return row(
       "transformers, " + mode, seconds: Array(answer.seconds.suffix(timed)), losses: answer.losses, peakBytes: answer.peak_bytes,
-      work, perToken)
+      stateBytes: Double(4 * work.dtype.size), work, perToken)
   }
 
   public static func table(_ rows: [Row]) -> String {
     let first = rows[0].tokensPerSecond
-    return (["run | s/step | tokens/s | slime over it | TFLOP/s | share of 989 | peak GB | losses"] + rows.map { row in
+    return (["run | s/step | tokens/s | slime over it | TFLOP/s | share of 989 | peak GB | state bytes a parameter | losses"] + rows.map { row in
       String(
-        format: "%@ | %.3f | %.0f | %.2f | %.1f | %.1f %% | %@ | %.4f %.4f", row.name, row.secondsPerStep, row.tokensPerSecond,
+        format: "%@ | %.3f | %.0f | %.2f | %.1f | %.1f %% | %@ | %.1f | %.4f %.4f", row.name, row.secondsPerStep, row.tokensPerSecond,
         first / row.tokensPerSecond, row.operationsPerSecond / 1e12, row.operationsPerSecond / 989e12 * 100,
-        row.peakBytes.map { String(format: "%.1f", Double($0) / 1e9) } ?? "", row.losses[0], row.losses[1])
+        row.peakBytes.map { String(format: "%.1f", Double($0) / 1e9) } ?? "", row.stateBytes, row.losses[0], row.losses[1])
     }).joined(separator: "\n")
   }
 }

@@ -687,6 +687,10 @@ ct_tensor ct_op_addmm(ct_tensor self, ct_tensor mat1, ct_tensor mat2, ct_scalar 
   return guarded<>(ct_tensor{}, [&] { return give(at::addmm(ctorch::borrow(self), ctorch::borrow(mat1), ctorch::borrow(mat2), ctorch::scalar(beta), ctorch::scalar(alpha))); });
 }
 
+void ct_op_addmm_(ct_tensor self, ct_tensor mat1, ct_tensor mat2, ct_scalar beta, ct_scalar alpha) {
+  guarded([&] { ctorch::borrow(self).addmm_(ctorch::borrow(mat1), ctorch::borrow(mat2), ctorch::scalar(beta), ctorch::scalar(alpha)); });
+}
+
 void ct_op_addmm_dtype_out(ct_tensor self, ct_tensor mat1, ct_tensor mat2, int32_t out_dtype, ct_scalar beta, ct_scalar alpha, ct_tensor out) {
   guarded([&] { at::addmm_out(ctorch::borrow(out), ctorch::borrow(self), ctorch::borrow(mat1), ctorch::borrow(mat2), *ctorch::dtype(out_dtype), ctorch::scalar(beta), ctorch::scalar(alpha)); });
 }

@@ -90,16 +90,24 @@ void logits_gradient(ct_tensor logits_handle, ct_tensor targets, double temperat
   });
 }
 
-void adamw(ct_tensor weights_handle, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low, ct_tensor step,
-           double rate, double beta1, double beta2, double epsilon, double decay, double gradient_scale) {
+static std::string number(const char* name, const at::Tensor& tensor) {
+  return std::string("-D") + name + (tensor.scalar_type() == at::kFloat ? "=float" : "=bf16");
+}
+
+void adamw(ct_tensor weights_handle, ct_tensor remainders, ct_tensor first_handle, ct_tensor second_handle,
+           ct_tensor gradients_handle, ct_tensor low, ct_tensor step, double rate, double beta1, double beta2, double epsilon,
+           double decay, double gradient_scale) {
   guarded([&] {
-    const auto& weights = borrow(weights_handle);
+    const auto &weights = borrow(weights_handle), &left = borrow_optional(remainders), &first = borrow(first_handle),
+               &second = borrow(second_handle), &gradients = borrow(gradients_handle);
     c10::cuda::CUDAGuard guard(weights.device());
+    std::vector<std::string> defines = {number("FIRST", first), number("SECOND", second), number("GRADIENT", gradients)};
+    if (left.defined()) defines.push_back("-DREMAINDERS");
     long count = weights.numel();
-    launch(kernel(optimizer, "adamw", {}), dim3(std::min<long>((count + 1023) / 1024, busy_blocks(16))), dim3(256), 0,
-           weights.data_ptr<float>(), borrow(first).data_ptr<float>(), borrow(second).data_ptr<float>(),
-           borrow(gradients).data_ptr<float>(), optional_bits(borrow_optional(low)), count, borrow(step).data_ptr<float>(), rate,
-           beta1, beta2, epsilon, decay, gradient_scale);
+    launch(kernel(optimizer, "adamw", defines), dim3(std::min<long>((count + 1023) / 1024, busy_blocks(16))), dim3(256), 0,
+           weights.data_ptr(), left.defined() ? left.data_ptr() : nullptr, first.data_ptr(), second.data_ptr(),
+           gradients.data_ptr(), optional_bits(borrow_optional(low)), count, borrow(step).data_ptr<float>(), rate, beta1, beta2,
+           epsilon, decay, gradient_scale);
   });
 }
 

@@ -152,7 +152,8 @@ enum Run {
       (work.sequences, work.sequenceLength) = (configuration.microBatchSize, configuration.seqLength)
       (work.usesFSDP, work.attention) = (configuration.trainBackend == .fsdp, configuration.attention)
       work.device = configuration.device == .cuda ? .cuda(0) : .cpu
-      work.dtype = configuration.dtype?.tensorType ?? (configuration.device == .cuda ? .bfloat16 : .float32)
+      let dtype = configuration.dtype ?? (configuration.device == .cuda ? .bfloat16 : .float32)
+      (work.dtype, work.precision) = (dtype.tensorType, try configuration.optimizer.precision(dtype))
       work.python = configuration.python.map { URL(fileURLWithPath: $0) }
       let rows = try TrainBenchmark.run(work)
       print(configuration.json ? try json(rows) : TrainBenchmark.table(rows))

@@ -42,6 +42,8 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var importanceBounds: ImportanceBounds?
   public var clipGradient = 1.0
   public var optimizer = AdamW.Options()
+  /// Other types than fp32 are for bf16 weights.
+  public var precision = OptimizerPrecision()
   public var schedule: LearningRateSchedule
   /// Rollouts an optimizer step.
   public var globalBatchSize: Int

@@ -93,7 +93,7 @@ import Torch
     }
     var squares = 0.0
     for unit in model.units {
-      for (sharded, rows, values) in unit.rows(in: try #require(unit.shard.grad)) {
+      for (sharded, rows, values) in unit.rows(in: try #require(unit.gradient)) {
         let expected = try #require(leaves[sharded.parameter.name]?.grad)[rows]
         let error = values.count == 0 ? 0 : (values - expected).abs().max().item()
         #expect(error < 2e-5, "gradient of \(sharded.parameter.name) on rank \(parallel.rank): \(error)")

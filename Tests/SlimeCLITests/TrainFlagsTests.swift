@@ -63,6 +63,16 @@ private func complaint(_ line: String) -> String {
     #expect(complaint("--sglang-quantization awq").contains("one of fp8, unquant, not 'awq'"))
   }
 
+  @Test func typesOfTheOptimizerAreMegatrons() throws {
+    let optimizer = try parse(
+      "--use-precision-aware-optimizer --main-grads-dtype bf16 --exp-avg-dtype bf16 --exp-avg-sq-dtype fp32"
+    ).optimizer
+    let precision = try optimizer.precision(.bfloat16)
+    #expect(precision.keepsRemainders && precision.gradients == .bfloat16)
+    #expect(precision.firstMoments == .bfloat16 && precision.secondMoments == .float32)
+    #expect(try parse("--accumulate-allreduce-grads-in-fp32").optimizer.precision(.float32) == .init())
+  }
+
   @Test func theLastOfAFlagGivenTwiceCounts() throws {
     #expect(try parse("--lr 1 --lr 2").optimizer.learningRate == 2)
     #expect(try parse("--rollout-stop a b --rollout-stop c").rollout.stop == ["c"])
@@ -84,6 +94,7 @@ private func complaint(_ line: String) -> String {
     ("--sglang-mem-fraction-statik 1", "did you mean --sglang-mem-fraction-static?"),
     ("--tensor-model-paralel-size 1", "did you mean --tensor-model-parallel-size?"),
     ("--advantage-estimator vpg", "--advantage-estimator takes one of grpo"),
+    ("--exp-avg-dtype fp8", "--exp-avg-dtype takes one of fp32, bf16, not 'fp8'"),
   ]) func mistakesAreNamed(_ line: String, _ words: String) {
     #expect(complaint(line).contains(words), "\(complaint(line))")
   }
@@ -91,13 +102,14 @@ private func complaint(_ line: String) -> String {
   @Test(arguments: [
     "--cp-comm-type p2p", "--attention-dropout 0.0",
     "--hidden-dropout 0 --accumulate-allreduce-grads-in-fp32", "--attention-backend flash", "--sglang-pp-size 1",
-    "--train-env-vars {} --update-weight-mode full", "--num-layers 2 --swiglu --rotary-base 1e4",
+    "--train-env-vars {} --update-weight-mode full", "--main-params-dtype fp32 --use-distributed-optimizer", "--num-layers 2 --swiglu --rotary-base 1e4",
   ]) func whatAsksForWhatHappensAnywayIsAccepted(_ line: String) throws {
     _ = try parse(line)
   }
 
   @Test(arguments: [
     ("--recompute-activations", "--recompute-activations is not supported yet by slime train"),
+    ("--main-params-dtype fp16", "trained weights are fp32"), ("--grad-reduce-in-bf16", "--main-grads-dtype bf16"),
     ("--attention-dropout 0.1", "leave it out"), ("--use-wandb", "metrics.jsonl"),
     ("--sglang-enable-ep-moe", "is not supported yet by this engine"), ("--sglang-never-heard-of 1", "not supported yet"),
     ("--router-policy random", "engines are reached directly"), ("--custom-rm-path a.b", "functions of one's own"),

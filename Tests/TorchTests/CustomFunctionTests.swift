@@ -139,3 +139,24 @@ import Torch
     #expect(census.count == 0)
   }
 }
+
+/// What is made again is made once for all results, when it is asked for.
+@Test func resultsAreMadeAgainTogether() {
+  let numbers = Tensor([1, 2] as [Float])
+  #expect(!numbers.isRemade && numbers.remade().sharesStorage(with: numbers))
+  var calls = 0
+  func make() -> [Tensor] {
+    calls += 1
+    return [numbers * 2, numbers * 3]
+  }
+  let results = make()
+  Tensor.remaking(results, make)
+  let again = results.map(\.remade)
+  #expect(calls == 1 && results.allSatisfy(\.isRemade))
+  for round in 2...3 {
+    for (make, result) in zip(again, results) {
+      let made = make()
+      #expect(made.equal(result) && !made.sharesStorage(with: result) && calls == round)
+    }
+  }
+}

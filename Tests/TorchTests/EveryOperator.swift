@@ -189,6 +189,7 @@ struct EveryOperator {
     add("mm.dtype_out", 3) { t in _ = t(0).mmOut(t(1), outDtype: .float32, out: t(2)) }
     add("bmm", 2) { t in _ = t(0).bmm(t(1)) }
     add("addmm", 3) { t in _ = t(0).addmm(t(1), mat2: t(2)) }
+    add("addmm_", 3) { t in _ = t(0).addmm_(t(1), mat2: t(2)) }
     add("addmm.dtype_out", 4) { t in _ = t(0).addmmOut(t(1), mat2: t(2), outDtype: .float32, out: t(3)) }
     add("baddbmm", 3) { t in _ = t(0).baddbmm(t(1), batch2: t(2)) }
     add("linear", 3) { t in _ = t(0).linear(t(1), bias: t(2)) }

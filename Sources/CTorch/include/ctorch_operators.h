@@ -172,6 +172,7 @@ CT_API void ct_op_mm_out(ct_tensor self, ct_tensor mat2, ct_tensor out);
 CT_API void ct_op_mm_dtype_out(ct_tensor self, ct_tensor mat2, int32_t out_dtype, ct_tensor out);
 CT_API ct_tensor ct_op_bmm(ct_tensor self, ct_tensor mat2);
 CT_API ct_tensor ct_op_addmm(ct_tensor self, ct_tensor mat1, ct_tensor mat2, ct_scalar beta, ct_scalar alpha);
+CT_API void ct_op_addmm_(ct_tensor self, ct_tensor mat1, ct_tensor mat2, ct_scalar beta, ct_scalar alpha);
 CT_API void ct_op_addmm_dtype_out(ct_tensor self, ct_tensor mat1, ct_tensor mat2, int32_t out_dtype, ct_scalar beta, ct_scalar alpha, ct_tensor out);
 CT_API ct_tensor ct_op_baddbmm(ct_tensor self, ct_tensor batch1, ct_tensor batch2, ct_scalar beta, ct_scalar alpha);
 CT_API ct_tensor ct_op_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);

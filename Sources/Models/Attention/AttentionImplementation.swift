@@ -57,6 +57,8 @@ public enum AttentionImplementation: String, Sendable, Codable, CaseIterable {
 public func trainingAttention(
   lengths: [Int], parallel: ParallelContext, implementation: AttentionImplementation
 ) -> any AttentionBackend {
+  // Imagined, both keep the same.
+  let implementation = implementation == .cudnn && parallel.device.kind == .meta ? .flashAttention2 : implementation
   guard parallel.context.size > 1 else {
     return PackedAttention(
       lengths: lengths, device: parallel.device, implementation: implementation, isDeterministic: parallel.isDeterministic)

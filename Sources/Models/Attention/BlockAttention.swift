@@ -26,17 +26,17 @@ extension BlockAttention {
   func attend(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, _ shape: BlockShape, scale: Double, rule: AttentionRule
   ) -> Tensor {
-    let (q, k, v, sinks) = (query.detached(), key.detached(), value.detached(), rule.sinks?.detached())
+    let (q, k, v, sinks) = (query.remade, key.remade, value.detached(), rule.sinks?.detached())
     var saved: (output: Tensor, logSumExp: Tensor)?
     return Tensor.function("BlockAttention", inputs: [query, key, value] + (rule.sinks.map { [$0] } ?? [])) {
-      var result = forward(q, k, v, shape, scale: scale, rule: rule)
+      var result = forward(query.detached(), key.detached(), v, shape, scale: scale, rule: rule)
       if let sinks { result = AttentionSinks.merged(sinks, output: result.output, logSumExp: result.logSumExp) }
       saved = (result.output.detached(), result.logSumExp)
       return [result.output]
     } backward: { gradients in
       guard let gradient = gradients[0], let saved else { return [nil, nil, nil] + (sinks == nil ? [] : [nil]) }
       let (dq, dk, dv) = backward(
-        gradient, q, k, v, output: saved.output, logSumExp: saved.logSumExp, shape, scale: scale, rule: rule)
+        gradient, q(), k(), v, output: saved.output, logSumExp: saved.logSumExp, shape, scale: scale, rule: rule)
       return [dq, dk, dv] + (sinks.map {
         [AttentionSinks.gradient($0, by: gradient, output: saved.output, logSumExp: saved.logSumExp)]
       } ?? [])

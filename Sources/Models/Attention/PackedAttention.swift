@@ -32,7 +32,7 @@ public final class PackedAttention: AttentionBackend {
       return FlashBlockAttention(leastMaxQuery: isDeterministic ? 2 : 0)
         .attend(query, key, value, shape, scale: scale, rule: rule)
     }
-    if implementation == .cudnn, rule.softCap == nil, device.kind != .meta {
+    if implementation == .cudnn, rule.softCap == nil {
       return CuDNNBlockAttention().attend(query, key, value, shape, scale: scale, rule: rule)
     }
     guard rule.isPlain else {

@@ -40,16 +40,16 @@ public final class RingAttention: AttentionBackend {
   public func attend(
     query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
   ) -> Tensor {
-    let (q, k, v, sinks) = (query.detached(), key.detached(), value.detached(), rule.sinks?.detached())
+    let (q, k, v, sinks) = (query.remade, key.remade, value.detached(), rule.sinks?.detached())
     var saved: (output: Tensor, logSumExp: Tensor)?
     return Tensor.function("RingAttention", inputs: [query, key, value] + (rule.sinks.map { [$0] } ?? [])) {
-      var result = forward(q, k, v, scale, rule)
+      var result = forward(query.detached(), key.detached(), v, scale, rule)
       if let sinks { result = AttentionSinks.merged(sinks, output: result.output, logSumExp: result.logSumExp) }
       saved = (result.output.detached(), result.logSumExp)
       return [result.output]
     } backward: { [self] gradients in
       guard let gradient = gradients[0], let saved else { return [nil, nil, nil] + (sinks == nil ? [] : [nil]) }
-      let (dq, dk, dv) = backward(gradient, q, k, v, saved.output, saved.logSumExp, scale, rule)
+      let (dq, dk, dv) = backward(gradient, q(), k(), v, saved.output, saved.logSumExp, scale, rule)
       return [dq, dk, dv] + (sinks.map {
         [AttentionSinks.gradient($0, by: gradient, output: saved.output, logSumExp: saved.logSumExp)]
       } ?? [])

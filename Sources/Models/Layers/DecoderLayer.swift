@@ -49,16 +49,18 @@ public struct DecoderLayer: DecoderBlock {
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
-    var said = attention(inputNorm(input), rotary: rotary, context: context)
-    if let attentionOutputNorm { said = attentionOutputNorm(said) }
-    let (middle, normed): (Tensor, Tensor)
-    if !isParallel, let norm = feedForwardNorm as? RMSNorm {
-      (middle, normed) = norm(adding: said, to: input, context: context)
-    } else {
-      middle = input + said
-      normed = feedForwardNorm(isParallel ? input : middle)
+    /// input + delta, and the norm of that.
+    func normed(_ norm: any Norm, _ input: Tensor, adding delta: Tensor? = nil) -> (sum: Tensor, normed: Tensor) {
+      if let norm = norm as? RMSNorm { return norm(adding: delta, to: input, context: context) }
+      let sum = delta.map { input + $0 } ?? input
+      return (sum, norm(sum))
     }
-    let made = feedForward(normed, context: context)
+    let (input, first) = normed(inputNorm, input)
+    var said = attention(first, rotary: rotary, context: context)
+    if let attentionOutputNorm { said = attentionOutputNorm(said) }
+    let (middle, second) = isParallel
+      ? (input + said, feedForwardNorm(input)) : normed(feedForwardNorm, input, adding: said)
+    let made = feedForward(second, context: context)
     return middle + (feedForwardOutputNorm.map { $0(made) } ?? made)
   }
 }

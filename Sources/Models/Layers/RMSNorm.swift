@@ -16,10 +16,10 @@ public struct RMSNorm: Norm {
     return input.rmsNorm(weight.shape, weight: weight.tensor, eps: epsilon)
   }
 
-  /// input + delta, and the norm of that.
-  func callAsFunction(adding delta: Tensor, to input: Tensor, context: ForwardContext) -> (sum: Tensor, normed: Tensor) {
+  /// input + delta (nil: input itself), and the norm of that.
+  func callAsFunction(adding delta: Tensor?, to input: Tensor, context: ForwardContext) -> (sum: Tensor, normed: Tensor) {
     if context.fusesOperators { return Kernels.addNorm(input, delta, weight: weight.tensor, epsilon: epsilon) }
-    let sum = input + delta
+    let sum = delta.map { input + $0 } ?? input
     return (sum, self(sum))
   }
 

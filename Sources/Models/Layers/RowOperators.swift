@@ -9,8 +9,8 @@ extension ParallelContext {
     let output =
       if let float8 = weight.float8 {
         input.float8Linear(float8, bias: bias?.tensor)
-      } else if let sum = weight.gradientSum, gradientsEnabled, !isDeterministic, input.device.kind != .cpu {
-        input.linear(weight.tensor, bias: bias?.tensor, addingGradientTo: sum)
+      } else if gradientsEnabled, !isDeterministic, input.device.kind != .cpu, weight.gradientSum != nil || input.isRemade {
+        input.linear(weight.tensor, bias: bias?.tensor, addingGradientTo: weight.gradientSum)
       } else {
         linear(input, weight.tensor, bias: bias?.tensor)
       }
@@ -40,15 +40,17 @@ extension ParallelContext {
 }
 
 extension Tensor {
-  /// x Wᵀ + b, whose gradient by the weight is added up where it is computed and does not go through autograd.
-  fileprivate func linear(_ weight: Tensor, bias: Tensor?, addingGradientTo sum: GradientSum) -> Tensor {
-    let (x, w) = (detached(), weight.detached())
+  /// x Wᵀ + b, of which x need not be kept, and whose gradient by the weight is added up where it is computed and does not go
+  /// through autograd, if there is a sum.
+  fileprivate func linear(_ weight: Tensor, bias: Tensor?, addingGradientTo sum: GradientSum?) -> Tensor {
+    let (x, w) = (remade, weight.detached())
     return Tensor.function("LinearAddingGradient", inputs: [self, weight] + (bias.map { [$0] } ?? [])) {
-      [x.linear(w, bias: bias)]
+      [detached().linear(w, bias: bias)]
     } backward: { gradients in
       guard let gradient = gradients[0] else { return [nil, nil] + (bias == nil ? [] : [nil]) }
-      sum.add(gradient.t(), times: x)
-      return [gradient.mm(w), nil] + (bias == nil ? [] : [gradient.sum([0])])
+      var byWeight: Tensor?
+      if let sum { sum.add(gradient.t(), times: x()) } else { byWeight = gradient.t().mm(x()) }
+      return [gradient.mm(w), byWeight] + (bias == nil ? [] : [gradient.sum([0])])
     }[0]
   }
 

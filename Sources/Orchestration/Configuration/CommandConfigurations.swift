@@ -135,6 +135,7 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var seqLength = 4096
   public var trainBackend = TrainBackendKind.megatron
   public var attention: AttentionImplementation?
+  public var optimizer = OptimizerConfiguration()
   /// Of the files to load.
   public var gigabytes = 4.0
   /// Where they are made for the time of the run; nil: the system's folder for such.

@@ -32,6 +32,7 @@ extension TrainConfiguration {
     options.clipGradient = optimizer.clipGradient
     options.optimizer = AdamW.Options(
       beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay)
+    options.precision = try optimizer.precision(backend.resolvedDType)
     options.balancesData = backend.balanceData || backend.balanceByFLOPs
     options.attention = backend.resolvedAttention
     options.isDeterministic = backend.isDeterministic

@@ -14,6 +14,7 @@ extension TrainConfiguration {
     try validatePolicies()
     try validateReference()
     try optimizer.validate()
+    _ = try optimizer.precision(backend.resolvedDType)
     try require(
       !optimizer.offloadsToHost || backend.trainBackend == .megatron,
       "--optimizer-cpu-offload belongs to --train-backend megatron; use --fsdp-cpu-offload")

@@ -8,6 +8,7 @@ public final class DistributedOptimizer {
     /// The largest norm of all gradients; 0: no limit.
     public var clipGradient = 1.0
     public var computeType = DType.float32
+    public var precision = OptimizerPrecision()
     /// Trained fp32 weights and moments are in host memory and stepped there; gradients and weights travel.
     public var offloadsToHost = false
 
@@ -40,11 +41,11 @@ public final class DistributedOptimizer {
       guard !members.isEmpty else { continue }
       let buffer = ParameterBuffer(
         members, group: isExpert ? parallel.expertData : parallel.dataContext, device: parallel.device,
-        computeType: options.computeType, offloadsMaster: options.offloadsToHost)
+        computeType: options.computeType, offloadsMaster: options.offloadsToHost, precision: options.precision)
       var adam = options.adam
       if !isDecayed { adam.weightDecay = 0 }
       buffers.append(buffer)
-      optimizers.append(AdamW([buffer.master], options: adam))
+      optimizers.append(AdamW([buffer.master], options: adam, precision: options.precision))
     }
     (self.buffers, self.optimizers) = (buffers, optimizers)
     constants = parameters.filter { !$0.isLearned }

@@ -1,6 +1,6 @@
 import Torch
 
-/// Weights that are treated alike, as one flat vector in the compute type, with one flat fp32 vector of their gradients.
+/// Weights that are treated alike, as one flat vector in the compute type, with one flat vector of their gradients.
 ///
 /// The ranks of `group` hold the same weights; the optimizer's fp32 weights and moments are spread over them (Megatron's
 /// distributed optimizer; Rajbhandari et al., "ZeRO", 2020, stage 1): gradients are reduce-scattered, weights gathered.
@@ -11,10 +11,10 @@ public final class ParameterBuffer {
   public let ranges: [Range<Int>]
   /// `[paddedCount]`, compute type: what the parameters' tensors are views of.
   public let weights: Tensor
-  /// `[paddedCount]`, fp32.
+  /// `[paddedCount]`, fp32 or bf16.
   public let gradients: Tensor
-  /// This rank's part of the trained weights: `[paddedCount / group.size]`, fp32.
-  public let master: Tensor
+  /// This rank's part of the trained weights: `[paddedCount / group.size]`.
+  public let master: MasterWeights
   /// Where that part lies in the flat vectors.
   public let ownRange: Range<Int>
   private let computeType: DType
@@ -22,23 +22,33 @@ public final class ParameterBuffer {
   private let sums: [GradientSum]
 
   /// Gives the parameters memory, all zero.
-  /// - Parameter offloadsMaster: `master` is in host memory.
+  /// - Parameters:
+  ///   - offloadsMaster: `master` is in host memory, whole: its other half would be on the device.
+  ///   - precision: gradients of fp32 weights are fp32.
   public init(
-    _ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType, offloadsMaster: Bool = false
+    _ parameters: [Parameter], group: ProcessGroup, device: Device, computeType: DType, offloadsMaster: Bool = false,
+    precision: OptimizerPrecision = OptimizerPrecision()
   ) {
+    precondition(computeType != .float32 || precision.gradients == .float32, "autograd adds gradients to fp32 weights in fp32")
     (self.parameters, self.group, self.computeType) = (parameters, group, computeType)
     var start = 0
     ranges = parameters.map { parameter in
       defer { start += parameter.count }
       return start..<start + parameter.count
     }
-    let length = (start + group.size - 1) / group.size
+    // Each rank's part begins where a kernel can read four numbers at once.
+    let length = (start + 4 * group.size - 1) / (4 * group.size) * 4
     ownRange = group.rank * length..<(group.rank + 1) * length
     weights = .zeros([length * group.size], dtype: computeType, device: device)
-    gradients = .zeros([length * group.size], device: device)
-    // One rank in fp32 trains what it computes with.
-    master = group.size == 1 && computeType == .float32 && !offloadsMaster
-      ? weights : .zeros([length], device: offloadsMaster ? .cpu : device)
+    gradients = .zeros([length * group.size], dtype: precision.gradients, device: device)
+    if precision.keepsRemainders, computeType == .bfloat16, !offloadsMaster {
+      master = MasterWeights(weights[ownRange], remainders: .zeros([length], dtype: .int16, device: device))
+    } else if group.size == 1, computeType == .float32, !offloadsMaster {
+      // One rank in fp32 trains what it computes with.
+      master = MasterWeights(weights)
+    } else {
+      master = MasterWeights(.zeros([length], device: offloadsMaster && device.kind != .meta ? .cpu : device))
+    }
     var sums: [GradientSum] = []
     for (parameter, range) in zip(parameters, ranges) {
       let leaf = weights[range].view(parameter.shape).uncounted()
@@ -67,13 +77,24 @@ public final class ParameterBuffer {
   /// Makes `gradients` whole: those of weights that took no part are zero.
   public func settleGradients() { for sum in sums { sum.settle() } }
 
+  /// Bytes of trained weights besides those that the model computes with.
+  package var masterByteCount: Int { (isApart ? master.values.byteCount : 0) + (master.remainders?.byteCount ?? 0) }
+
+  private var isApart: Bool { !master.values.sharesStorage(with: weights) }
+
   /// Takes whole fp32 values; `value` is asked for each parameter.
   public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
     try withoutGradients {
       for (index, parameter) in parameters.enumerated() {
-        let whole = try value(parameter)
-        weights[ranges[index]].copy_(whole.contiguous().view([parameter.count]))
-        keepOwn(whole, at: index, in: master)
+        let whole = try value(parameter).reshape([parameter.count])
+        if let remainders = master.remainders {
+          let parts = MasterWeights.split(whole)
+          weights[ranges[index]].copy_(parts.values)
+          keepOwn(parts.remainders, at: index, in: remainders)
+        } else {
+          weights[ranges[index]].copy_(whole)
+          if isApart { keepOwn(whole, at: index, in: master.values) }
+        }
       }
     }
   }
@@ -91,17 +112,16 @@ public final class ParameterBuffer {
   /// This rank's part of the gradients, summed over the ranks.
   func reducedGradients() -> Tensor {
     guard group.size > 1 else { return gradients }
-    let own = Tensor.empty([ownRange.count], device: gradients.device)
+    let own = Tensor.empty([ownRange.count], dtype: gradients.dtype, device: gradients.device)
     group.reduceScatter(gradients, into: own)
     return own
   }
 
   /// One step from this rank's part of the gradients; all ranks then have the stepped weights in the compute type.
   func step(_ optimizer: AdamW, _ gradient: Tensor, learningRate: Double, gradientScale: Double) {
-    let isApart = !weights.sharesStorage(with: master)
-    master.grad = gradient.to(device: master.device)
-    optimizer.step(learningRate: learningRate, gradientScale: gradientScale, writing: isApart ? [weights[ownRange]] : nil)
-    master.grad = nil
+    optimizer.step(
+      [gradient.to(device: master.values.device)], learningRate: learningRate, gradientScale: gradientScale,
+      writing: isApart ? [weights[ownRange]] : nil)
     guard group.size > 1 else { return }
     withoutGradients { group.allGather(weights[ownRange].clone(), into: weights) }
   }
@@ -109,6 +129,11 @@ public final class ParameterBuffer {
   func forgetGradients() {
     if computeType == .float32 { withoutGradients { _ = gradients.zero_() } }
     for sum in sums { sum.forget() }
+  }
+
+  /// The trained weights of all ranks of the group, each of which must call it.
+  public func wholeMaster() -> MasterWeights {
+    master.remainders.map { MasterWeights(weights, remainders: whole($0)) } ?? MasterWeights(whole(master.values))
   }
 
   /// Any flat vector that is spread like `master`, whole. Every rank of the group must call it.

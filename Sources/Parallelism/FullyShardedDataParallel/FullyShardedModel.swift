@@ -7,8 +7,10 @@ import Torch
 /// blocks' weights are ever gathered. All ranks issue their collectives in the same order.
 public final class FullyShardedModel: BlockRunner {
   public struct Options: Sendable, Equatable {
-    /// Of weights and activations; trained values and the summation of gradients are fp32.
+    /// Of weights and activations.
     public var computeType = DType.float32
+    /// Of trained values and the summation of gradients.
+    public var precision = OptimizerPrecision()
     /// Run each block again in the backward pass instead of keeping its activations.
     public var gradientCheckpointing = false
     /// Keep shards and gradients (and so the optimizer) in host memory; whole weights are on the device.
@@ -136,7 +138,7 @@ public final class FullyShardedModel: BlockRunner {
   public func gradientNorm() -> Double {
     withoutGradients {
       func squares(_ units: [ShardedUnit]) -> Tensor {
-        Tensor.sumOfSquares(units.compactMap(\.shard.grad), device: parallel.device)
+        Tensor.sumOfSquares(units.compactMap(\.gradient), device: parallel.device)
       }
       let total = squares(units.filter { !$0.holdsDividedExperts })
       parallel.shard.allReduce(total)

@@ -27,10 +27,12 @@ public struct ShardedParameter {
     min(rank * rowsPerRank, rowCount)..<min((rank + 1) * rowsPerRank, rowCount)
   }
 
+  /// Where they lie in the rank's shard.
+  func range(of rank: Int) -> Range<Int> { offset..<offset + rows(of: rank).count * width }
+
   /// A rank's rows in a vector laid out as its shard, as a view. `[rows, …]`
   func rows(of rank: Int, in shard: Tensor) -> Tensor {
-    let count = rows(of: rank).count
-    return shard[offset..<offset + count * width].view([count] + parameter.shape.dropFirst())
+    shard[range(of: rank)].view([rows(of: rank).count] + parameter.shape.dropFirst())
   }
 
   /// Views of the same numbers in the whole parameter and in all ranks' shards.

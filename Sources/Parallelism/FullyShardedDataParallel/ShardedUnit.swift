@@ -4,13 +4,18 @@ import Torch
 /// gradients it reduce-scatters at once after (Zhao et al., "PyTorch FSDP", 2023; FSDP2's sharding by parameter).
 public final class ShardedUnit {
   public let parameters: [ShardedParameter]
-  /// This rank's rows of every parameter, one after another: fp32, trained. Its gradient is summed over the group.
+  /// This rank's rows of every parameter, one after another, as they are trained.
+  public let master: MasterWeights
+  /// Its `values`: the leaf of the graph.
   public let shard: Tensor
+  /// Of the shard, summed over the group: fp32 or bf16; nil: none yet.
+  public var gradient: Tensor?
   /// Whether other ranks hold other experts than these.
   public let holdsDividedExperts: Bool
   let group: ProcessGroup
   private let device: Device
   private let computeType: DType
+  private let gradientType: DType
   /// Whether whole weights have memory of their own; otherwise they are the shard itself.
   private let copies: Bool
   /// All whole parameters one after another, in the compute type; without storage while sharded.
@@ -34,17 +39,21 @@ public final class ShardedUnit {
     let group = holdsDividedExperts ? parallel.expertData : parallel.shard
     let (device, computeType, offloads) = (parallel.device, options.computeType, options.offloadsToHost)
     (self.group, self.device, self.computeType) = (group, device, computeType)
-    self.holdsDividedExperts = holdsDividedExperts
+    (self.holdsDividedExperts, gradientType) = (holdsDividedExperts, options.precision.gradients)
     var offset = 0
     self.parameters = parameters.map { parameter in
       let sharded = ShardedParameter(parameter, rankCount: group.size, offset: offset)
       offset += sharded.length
       return sharded
     }
-    let zeros = Tensor.zeros([offset], device: offloads ? .cpu : device)
-    shard = offloads && device.kind == .cuda ? zeros.pinned() : zeros
+    let isSplit = options.precision.keepsRemainders && computeType == .bfloat16
+    let home = offloads ? .cpu : device
+    let zeros = Tensor.zeros([offset], dtype: isSplit ? .bfloat16 : .float32, device: home)
+    let shard = offloads && device.kind == .cuda ? zeros.pinned() : zeros
+    self.shard = shard
     shard.requiresGrad = true
-    copies = group.size > 1 || computeType != .float32 || offloads
+    master = MasterWeights(shard.detached(), remainders: isSplit ? .zeros([offset], dtype: .int16, device: home) : nil)
+    copies = group.size > 1 || computeType != shard.dtype || offloads
     let count = parameters.reduce(0) { $0 + $1.count }
     let memory = copies ? Tensor.empty([count], dtype: computeType, device: device) : shard.detached()
     var start = 0
@@ -73,8 +82,9 @@ public final class ShardedUnit {
   /// Fills this rank's rows from whole parameters.
   func fill(_ value: (Parameter) throws -> Tensor) rethrows {
     try withoutGradients {
-      for (sharded, rows, values) in rows(in: shard.detached()) where !rows.isEmpty {
-        values.copy_(try value(sharded.parameter)[rows])
+      for sharded in parameters {
+        let rows = sharded.rows(of: group.rank)
+        if !rows.isEmpty { master[sharded.range(of: group.rank)].take(try value(sharded.parameter)[rows]) }
       }
     }
   }
@@ -84,7 +94,7 @@ public final class ShardedUnit {
     parameters.map { ($0, $0.rows(of: group.rank), $0.rows(of: group.rank, in: vector)) }
   }
 
-  /// Each parameter whole and in fp32, on the device.
+  /// Each parameter whole and in fp32, on the device; of weights in two parts what is computed with.
   func whole() -> [(Parameter, Tensor)] {
     withoutGradients {
       let all = shard.detached().to(device: device).gathered(from: group).view([group.size, length])
@@ -176,12 +186,13 @@ public final class ShardedUnit {
     fileprivate let own: Tensor
   }
 
-  /// Sends whole gradients to the ranks that hold the rows, where they are summed in fp32, and returns at once.
+  /// Sends whole gradients to the ranks that hold the rows, where they are summed, and returns at once.
   func startReduction(_ gradients: [Tensor?]) -> Reduction {
     withoutGradients {
       let isComplete = gradients.allSatisfy { $0 != nil } && length * group.size == count
       let all: Tensor = isComplete
-        ? .empty([length * group.size], device: device) : .zeros([length * group.size], device: device)
+        ? .empty([length * group.size], dtype: gradientType, device: device)
+        : .zeros([length * group.size], dtype: gradientType, device: device)
       let rows = all.view([group.size, length])
       let places = zip(parameters, gradients).flatMap { parameter, gradient in
         gradient.map { parameter.places(in: $0.contiguous(), and: rows) } ?? []
@@ -189,7 +200,7 @@ public final class ShardedUnit {
       Tensor.foreachCopy_(places.map(\.shards), src: places.map(\.whole), nonBlocking: true)
       observer?(.reducing)
       guard group.size > 1 else { return Reduction(work: nil, own: all) }
-      let own = Tensor.empty([length], device: device)
+      let own = Tensor.empty([length], dtype: gradientType, device: device)
       return Reduction(work: group.startReduceScatter(all, into: own), own: own)
     }
   }
@@ -199,14 +210,14 @@ public final class ShardedUnit {
     withoutGradients {
       reduction.work?.wait()
       let own = reduction.own.to(device: shard.device)
-      if let gradient = shard.grad { gradient.add_(own) } else { shard.grad = own }
+      if let gradient { gradient.add_(own) } else { gradient = own }
     }
     observer?(.reduced)
   }
 
   /// Starts to sum the gradient that has added up over other copies of the weights.
   func startReduction(over replicas: ProcessGroup) -> Reduction? {
-    guard let gradient = shard.grad else { return nil }
+    guard let gradient else { return nil }
     // In place, but for gradients on the host.
     let moved = gradient.to(device: device)
     return Reduction(work: replicas.startAllReduce(moved), own: moved)
@@ -214,7 +225,7 @@ public final class ShardedUnit {
 
   func finishReductionOverReplicas(_ reduction: Reduction) {
     reduction.work?.wait()
-    shard.grad = reduction.own.to(device: shard.device)
+    gradient = reduction.own.to(device: shard.device)
   }
 }
 

@@ -24,6 +24,7 @@ extension Tensor {
   public func enteringTensorParallel(_ group: ProcessGroup) -> Tensor {
     guard group.size > 1 else { return self }
     return Tensor.function("EnterTensorParallel", input: self, forward: { detached() }) { $0.summed(over: group) }
+      .remade(as: self)
   }
 
   /// Out of it: the ranks' partial results are summed; the gradient passes unchanged.

@@ -70,7 +70,18 @@ extension OptimizerConfiguration {
     .option("adam-eps", \.epsilon, "added to the root of the mean squared gradient"),
     .option("clip-grad", \.clipGradient, "NORM", "largest gradient norm; 0: no clipping"),
     .toggle("optimizer-cpu-offload", \.offloadsToHost, "fp32 weights and moments stay in host memory, and are stepped there"),
+  ] + precisionFlags + [
     .option("seed", \.seed, "seed of everything random in training"),
+  ]
+}
+
+extension OptimizerConfiguration {
+  static let precisionFlags: [Flag<Self>] = [
+    .toggle("use-precision-aware-optimizer", \.isPrecisionAware, "keep bf16 weights and what they lack of fp32, no fp32 copy"),
+    .option("main-grads-dtype", \.gradientType, "type that gradients add up in, over micro-batches and ranks"),
+    .option("exp-avg-dtype", \.firstMomentType, "type of the mean gradient"),
+    .option("exp-avg-sq-dtype", \.secondMomentType, "type of the mean squared gradient"),
+    .toggle("accumulate-allreduce-grads-in-fp32", \.accumulatesInFloat32, "the same as --main-grads-dtype fp32"),
   ]
 }
 

@@ -48,7 +48,7 @@ extension Command {
             .option("seq-length", \.seqLength, "tokens of each"),
             .option("train-backend", \.trainBackend, "what trains"),
             .option("attn-implementation", \.attention, "how its attention is computed"),
-          ]
+          ] + OptimizerConfiguration.precisionFlags.map { $0.lifted(\.optimizer) }
         ),
         (
           "Load",

@@ -87,6 +87,7 @@ extension AdvantageEstimatorKind: FlagValue {}
 extension DistillationType: FlagValue {}
 extension KLEstimatorKind: FlagValue {}
 extension OptimizerKind: FlagValue {}
+extension OptimizerType: FlagValue {}
 extension LearningRateDecayStyle: FlagValue {}
 extension WSDDecayStyle: FlagValue {}
 extension LogLevel: FlagValue {}

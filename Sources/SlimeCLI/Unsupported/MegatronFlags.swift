@@ -23,15 +23,17 @@ extension UnsupportedGroup {
       .accept("attention-dropout", "0"), .accept("hidden-dropout", "0"),
     ]),
     megatron("precision is chosen with --dtype", [
-      .accept(switch: "accumulate-allreduce-grads-in-fp32"), .accept(switch: "attention-softmax-in-fp32"), "fp8-format",
-      "fp8-recipe", "fp8-param-gather", "fp4-format", "grad-reduce-in-bf16", "main-grads-dtype", "main-params-dtype",
-      "exp-avg-dtype", "exp-avg-sq-dtype", "loss-scale", "initial-loss-scale", "min-loss-scale", "loss-scale-window",
-      "hysteresis",
+      .accept(switch: "attention-softmax-in-fp32"), "fp8-format", "fp8-recipe", "fp8-param-gather", "fp4-format", "loss-scale",
+      "initial-loss-scale", "min-loss-scale", "loss-scale-window", "hysteresis",
+    ]),
+    megatron("use --use-precision-aware-optimizer --main-grads-dtype bf16", ["grad-reduce-in-bf16"]),
+    megatron("trained weights are fp32, beside bf16 ones in 16 bits with --use-precision-aware-optimizer; leave it out", [
+      .accept("main-params-dtype", "fp32"),
     ]),
     megatron("the optimizer is sharded by itself, and --optimizer-cpu-offload moves all of it; leave it out", [
       .accept(switch: "use-distributed-optimizer"), .accept("optimizer-offload-fraction", "1", "1.0"),
-      "overlap-cpu-optimizer-d2h-h2d", "use-precision-aware-optimizer", "overlap-grad-reduce", "overlap-param-gather",
-      "use-torch-fsdp2", "use-megatron-fsdp", "ddp-bucket-size",
+      "overlap-cpu-optimizer-d2h-h2d", "overlap-grad-reduce", "overlap-param-gather", "use-torch-fsdp2",
+      "use-megatron-fsdp", "ddp-bucket-size",
     ]),
     megatron("use --attention-backend", [
       "use-flash-attn", .accept("transformer-impl", "transformer_engine", "local"),

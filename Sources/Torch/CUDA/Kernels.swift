@@ -1,7 +1,7 @@
 import CTorch
 
-/// Our own kernels, for bf16 on a GPU, and one for CPUs too. Each stands for several operators and rounds where they do, so that they are its
-/// oracle. Those of layers have gradients.
+/// Our own kernels, for bf16 on a GPU, and one for CPUs too. Each stands for several operators and rounds where they do, so
+/// that they are its oracle. Those of layers have gradients; their results can be `remade` from what the gradients need.
 public enum Kernels {
   /// Whether they can run on a device, or are imagined to: on the meta device those of training only make their results.
   public static func run(on device: Device, _ dtype: DType) -> Bool {
@@ -51,31 +51,38 @@ public enum Kernels {
   /// silu(gate) · up of `[T, 2 · width]`, gate first. `[T, width]`; width a multiple of 8.
   public static func siluMultiply(_ both: Tensor) -> Tensor {
     let kept = both.detached()
-    return function("SiluMultiply", [both]) {
-      if kept.device.kind == .meta { return [.empty([kept.size(0), kept.size(1) / 2], dtype: kept.dtype, device: kept.device)] }
-      return [withExtendedLifetime(kept) { Tensor(owned: table.silu_multiply(kept.handle)) }]
-    } backward: { gradients in
+    func product() -> Tensor {
+      if kept.device.kind == .meta { return .empty([kept.size(0), kept.size(1) / 2], dtype: kept.dtype, device: kept.device) }
+      return withExtendedLifetime(kept) { Tensor(owned: table.silu_multiply(kept.handle)) }
+    }
+    let output = function("SiluMultiply", [both], forward: { [product()] }) { gradients in
       [gradients[0].map { siluMultiplyGradient(kept, $0.contiguous()) }]
     }[0]
+    if gradientsEnabled { output.again = product }
+    return output
   }
 
-  /// input + delta, and its root-mean-square norm. All `[T, width]`; width a multiple of 8.
+  /// input + delta (nil: input itself), and its root-mean-square norm. All `[T, width]`; width a multiple of 8.
   public static func addNorm(_ input: Tensor, _ delta: Tensor?, weight: Tensor, epsilon: Double) -> (sum: Tensor, normed: Tensor) {
-    let hasDelta = delta != nil
+    let (hasDelta, scale) = (delta != nil, weight.detached())
+    func made(_ input: Tensor, _ delta: Tensor?) -> (sum: Tensor, normed: Tensor) {
+      if input.device.kind == .meta { return (delta == nil ? input : input.emptyLike(), input.emptyLike()) }
+      return withExtendedLifetime((input, delta, scale)) {
+        pair { table.add_norm(input.handle, delta?.handle, scale.handle, epsilon, &$0, &$1) }
+      }
+    }
     var kept: Tensor?
     let outputs = function("AddNorm", [input, weight] + (delta.map { [$0] } ?? [])) {
-      let (sum, normed) = input.device.kind == .meta ? (delta == nil ? input : input.emptyLike(), input.emptyLike())
-        : withExtendedLifetime((input, delta, weight)) {
-        pair { table.add_norm(input.handle, delta?.handle, weight.handle, epsilon, &$0, &$1) }
-      }
+      let (sum, normed) = made(input, delta)
       kept = sum.detached()
       return [sum, normed]
-    } backward: { [weight = weight.detached()] gradients in
+    } backward: { gradients in
       guard let byNormed = gradients[1], let kept else { return [gradients[0], nil] + (hasDelta ? [gradients[0]] : []) }
       let (byInput, byWeight) = addNormGradient(
-        kept, weight: weight, epsilon: epsilon, byNormed: byNormed.contiguous(), bySum: gradients[0]?.contiguous())
+        kept, weight: scale, epsilon: epsilon, byNormed: byNormed.contiguous(), bySum: gradients[0]?.contiguous())
       return [byInput, byWeight] + (hasDelta ? [byInput] : [])
     }
+    if gradientsEnabled, let kept { outputs[1].again = { made(kept, nil).normed } }
     return (outputs[0], outputs[1])
   }
 
@@ -90,13 +97,15 @@ public enum Kernels {
       query: query.detached(), key: key.detached(), queryWeight: queryWeight?.detached(), keyWeight: keyWeight?.detached(),
       epsilon: epsilon, cosine: cosine, sine: sine)
     let weights = [queryWeight, keyWeight].compactMap { $0 }
-    let outputs = function("NormRotate", [query, key] + weights) {
+    func turned() -> [Tensor] {
       let (query, key) = inputs.turned()
       return [query, key]
-    } backward: { gradients in
+    }
+    let outputs = function("NormRotate", [query, key] + weights, forward: turned) { gradients in
       let (query, key) = (gradients[0] ?? inputs.query.zerosLike(), gradients[1] ?? inputs.key.zerosLike())
       return inputs.gradients(byQuery: query.contiguous(), byKey: key.contiguous())
     }
+    if gradientsEnabled { Tensor.remaking(outputs, turned) }
     return (outputs[0], outputs[1])
   }
 

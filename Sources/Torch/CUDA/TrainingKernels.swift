@@ -47,20 +47,21 @@ extension Kernels {
     }
   }
 
-  /// One step of AdamW; flat fp32 tensors of one length.
+  /// One step of AdamW; contiguous tensors of one size.
   /// - Parameters:
+  ///   - first: fp32 or bf16, as `second` and `gradients`.
   ///   - low: takes what was stepped, in bf16; nil: nothing does.
   ///   - step: the number of this step, a scalar on the device.
   ///   - gradientScale: how often the gradient counts.
   public static func adamW(
-    _ weights: Tensor, first: Tensor, second: Tensor, gradients: Tensor, low: Tensor?, step: Tensor, learningRate: Double,
-    options: AdamW.Options, gradientScale: Double
+    _ weights: MasterWeights, first: Tensor, second: Tensor, gradients: Tensor, low: Tensor?, step: Tensor,
+    learningRate: Double, options: AdamW.Options, gradientScale: Double
   ) {
-    if weights.device.kind == .meta { return }
+    if weights.values.device.kind == .meta { return }
     withExtendedLifetime((weights, first, second, gradients, low, step)) {
       checked(table.adamw(
-        weights.handle, first.handle, second.handle, gradients.handle, low?.handle, step.handle, learningRate, options.beta1,
-        options.beta2, options.epsilon, options.weightDecay, gradientScale))
+        weights.values.handle, weights.remainders?.handle, first.handle, second.handle, gradients.handle, low?.handle,
+        step.handle, learningRate, options.beta1, options.beta2, options.epsilon, options.weightDecay, gradientScale))
     }
   }
 }

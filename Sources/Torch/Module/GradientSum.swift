@@ -1,7 +1,7 @@
-/// What a weight's gradients add up to over micro-batches, in fp32. The first is taken as it is, so that nothing need be
-/// zeroed.
+/// What a weight's gradients add up to over micro-batches, in fp32 or their own type. The first is taken as it is, so that
+/// nothing need be zeroed.
 public final class GradientSum {
-  /// fp32, in the weight's shape; says nothing while `isEmpty`.
+  /// In the weight's shape; says nothing while `isEmpty`.
   private let tensor: Tensor
   private var isEmpty = true
 
@@ -12,15 +12,18 @@ public final class GradientSum {
     isEmpty = false
   }
 
-  /// Adds left · right, whose products are summed in fp32 where there is a kernel for that (Megatron's gradient
-  /// accumulation fusion).
+  /// Adds left · right, in one product where there is a kernel for that (Megatron's gradient accumulation fusion): what is
+  /// added to fp32 is not rounded before.
   public func add(_ left: Tensor, times right: Tensor) {
     // Imagined, it is the product alone that counts.
     guard tensor.device.kind == .cuda, left.dtype != .float32 else { return add(left.mm(right)) }
-    withoutGradients {
-      _ = isEmpty
-        ? left.mmOut(right, outDtype: .float32, out: tensor)
-        : tensor.addmmOut(left, mat2: right, outDtype: .float32, out: tensor)
+    _ = withoutGradients {
+      switch (tensor.dtype == left.dtype, isEmpty) {
+      case (true, true): left.mmOut(right, out: tensor)
+      case (true, false): tensor.addmm_(left, mat2: right)
+      case (false, true): left.mmOut(right, outDtype: tensor.dtype, out: tensor)
+      case (false, false): tensor.addmmOut(left, mat2: right, outDtype: tensor.dtype, out: tensor)
+      }
     }
     isEmpty = false
   }

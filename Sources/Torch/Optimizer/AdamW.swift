@@ -1,4 +1,5 @@
-/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019) on fp32 tensors, one fused kernel for all.
+/// AdamW (Loshchilov & Hutter, "Decoupled Weight Decay Regularization", 2019), in fp32 whatever the types of what it keeps,
+/// by one fused kernel for all.
 ///
 /// The arithmetic is that of `torch.optim.AdamW`.
 public final class AdamW {
@@ -14,58 +15,105 @@ public final class AdamW {
   }
 
   public let options: Options
-  public let parameters: [Tensor]
-  /// First and second moments and the number of steps, one a parameter.
+  public let weights: [MasterWeights]
+  /// First and second moments and the number of steps, one each a weight.
   public let firstMoments: [Tensor]
   public let secondMoments: [Tensor]
   public let steps: [Tensor]
 
-  public init(_ parameters: [Tensor], options: Options) {
+  /// - Parameter precision: the types of the moments.
+  public init(_ weights: [MasterWeights], options: Options, precision: OptimizerPrecision = OptimizerPrecision()) {
     self.options = options
-    self.parameters = parameters
-    firstMoments = parameters.map { $0.detached().zerosLike() }
-    secondMoments = parameters.map { $0.detached().zerosLike() }
-    steps = parameters.map { Tensor.zeros([], device: $0.device) }
+    self.weights = weights
+    func zeros(_ dtype: DType) -> [Tensor] {
+      weights.map { .zeros($0.values.shape, dtype: dtype, device: $0.values.device) }
+    }
+    (firstMoments, secondMoments) = (zeros(precision.firstMoments), zeros(precision.secondMoments))
+    steps = weights.map { Tensor.zeros([], device: $0.values.device) }
   }
 
-  /// One step with the parameters' `.grad`; those without a gradient stay as they are.
+  /// All that it keeps besides the weights.
+  public var state: [Tensor] { firstMoments + secondMoments + steps }
+
+  /// One step; weights without a gradient stay as they are.
   /// - Parameters:
+  ///   - gradients: one a weight, in its shape, fp32 or bf16; may be changed.
   ///   - gradientScale: what gradients are multiplied by.
-  ///   - copies: takes what was stepped, one a parameter, in a type and on a device of their own; nil: nothing does.
-  public func step(learningRate: Double, gradientScale: Double = 1, writing copies: [Tensor]? = nil) {
-    let live = parameters.indices.filter { parameters[$0].grad != nil }
+  ///   - copies: takes what was stepped, one a weight, in a type and on a device of their own; nil: nothing does.
+  public func step(
+    _ gradients: [Tensor?], learningRate: Double, gradientScale: Double = 1, writing copies: [Tensor]? = nil
+  ) {
+    let live = zip(weights.indices, gradients).compactMap { index, gradient in gradient.map { (index: index, gradient: $0) } }
     guard !live.isEmpty else { return }
     withoutGradients {
-      let steps = live.map { self.steps[$0] }
-      Tensor.foreachAdd_(steps, scalar: 1)
-      if live.allSatisfy({ hasKernel($0, copies?[$0]) }) {
-        for index in live {
+      Tensor.foreachAdd_(live.map { steps[$0.index] }, scalar: 1)
+      if live.allSatisfy({ hasKernel($0.index, $0.gradient, copies?[$0.index]) }) {
+        for (index, gradient) in live {
           Kernels.adamW(
-            parameters[index], first: firstMoments[index], second: secondMoments[index], gradients: parameters[index].grad!,
-            low: copies?[index], step: self.steps[index], learningRate: learningRate, options: options,
+            weights[index], first: firstMoments[index], second: secondMoments[index], gradients: gradient,
+            low: copies?[index], step: steps[index], learningRate: learningRate, options: options,
             gradientScale: gradientScale)
         }
         return
       }
-      if gradientScale != 1 { Tensor.foreachMul_(live.map { parameters[$0].grad! }, scalar: gradientScale) }
-      Tensor.fusedAdamw_(
-        live.map { parameters[$0] }, grads: live.map { parameters[$0].grad! }, expAvgs: live.map { firstMoments[$0] },
-        expAvgSqs: live.map { secondMoments[$0] }, maxExpAvgSqs: [], stateSteps: steps, lr: learningRate,
-        beta1: options.beta1, beta2: options.beta2, weightDecay: options.weightDecay, eps: options.epsilon,
-        amsgrad: false, maximize: false)
-      for index in live {
+      for (index, gradient) in live where !isPlain(index, gradient) {
+        stepInParts(index, gradient, learningRate: learningRate, gradientScale: gradientScale)
+      }
+      let plain = live.filter { isPlain($0.index, $0.gradient) }
+      if gradientScale != 1, !plain.isEmpty { Tensor.foreachMul_(plain.map(\.gradient), scalar: gradientScale) }
+      fusedStep(
+        plain.map { weights[$0.index].values }, plain.map(\.gradient), plain.map { firstMoments[$0.index] },
+        plain.map { secondMoments[$0.index] }, plain.map { steps[$0.index] }, learningRate: learningRate)
+      for (index, _) in live {
         guard let copy = copies?[index] else { continue }
         // Fewer bytes travel in the copy's type.
-        let stepped = parameters[index]
+        let stepped = weights[index].whole
         copy.copy_(stepped.device == copy.device ? stepped : stepped.to(dtype: copy.dtype))
       }
     }
   }
 
-  /// Whether the kernel that also writes a copy in bf16 can take a parameter.
-  private func hasKernel(_ index: Int, _ copy: Tensor?) -> Bool {
-    let parameter = parameters[index]
-    return Kernels.run(on: parameter.device, .bfloat16) && parameter.dtype == .float32 && parameter.isContiguous
-      && (copy.map { $0.dtype == .bfloat16 && $0.device == parameter.device && $0.isContiguous } ?? true)
+  /// Whether our kernel can take a weight: bf16 and fp32 in any combination.
+  private func hasKernel(_ index: Int, _ gradient: Tensor, _ copy: Tensor?) -> Bool {
+    let values = weights[index].values
+    return Kernels.run(on: values.device, .bfloat16) && values.isContiguous && gradient.isContiguous
+      && (weights[index].remainders != nil || values.dtype == .float32)
+      && (copy.map { $0.dtype == .bfloat16 && $0.device == values.device && $0.isContiguous } ?? true)
+  }
+
+  /// Whether libtorch's kernel can take a weight: it wants one type.
+  private func isPlain(_ index: Int, _ gradient: Tensor) -> Bool {
+    let tensors = [weights[index].values, gradient, firstMoments[index], secondMoments[index]]
+    return weights[index].remainders == nil && Set(tensors.map(\.dtype)).count == 1
+  }
+
+  private func fusedStep(
+    _ weights: [Tensor], _ gradients: [Tensor], _ first: [Tensor], _ second: [Tensor], _ steps: [Tensor], learningRate: Double
+  ) {
+    guard !weights.isEmpty else { return }
+    Tensor.fusedAdamw_(
+      weights, grads: gradients, expAvgs: first, expAvgSqs: second, maxExpAvgSqs: [], stateSteps: steps, lr: learningRate,
+      beta1: options.beta1, beta2: options.beta2, weightDecay: options.weightDecay, eps: options.epsilon, amsgrad: false,
+      maximize: false)
+  }
+
+  /// Numbers of which fp32 copies are made at a time.
+  private static let partLength = 1 << 20
+
+  /// By libtorch's kernel, on fp32 copies of some numbers at a time.
+  private func stepInParts(_ index: Int, _ gradient: Tensor, learningRate: Double, gradientScale: Double) {
+    let vectors = [firstMoments[index].flatten(), secondMoments[index].flatten()]
+    let gradient = gradient.flatten()
+    for start in stride(from: 0, to: gradient.count, by: Self.partLength) {
+      let range = start..<min(start + Self.partLength, gradient.count)
+      let part = weights[index][range]
+      let stepped = part.whole
+      let moments = vectors.map { $0[range].to(dtype: .float32) }
+      fusedStep(
+        [stepped], [gradient[range].to(dtype: .float32) * gradientScale], [moments[0]], [moments[1]], [steps[index]],
+        learningRate: learningRate)
+      if part.remainders != nil { part.take(stepped) }
+      for (kept, moment) in zip(vectors, moments) where kept.dtype != .float32 { kept[range].copy_(moment) }
+    }
   }
 }

@@ -2,7 +2,7 @@ extension Tensor {
   /// Numbers that the CPU's norm adds up without losing digits.
   private static let piece = 1 << 15
 
-  /// Σ x² over all numbers of some tensors: a scalar of their type on `device`.
+  /// Σ x² over all numbers of some tensors: a scalar on `device`, fp32 or wider.
   ///
   /// On the CPU piece by piece: libtorch adds a vector up in fp32 from end to end there, which makes an error of 5e-3 in
   /// the norm of 6.7·10⁷ numbers.
@@ -11,6 +11,7 @@ extension Tensor {
       tensor.device.kind == .cpu && tensor.count > piece ? tensor.flatten().split(piece) : [tensor]
     }
     guard !parts.isEmpty else { return .zeros([], device: device) }
-    return Tensor.stack(Tensor.foreachNorm(parts)).square().sum().to(device: device)
+    let isNarrow = parts.contains { $0.dtype.size < DType.float32.size }
+    return Tensor.stack(Tensor.foreachNorm(parts, dtype: isNarrow ? .float32 : nil)).square().sum().to(device: device)
   }
 }

@@ -1115,6 +1115,14 @@ extension Tensor {
     return Tensor(owned: ct_op_addmm(handle, mat1.handle, mat2.handle, beta.scalar, alpha.scalar))
   }
 
+  /// `aten::addmm_`
+  @discardableResult
+  public func addmm_(_ mat1: Tensor, mat2: Tensor, beta: any TensorScalar = 1, alpha: any TensorScalar = 1) -> Tensor {
+    defer { withExtendedLifetime((self, mat1, mat2)) {} }
+    checked(ct_op_addmm_(handle, mat1.handle, mat2.handle, beta.scalar, alpha.scalar))
+    return self
+  }
+
   /// `aten::addmm.dtype_out`
   @discardableResult
   public func addmmOut(

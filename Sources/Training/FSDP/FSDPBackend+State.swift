@@ -5,7 +5,8 @@ import Parallelism
 import Torch
 
 // The training state as a checkpoint of PyTorch's `torch.distributed.checkpoint`, under the names of the Hugging Face
-// checkpoint: each rank writes the rows that it holds, so nothing is gathered, and any number of ranks can read theirs.
+// checkpoint: each rank writes the rows that it holds, so nothing is gathered, and any number of ranks can read theirs. All
+// is in fp32 whatever types the optimizer keeps: any precision can go on.
 extension FSDPBackend {
   private static let stateName = "slime.trainer"
 
@@ -34,25 +35,25 @@ extension FSDPBackend {
   }
 
   public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
-    let staged = try StagedItems(copying: state(withOptimizer: withOptimizer))
+    let staged = try StagedItems(taking: state(withOptimizer: withOptimizer))
     let rank = parallel.rank
     return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
   }
 
+  /// In host memory, one unit after another: fp32 copies on the device are of one at a time.
   private func state(withOptimizer: Bool) throws -> [SaveItem] {
     try catchingTorchErrors {
       var items: [SaveItem] = []
       for (index, unit) in actor.sharded.units.enumerated() where unit.holdsDividedExperts || parallel.replicas.rank == 0 {
-        let vectors = [("", unit.shard.detached())] + (withOptimizer ? moments(index) : [])
-        for (prefix, vector) in vectors {
-          items += pieces(unit, vector).map {
-            .shard(prefix + $0.name, globalShape: $0.shape, offsets: $0.box.offsets, $0.values)
+        for (prefix, vector) in [("", unit.master.whole)] + (withOptimizer ? moments(index) : []) {
+          items += pieces(unit, vector.to(dtype: .float32)).map {
+            .shard(prefix + $0.name, globalShape: $0.shape, offsets: $0.box.offsets, $0.values.hostCopy)
           }
         }
       }
       guard parallel.rank == 0 else { return items }
       for constant in constants {
-        items += checkpointTensors(constant, constant.tensor).map { .tensor($0.name, $0.tensor) }
+        items += checkpointTensors(constant, constant.tensor).map { .tensor($0.name, $0.tensor.hostCopy) }
       }
       var trainer: [(PickleValue, PickleValue)] = [
         ("backend", "fsdp"), ("optimizer_steps", .int(stepCount)), ("adam_steps", .int(Int(optimizer.steps[0].item()))),
@@ -91,7 +92,9 @@ extension FSDPBackend {
     try catchingTorchErrors {
       try withoutGradients {
         for (index, unit) in actor.sharded.units.enumerated() {
-          try read("", pieces(unit, unit.shard.detached()))
+          let master = unit.master.whole
+          try read("", pieces(unit, master))
+          unit.master.take(master)
           guard let adamSteps else { continue }
           for (prefix, vector) in moments(index) { try read(prefix, pieces(unit, vector)) }
           optimizer.steps[index].fill_(Double(adamSteps))

@@ -4,8 +4,8 @@ import Models
 import Parallelism
 import Torch
 
-/// Fully sharded data parallelism: Hugging Face checkpoints as they are, fp32 master weights and optimizer state spread
-/// over the ranks, on several copies of the weights where the layout says so.
+/// Fully sharded data parallelism: Hugging Face checkpoints as they are, trained weights and optimizer state spread over the
+/// ranks, on several copies of the weights where the layout says so.
 public final class FSDPBackend: TrainBackend {
   public let parallel: ParallelContext
   public var configuration: ModelConfiguration { actor.model.configuration }
@@ -34,7 +34,7 @@ public final class FSDPBackend: TrainBackend {
     let actor = try catchingTorchErrors { try FullyShardedCausalLM(configuration, options: options, parallel: parallel) }
     self.actor = actor
     policies = PolicyWeights(actor.sharded.weights)
-    optimizer = AdamW(actor.sharded.shards, options: options.optimizer)
+    optimizer = AdamW(actor.sharded.units.map(\.master), options: options.optimizer, precision: options.precision)
     lossScale = options.computeType == .float16 ? DynamicLossScale(options.fsdp.lossScale) : nil
     try loadWeights(folder, policies: others) { folder in try catchingTorchErrors { try actor.load(folder) } }
   }
@@ -84,17 +84,20 @@ public final class FSDPBackend: TrainBackend {
   }
 
   public func applyGradients(learningRate: Double) -> GradientStep {
+    let units = actor.sharded.units
     actor.sharded.reduceOverReplicas()
-    let gradients = actor.sharded.shards.compactMap(\.grad)
-    func multiply(by factor: Double) { withoutGradients { Tensor.foreachMul_(gradients, scalar: factor) } }
-    if let lossScale { multiply(by: 1 / lossScale.scale) }
+    if let lossScale {
+      withoutGradients { Tensor.foreachMul_(units.compactMap(\.gradient), scalar: 1 / lossScale.scale) }
+    }
     let norm = actor.sharded.gradientNorm()
     if norm.isFinite {
-      if options.clipGradient > 0, norm > options.clipGradient { multiply(by: options.clipGradient / (norm + 1e-6)) }
-      optimizer.step(learningRate: learningRate)
+      let isClipped = options.clipGradient > 0 && norm > options.clipGradient
+      optimizer.step(
+        units.map(\.gradient), learningRate: learningRate,
+        gradientScale: isClipped ? options.clipGradient / (norm + 1e-6) : 1)
     }
     lossScale?.update(isFinite: norm.isFinite, options.fsdp.lossScale)
-    for shard in actor.sharded.shards { shard.grad = nil }
+    for unit in units { unit.gradient = nil }
     stepCount += 1
     return GradientStep(norm: norm, isSkipped: !norm.isFinite)
   }

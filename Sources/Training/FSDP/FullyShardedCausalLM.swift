@@ -17,7 +17,7 @@ final class FullyShardedCausalLM {
     attention = try options.attention(of: configuration, parallel)
     model = try configuration.model(parallel: parallel, dtype: options.computeType)
     var sharding = FullyShardedModel.Options()
-    sharding.computeType = options.computeType
+    (sharding.computeType, sharding.precision) = (options.computeType, options.precision)
     sharding.gradientCheckpointing = options.gradientCheckpointing
     sharding.offloadsToHost = options.fsdp.offloadsToHost
     undivided = parallel.expert.size == 1

@@ -5,33 +5,38 @@ import Parallelism
 import Torch
 
 // The training state as a torch_dist checkpoint: every rank writes boxes of tensors that do not depend on the layout, so
-// that any layout can read its own.
+// that any layout can read its own. The optimizer's are in fp32 whatever types it keeps: any precision can go on.
 extension MegatronBackend {
   private static let stateName = "slime.trainer"
 
-  /// The flat vectors of a buffer, by what stands before their keys.
-  private func shards(_ index: Int) -> [(prefix: String, shard: Tensor)] {
-    let (buffer, adam) = (optimizer.buffers[index], optimizer.optimizers[index])
-    return [
-      ("optimizer.state.fp32_param.", buffer.master), ("optimizer.state.exp_avg.", adam.firstMoments[0]),
-      ("optimizer.state.exp_avg_sq.", adam.secondMoments[0]),
-    ]
+  private static let masterPrefix = "optimizer.state.fp32_param."
+
+  /// The moments of a buffer, by what stands before their keys.
+  private func moments(_ index: Int) -> [(prefix: String, shard: Tensor)] {
+    let adam = optimizer.optimizers[index]
+    return [("optimizer.state.exp_avg.", adam.firstMoments[0]), ("optimizer.state.exp_avg_sq.", adam.secondMoments[0])]
   }
 
   public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
-    let staged = try StagedItems(copying: state(withOptimizer: withOptimizer))
+    let staged = try StagedItems(taking: state(withOptimizer: withOptimizer))
     let rank = parallel.rank
     return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
   }
 
+  /// In host memory, one parameter after another: fp32 copies on the device are of one at a time.
   private func state(withOptimizer: Bool) throws -> [SaveItem] {
     try catchingTorchErrors {
       try withoutGradients {
         var items: [SaveItem] = []
         for (index, buffer) in optimizer.buffers.enumerated() {
-          add("", buffer.weights, of: buffer, to: &items)
+          add("", of: buffer, to: &items) { buffer.weights[$0] }
           guard withOptimizer else { continue }
-          for (prefix, shard) in shards(index) { add(prefix, buffer.whole(shard), of: buffer, to: &items) }
+          let master = buffer.wholeMaster()
+          add(Self.masterPrefix, of: buffer, to: &items) { master[$0].whole }
+          for (prefix, shard) in moments(index) {
+            let whole = buffer.whole(shard)
+            add(prefix, of: buffer, to: &items) { whole[$0].to(dtype: .float32) }
+          }
         }
         for constant in optimizer.constants where parallel.coordinates.data == 0 && parallel.coordinates.context == 0 {
           add("", constant, constant.tensor, to: &items)
@@ -48,11 +53,13 @@ extension MegatronBackend {
     }
   }
 
-  /// This rank's share of a buffer's weights: of what ranks hold alike, each writes some.
-  private func add(_ prefix: String, _ flat: Tensor, of buffer: ParameterBuffer, to items: inout [SaveItem]) {
+  /// This rank's share of a buffer's numbers: of what ranks hold alike, each writes some.
+  private func add(
+    _ prefix: String, of buffer: ParameterBuffer, to items: inout [SaveItem], _ numbers: (Range<Int>) -> Tensor
+  ) {
     for (index, parameter) in buffer.parameters.enumerated()
     where index % buffer.group.size == buffer.group.rank && !isCopy(parameter) {
-      add(prefix, parameter, flat[buffer.ranges[index]].view(parameter.shape), to: &items)
+      add(prefix, parameter, numbers(buffer.ranges[index]).view(parameter.shape), to: &items)
     }
   }
 
@@ -64,7 +71,7 @@ extension MegatronBackend {
         items.append(
           .shard(
             prefix + part.key, globalShape: part.globalShape, offsets: part.box.offsets,
-            value[rows][part.rows].reshape(part.box.sizes)))
+            value[rows][part.rows].reshape(part.box.sizes).hostCopy))
       }
     }
   }
@@ -88,13 +95,13 @@ extension MegatronBackend {
       try withoutGradients {
         for constant in optimizer.constants { constant.tensor.copy_(try read("", constant, reader)) }
         for (index, buffer) in optimizer.buffers.enumerated() {
-          let prefix = hasMasters ? shards(index)[0].prefix : ""
+          let prefix = hasMasters ? Self.masterPrefix : ""
           try buffer.fill { parameter in
             startsCritic && ValueHead.holds(parameter.name)
               ? parameter.tensor.detached().to(dtype: .float32) : try read(prefix, parameter, reader)
           }
           guard hasOptimizer else { continue }
-          for (prefix, shard) in shards(index).dropFirst() {
+          for (prefix, shard) in moments(index) {
             for (place, parameter) in buffer.parameters.enumerated() {
               buffer.keepOwn(try read(prefix, parameter, reader), at: place, in: shard)
             }

@@ -44,7 +44,7 @@ public final class MegatronBackend: TrainBackend {
     var optimizerOptions = DistributedOptimizer.Options()
     optimizerOptions.adam = options.optimizer
     optimizerOptions.clipGradient = options.clipGradient
-    optimizerOptions.computeType = options.computeType
+    (optimizerOptions.computeType, optimizerOptions.precision) = (options.computeType, options.precision)
     optimizerOptions.offloadsToHost = options.megatron.offloadsOptimizer
     let optimizer = try catchingTorchErrors {
       DistributedOptimizer(

@@ -14,15 +14,16 @@ func fsdpRank(
   options.fsdp.offloadsToHost = false
   let actor = try FullyShardedCausalLM(configuration, options: options, parallel: parallel)
   let sharded = actor.sharded
-  let optimizer = AdamW(sharded.shards, options: options.optimizer)
+  let optimizer = AdamW(sharded.units.map(\.master), options: options.optimizer, precision: options.precision)
   let pack = PackedBatch(
     work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat), device: parallel.device)
   func bytes(_ tensors: [Tensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
+  var gradients: Int { bytes(sharded.units.compactMap(\.gradient)) }
   var result = PlannedRank()
   result.layers = [0..<configuration.layerCount]
   result.parameterCount = actor.model.table.parameters.reduce(0) { $0 + $1.count }
   result.memory.weights = bytes(sharded.weights)
-  result.memory.optimizer = bytes(optimizer.firstMoments + optimizer.secondMoments + optimizer.steps)
+  result.memory.optimizer = bytes(optimizer.state + sharded.units.compactMap(\.master.remainders))
   let resident = run.heldBytes
   var peak = 0
   // Gradients are there from the first micro-batch on.
@@ -35,7 +36,7 @@ func fsdpRank(
         let loss = actor.output(pack, policy: .actor, isTraining: true, temperature: options.temperature).perToken.sum()
         if isLast {
           let gathered = sharded.parts.reduce(0) { $0 + $1.gatheredByteCount }
-          result.memory.activations = run.heldBytes - resident - gathered - bytes(sharded.shards.compactMap(\.grad))
+          result.memory.activations = run.heldBytes - resident - gathered - gradients
           result.memory.buffers = gathered
           result.forwardOperations = (run.operations - mark.operations) * Double(work.microBatches)
         }
@@ -45,7 +46,7 @@ func fsdpRank(
     peak = max(peak, run.peakBytes)
     if isLast { result.add(run, since: mark, times: work.microBatches) }
   }
-  result.memory.gradients = bytes(sharded.shards.compactMap(\.grad))
+  result.memory.gradients = gradients
   let known = resident + result.memory.gradients + result.memory.activations + result.memory.buffers
   result.memory.working = max(peak - known, 0)
   // In a step of one micro-batch gradients come as activations go.

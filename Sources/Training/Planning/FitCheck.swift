@@ -24,6 +24,10 @@ extension PlannedRank {
     case ("KV cache", _): "lower --sglang-max-total-tokens, or leave out --colocate"
     case ("engine weights", _): "leave out --colocate"
     case ("critic", _): "raise --actor-num-nodes, over whose ranks actor and critic are divided"
+    case ("gradients", _) where takesPrecision(options) && options.precision.gradients == .float32,
+      ("optimizer", _) where takesPrecision(options) && options.precision.firstMoments == .float32:
+      "add --use-precision-aware-optimizer with --main-grads-dtype, --exp-avg-dtype and --exp-avg-sq-dtype bf16, or raise "
+        + "--actor-num-nodes"
     case ("optimizer", .megatron):
       "add --optimizer-cpu-offload, or raise --actor-num-nodes"
     case ("buffers", .megatron):
@@ -32,6 +36,8 @@ extension PlannedRank {
     case (_, .fsdp): "raise --actor-num-nodes, over whose ranks the weights are sharded"
     }
   }
+
+  private func takesPrecision(_ options: TrainingOptions) -> Bool { options.computeType == .bfloat16 }
 
   private func fewerTokens(_ options: TrainingOptions) -> String {
     if case .fixed = options.batching { "lower --micro-batch-size" } else { "lower --max-tokens-per-gpu" }

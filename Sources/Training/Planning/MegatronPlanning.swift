@@ -31,7 +31,8 @@ struct MegatronPlanning {
     chunks = try StagePlan(configuration, parallel.layout, options.megatron)
       .models(configuration, parallel, dtype: options.computeType)
     var optimizerOptions = DistributedOptimizer.Options()
-    optimizerOptions.computeType = options.computeType
+    (optimizerOptions.computeType, optimizerOptions.precision) = (options.computeType, options.precision)
+    optimizerOptions.offloadsToHost = options.megatron.offloadsOptimizer
     optimizer = DistributedOptimizer(
       chunks.flatMap(\.table.parameters), tied: chunks.lazy.compactMap(\.sharedWithOtherStage).first,
       options: optimizerOptions, parallel: parallel)
@@ -56,8 +57,7 @@ struct MegatronPlanning {
     memory.weights = optimizer.weights.reduce(0) { $0 + $1.byteCount }
     for (buffer, adam) in zip(optimizer.buffers, optimizer.optimizers) {
       memory.gradients += buffer.gradients.byteCount
-      if !buffer.master.sharesStorage(with: buffer.weights) { memory.optimizer += buffer.master.byteCount }
-      memory.optimizer += (adam.firstMoments + adam.secondMoments + adam.steps).reduce(0) { $0 + $1.byteCount }
+      memory.optimizer += buffer.masterByteCount + adam.state.reduce(0) { $0 + $1.byteCount }
     }
     if options.megatron.offloadsOptimizer { memory.moveToHost(\.optimizer) }
     return memory
@@ -120,16 +120,17 @@ struct MegatronPlanning {
   /// Gradients are reduced and weights gathered when no activations are left.
   private func addOptimizerStep(to result: inout PlannedRank) {
     var (reduced, cast) = (0, 0)
+    let gradientSize = options.precision.gradients.size
     for buffer in optimizer.buffers where buffer.group.size > 1 {
       let others = Double(buffer.group.size - 1)
-      let own = buffer.master.count
-      reduced += own * DType.float32.size
+      let own = buffer.ownRange.count
+      reduced += own * gradientSize
       if options.computeType != .float32 { cast = max(cast, own * options.computeType.size) }
       let kind = String(buffer.group.name.prefix { $0 != " " })
-      result.sentBytes[kind, default: 0] += others * Double(own * (DType.float32.size + options.computeType.size))
+      result.sentBytes[kind, default: 0] += others * Double(own * (gradientSize + options.computeType.size))
     }
     if let tied = chunks.lazy.compactMap(\.sharedWithOtherStage).first {
-      result.sentBytes["embedding", default: 0] += Double(tied.count * DType.float32.size)
+      result.sentBytes["embedding", default: 0] += Double(tied.count * gradientSize)
     }
     let duringPasses = result.memory.activations + result.memory.working
     result.memory.buffers = max(reduced + cast - duringPasses, 0)

@@ -30,11 +30,10 @@ public struct PlannedRank: Sendable, Equatable {
 
 /// Bytes on one rank, by what they are for.
 public struct PlannedMemory: Sendable, Equatable {
-  /// In the compute type; FSDP: the fp32 shards.
+  /// In the compute type; FSDP: the shards, as they are trained.
   public var weights = 0
-  /// fp32.
   public var gradients = 0
-  /// fp32 weights of the distributed optimizer, and moments.
+  /// Trained weights besides those, or what they lack of fp32, and moments.
   public var optimizer = 0
   /// Most that is kept for backward passes at a time, of all micro-batches in flight.
   public var activations = 0
@@ -66,6 +65,9 @@ public struct PlannedMemory: Sendable, Equatable {
       ("critic", critic),
     ]
   }
+
+  /// What training keeps from step to step.
+  public var state: Int { weights + gradients + optimizer }
 
   public var total: Int { parts.reduce(0) { $0 + $1.bytes } }
 }

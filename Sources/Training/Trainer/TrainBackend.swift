@@ -128,3 +128,8 @@ public struct ScoredSequence: Sendable, Codable, Equatable {
   public var logProbs: [Float]
   public var entropy: [Float]
 }
+
+extension Tensor {
+  /// A copy in host memory that nobody else uses.
+  var hostCopy: Tensor { detached().to(device: .cpu, copy: true).contiguous() }
+}

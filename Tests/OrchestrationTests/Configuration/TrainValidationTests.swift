@@ -296,6 +296,13 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("WSD", "--lr-wsd-decay-iters") { $0.optimizer.wsdDecaySteps = 1 },
     Rule("--adam-beta1") { $0.optimizer.beta1 = 1 },
     Rule("--adam-beta2") { $0.optimizer.beta2 = -0.1 },
+    Rule("--main-grads-dtype", "--use-precision-aware-optimizer") { $0.optimizer.gradientType = .bfloat16 },
+    Rule("--exp-avg-sq-dtype", "--use-precision-aware-optimizer") { $0.optimizer.secondMomentType = .bfloat16 },
+    Rule("--use-precision-aware-optimizer", "float32", "--dtype bfloat16") { $0.optimizer.isPrecisionAware = true },
+    Rule("--accumulate-allreduce-grads-in-fp32", "--main-grads-dtype bf16") {
+      ($0.optimizer.isPrecisionAware, $0.backend.dtype) = (true, .bfloat16)
+      ($0.optimizer.gradientType, $0.optimizer.accumulatesInFloat32) = (.bfloat16, true)
+    },
     Rule("--adam-eps") { $0.optimizer.epsilon = 0 },
     Rule("--weight-decay") { $0.optimizer.weightDecay = -1 },
     Rule("--clip-grad") { $0.optimizer.clipGradient = -1 },

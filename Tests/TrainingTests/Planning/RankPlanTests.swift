@@ -21,14 +21,23 @@ import Training
     return dense.map { (PlannedModels.dense, $0) } + dense[1...2].map { (PlannedModels.hybrid, $0) } + mixture.map { (PlannedModels.mixture, $0) }
   }
 
+  private static let low = {
+    var precision = OptimizerPrecision()
+    precision.keepsRemainders = true
+    (precision.gradients, precision.firstMoments, precision.secondMoments) = (.bfloat16, .bfloat16, .bfloat16)
+    return precision
+  }()
+
   /// Every rank holds what the real optimizer allocates for it, byte for byte.
   @Test func residentMemoryIsThatOfTheRealOptimizer() throws {
     for (json, layout) in try Self.layouts() {
       let model = try model(json)
-      for dtype in [DType.float32, .bfloat16] {
+      for (dtype, precision) in [(DType.float32, OptimizerPrecision()), (.bfloat16, OptimizerPrecision()), (.bfloat16, Self.low)] {
+        var options = try options(dtype)
+        options.precision = precision
         for rank in 0..<layout.worldSize {
           let plan = try PlannedRank(
-            model, layout: layout, rank: rank, backend: .megatron, options: options(dtype), work: work(layout), device: .cpu)
+            model, layout: layout, rank: rank, backend: .megatron, options: options, work: work(layout), device: .cpu)
           let parallel = try ParallelContext(layout, rank: rank, device: .cpu, sharing: false) {
             .imagined($0, rank: $1, size: $2)
           }
@@ -39,17 +48,20 @@ import Training
             holdsHead: parallel.stage == stages - 1)
           let real = try CausalLM(model, parallel: parallel, stage: stage, dtype: dtype)
           var optimizerOptions = DistributedOptimizer.Options()
-          optimizerOptions.computeType = dtype
+          (optimizerOptions.computeType, optimizerOptions.precision) = (dtype, precision)
           let optimizer = DistributedOptimizer(
             real.table.parameters, tied: nil, options: optimizerOptions, parallel: parallel)
           func bytes(_ tensors: [Tensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
-          let place: Comment = "\(layout) rank \(rank) \(dtype)"
+          let place: Comment = "\(layout) rank \(rank) \(dtype) \(precision)"
           #expect(plan.parameterCount == real.table.parameters.reduce(0) { $0 + $1.count }, place)
           #expect(plan.memory.weights == bytes(optimizer.weights), place)
           #expect(plan.memory.gradients == bytes(optimizer.buffers.map(\.gradients)), place)
-          let masters = optimizer.buffers.filter { !$0.master.sharesStorage(with: $0.weights) }.map(\.master)
+          let masters = optimizer.buffers.filter { !$0.master.values.sharesStorage(with: $0.weights) }.map(\.master.values)
           let moments = optimizer.optimizers.flatMap { $0.firstMoments + $0.secondMoments + $0.steps }
-          #expect(plan.memory.optimizer == bytes(masters + moments), place)
+          #expect(plan.memory.optimizer == bytes(masters + moments + optimizer.buffers.compactMap(\.master.remainders)), place)
+          if precision == Self.low, layout.worldSize == 1 {
+            #expect(plan.memory.state == 10 * plan.memory.weights / 2 + 4 * optimizer.optimizers.count, place)
+          }
           #expect(plan.memory.activations > 0 && plan.operations > 0, place)
         }
       }
@@ -70,6 +82,32 @@ import Training
     #expect(plan.memory.weights == bytes && plan.memory.gradients == bytes)
     #expect(plan.memory.optimizer == 2 * bytes + 4 * sharded.shards.count)
     #expect(plan.memory.buffers > 0 && plan.sentBytes["shard"] ?? 0 > 0)
+    var options = try options(.bfloat16)
+    options.precision = Self.low
+    let low = try PlannedRank(
+      model, layout: layout, rank: 1, backend: .fsdp, options: options, work: work(layout), device: .cpu).memory
+    #expect(low.weights == bytes / 2 && low.gradients == bytes / 2)
+    #expect(low.optimizer == 3 * bytes / 2 + 4 * sharded.shards.count)
+  }
+
+  /// On a GPU a layer keeps, of each token in bf16: two sums, the fused projection, what attention says with its
+  /// log-sum-exps in fp32, and gate and up projections. Norms, turned heads and products are made again from them.
+  @Test func whatIsMadeAgainIsNotKept() throws {
+    func activations(layers: Int, _ backend: PlannedBackend) throws -> Int {
+      guard case .object(var json) = PlannedModels.dense else { return 0 }
+      (json["num_hidden_layers"], json["head_dim"]) = (.int(layers), 32)
+      let layout = try ParallelLayout(worldSize: 1)
+      return try PlannedRank(
+        model(.object(json)), layout: layout, rank: 0, backend: backend, options: options(.bfloat16), work: work(layout),
+        device: .cuda).memory.activations
+    }
+    let (tokens, hidden, heads, keyValueHeads, dimension, inner) = (64, 32, 4, 2, 32, 48)
+    let numbers = 2 * hidden + (heads + 2 * keyValueHeads) * dimension + heads * dimension + 2 * inner
+    let expected = 2 * tokens * (2 * numbers + 4 * heads)
+    for backend in [PlannedBackend.megatron, .fsdp] {
+      let found = try activations(layers: 4, backend) - activations(layers: 2, backend)
+      #expect(abs(Double(found) / Double(expected) - 1) < 0.02, "\(found) bytes of two layers, not \(expected)")
+    }
   }
 
   /// Forward products of every weight matrix, of the scores and of their values; backward twice and 2.5 times as much.
