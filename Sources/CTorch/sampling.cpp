@@ -148,14 +148,14 @@ void ct_sample(ct_tensor logits_handle, ct_tensor temperatures_handle, ct_tensor
     bool is_float = logits.scalar_type() == at::kFloat;
     TORCH_CHECK(is_float || logits.scalar_type() == at::kBFloat16, "logits are float32 or bfloat16");
     int64_t rows = logits.size(0), columns = logits.size(1), stride = logits.stride(0);
-    auto* temperatures = borrow(temperatures_handle).const_data_ptr<float>();
-    auto* keys = borrow(keys_handle).const_data_ptr<int64_t>();
-    auto* is_greedy = borrow(is_greedy_handle).const_data_ptr<bool>();
+    auto* temperatures = static_cast<const float*>(borrow(temperatures_handle).const_data_ptr());
+    auto* keys = static_cast<const int64_t*>(borrow(keys_handle).const_data_ptr());
+    auto* is_greedy = static_cast<const bool*>(borrow(is_greedy_handle).const_data_ptr());
     at::Tensor chosen = at::empty({rows}, at::kLong), score = at::empty({rows}, at::kFloat), log_prob = at::empty({rows}, at::kFloat);
     const void* data = logits.const_data_ptr();
-    auto* chosen_data = chosen.mutable_data_ptr<int64_t>();
-    auto* score_data = score.mutable_data_ptr<float>();
-    auto* log_prob_data = log_prob.mutable_data_ptr<float>();
+    auto* chosen_data = static_cast<int64_t*>(chosen.mutable_data_ptr());
+    auto* score_data = static_cast<float*>(score.mutable_data_ptr());
+    auto* log_prob_data = static_cast<float*>(log_prob.mutable_data_ptr());
     for_each_piece(rows, [&](int64_t row) {
       auto key = static_cast<uint64_t>(keys[row]);
       Choice choice = is_float
