@@ -300,9 +300,10 @@ PACKED = {}
 
 def randomise(model, generator):
     """Weights large enough that a wrong scale, order or missing term shows; norms and biases away from 1 and 0."""
+    kind = model.config.model_type if hasattr(model, "config") else ""  # a layer alone has none
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if model.config.model_type.startswith(("qwen3_next", "qwen3_5")) and name.endswith("norm.weight") and (
+        if kind.startswith(("qwen3_next", "qwen3_5")) and name.endswith("norm.weight") and (
                 "linear_attn" not in name):  # around 0, or scores are so sharp that fp32 says little of them
             parameter.data = 0.3 * noise
         elif name.endswith("norm.weight"):
@@ -320,7 +321,7 @@ def randomise(model, generator):
         elif "mlp.experts" in name and name.endswith("_bias"):
             parameter.data = 0.3 * noise
         elif any(word in name for word in ("c_attn", "c_proj", "c_fc")) or (
-                "mlp.experts" in name and model.config.model_type == "gpt_oss"):  # inputs before outputs
+                "mlp.experts" in name and kind == "gpt_oss"):  # inputs before outputs
             parameter.data = 1.3 * noise / parameter.shape[-2] ** 0.5
         else:
             parameter.data = 1.3 * noise / parameter.shape[-1] ** 0.5
