@@ -16,7 +16,8 @@ func fsdpRank(
   let sharded = actor.sharded
   let optimizer = AdamW(sharded.shards, options: options.optimizer)
   let pack = PackedBatch(
-    work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat), device: parallel.device)
+    work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat),
+    predictionLayers: configuration.predictionLayerCount, device: parallel.device)
   func bytes(_ tensors: [Tensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
   var result = PlannedRank()
   result.layers = [0..<configuration.layerCount]
@@ -32,7 +33,8 @@ func fsdpRank(
     run.forgetPeak()
     sharded.withRoot {
       sharded.pass {
-        let loss = actor.output(pack, policy: .actor, isTraining: true, temperature: options.temperature).perToken.sum()
+        let output = actor.output(pack, policy: .actor, isTraining: true, temperature: options.temperature)
+        let loss = output.further.reduce(output.head.perToken.sum()) { $0 + $1.sum() }
         if isLast {
           let gathered = sharded.parts.reduce(0) { $0 + $1.gatheredByteCount }
           result.memory.activations = run.heldBytes - resident - gathered - bytes(sharded.shards.compactMap(\.grad))
