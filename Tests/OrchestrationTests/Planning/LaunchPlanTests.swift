@@ -62,7 +62,10 @@ import Training
     #expect(first.sentBytes["embedding"] == Double(embedding) && first.memory.weights == plain.ranks[0].memory.weights)
     #expect(last.operations > plain.ranks[7].operations && last.memory.activations > plain.ranks[7].memory.activations)
     let error = #expect(throws: ConfigurationError.self) {
-      try self.plan(Self.qwen4B) { $0.train.algorithm.trainsPredictionLayers = true }
+      try self.plan(Self.qwen4B) {
+        $0.train.algorithm.trainsPredictionLayers = true
+        ($0.train.globalBatchSize, $0.averageTokens) = (8, 64)
+      }
     }
     #expect("\(error!)".contains("--enable-mtp-training has nothing to train"))
   }
