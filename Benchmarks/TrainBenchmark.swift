@@ -94,7 +94,7 @@ public enum TrainBenchmark {
       let start = ContinuousClock.now
       var loss: Tensor?
       try catchingTorchErrors {
-        backend.accumulate([pack], temperature: 1) { _, output in
+        backend.accumulate([pack], temperature: 1) { _, output, _ in
           let mean = -output.perToken.mean()
           loss = mean.detached()
           return mean

@@ -2,8 +2,8 @@
 
 Needs torch and transformers (fp32, CPU). From the repository root: python3 Scripts/make_draft_fixtures.py [NAME ...]
 
-  model/        a Hugging Face model; that of `deepseek-nextn` and `glm-nextn` with its layer for tokens further on
-                (`num_nextn_predict_layers`), under the names of the published checkpoints
+  model/        a Hugging Face model; that of `deepseek-nextn`, `glm-nextn` and `mimo-nextn` with its layer for tokens
+                further on (`num_nextn_predict_layers`), under the names of the published checkpoints
   head/         of `llama-eagle`: a draft head as EAGLE publishes them (fc, layers.0.*, a copy of the embedding); of
                 `llama-eagle3`: one of EAGLE-3 (fc, midlayer.*, norm, lm_head over some tokens, d2t, t2d)
   drafts.json   for each manner of drafting (steps, topk, tokens) and each prompt a run of speculative decoding, greedy,
@@ -25,16 +25,18 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRotaryEmbedding
 
-from make_model_fixtures import COMMON, MODELS, build, load, randomise, respell_as_published, rope
+from make_model_fixtures import ALIASES, COMMON, MODELS, build, load, randomise, respell_as_published, rope
 
-BASES = {"llama-eagle": "llama3-gqa", "llama-eagle3": "llama3-gqa", "deepseek-nextn": "deepseek-v3", "glm-nextn": "glm4-moe"}
+BASES = {
+    "llama-eagle": "llama3-gqa", "llama-eagle3": "llama3-gqa", "deepseek-nextn": "deepseek-v3", "glm-nextn": "glm4-moe",
+    "mimo-nextn": "mimo"}
 HEAD_LAYER = dict(num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=1, head_dim=8, rope_parameters=rope(1e4))
 MANNERS = [dict(steps=3, topk=1, tokens=4), dict(steps=3, topk=3, tokens=8), dict(steps=2, topk=4, tokens=12)]
 NEW_TOKENS = 20
 PROMPT_LENGTHS = [1, 2, 9, 33, 33]
-SEEDS = {"llama-eagle": 0, "llama-eagle3": 0, "deepseek-nextn": 0, "glm-nextn": 1}
+SEEDS = {"llama-eagle": 0, "llama-eagle3": 0, "deepseek-nextn": 0, "glm-nextn": 1, "mimo-nextn": 2}
 # What layers add is scaled by this, and the half of a head's input that is not the embedding.
-QUIET = {"llama-eagle": 0.15, "llama-eagle3": 0.15, "deepseek-nextn": 0.05, "glm-nextn": 0.05}
+QUIET = {"llama-eagle": 0.15, "llama-eagle3": 0.15, "deepseek-nextn": 0.05, "glm-nextn": 0.05, "mimo-nextn": 0.08}
 
 
 def quieten(module, scale):
@@ -67,34 +69,41 @@ class Head:
 
 
 class NextN(Head):
-    def __init__(self, model, generator, quiet):
+    def __init__(self, model, generator, quiet, number=0):
         size, epsilon = model.config.hidden_size, model.config.rms_norm_eps
         layer = type(model.model.layers[-1])(model.config, model.config.num_hidden_layers - 1).train()
         randomise(layer, generator)
         quieten(layer, quiet)
         super().__init__(model, layer, model.model.rotary_emb)
-        self.epsilon = epsilon
+        self.epsilon, self.number = epsilon, number
         self.enorm, self.hnorm = (1 + 0.3 * torch.randn(size, generator=generator) for _ in range(2))
         noise = torch.randn(size, 2 * size, generator=generator) / size ** 0.5
-        self.eh_proj = torch.cat([torch.eye(size), torch.zeros(size, size)], 1) + quiet * noise
+        self.eh_proj = torch.cat(self.ordered(torch.eye(size), torch.zeros(size, size)), 1) + quiet * noise
         self.norm = model.model.norm.weight.data * (1 + 0.1 * torch.randn(size, generator=generator))
+
+    def ordered(self, embedding, hidden):
+        return [embedding, hidden]
 
     def rms(self, hidden, weight):
         return hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.epsilon) * weight
 
     def __call__(self, tokens, features):
-        embedding = self.rms(self.model.model.embed_tokens(tokens), self.enorm)
-        both = torch.cat([embedding, self.rms(features, self.hnorm)], -1)
+        embedding = self.rms(self.model.model.embed_tokens(tokens).detach(), self.enorm)
+        both = torch.cat(self.ordered(embedding, self.rms(features, self.hnorm)), -1)
         return self.rms(self.decoder_layer(both @ self.eh_proj.T), self.norm)
 
-    def tensors(self):
-        prefix = f"model.layers.{self.model.config.num_hidden_layers}."
-        tensors = {
-            "enorm.weight": self.enorm, "hnorm.weight": self.hnorm, "eh_proj.weight": self.eh_proj,
-            "shared_head.norm.weight": self.norm, "shared_head.head.weight": self.model.lm_head.weight.data.clone(),
-            "embed_tokens.weight": self.model.model.embed_tokens.weight.data.clone(),
-        }
-        for name, value in self.layer.state_dict().items():
+    def own(self):
+        return {"enorm": self.enorm, "hnorm": self.hnorm, "eh_proj": self.eh_proj, "shared_head.norm": self.norm}
+
+    def named(self, values):
+        """What there is for each of its weights, by the names of the checkpoint."""
+        return {f"model.layers.{self.model.config.num_hidden_layers + self.number}.{name}": value
+                for name, value in values.items()}
+
+    def separated(self, values):
+        """Experts one by one."""
+        tensors = {}
+        for name, value in values.items():
             if name in ("mlp.experts.gate_up_proj", "mlp.experts.down_proj"):
                 parts = ["gate_proj", "up_proj"] if "gate_up" in name else ["down_proj"]
                 for expert, rows in enumerate(value):
@@ -102,7 +111,39 @@ class NextN(Head):
                         tensors[f"mlp.experts.{expert}.{part}.weight"] = half.contiguous()
             else:
                 tensors[name] = value
-        return {prefix + name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        return self.named({name: value.detach().clone().contiguous() for name, value in tensors.items()})
+
+    def tensors(self):
+        copies = {
+            "shared_head.head.weight": self.model.lm_head.weight, "embed_tokens.weight": self.model.model.embed_tokens.weight}
+        own = {f"{name}.weight": value for name, value in self.own().items()}
+        return self.separated({**own, **copies, **self.layer.state_dict()})
+
+
+class MiMo(NextN):
+    """Reads what the last layer says, before the final norm, and has names of its own."""
+
+    NAMES = {"enorm": "token_layernorm", "hnorm": "hidden_layernorm", "eh_proj": "input_proj", "shared_head.norm": "final_layernorm"}
+
+    def __init__(self, model, *rest):
+        super().__init__(model, *rest)
+        model.model.norm.register_forward_pre_hook(lambda norm, inputs: setattr(self, "unnormed", inputs[0]))
+
+    def features(self, output):
+        return self.unnormed
+
+    def ordered(self, embedding, hidden):
+        return [hidden, embedding]
+
+    def own(self):
+        return {self.NAMES[name]: value for name, value in super().own().items()}
+
+    def named(self, values):
+        return {f"model.mtp_layers.{self.number}.{name}": value for name, value in values.items()}
+
+    def tensors(self):
+        own = {f"{name}.weight": value for name, value in self.own().items()}
+        return self.separated({**own, **self.layer.state_dict()})
 
 
 class Eagle(Head):
@@ -250,22 +291,37 @@ def run(head, prompt, manner, margins):
     return dict(response=tokens[len(prompt):], steps=steps)
 
 
-def create(root, name):
-    family, spelling, changes = MODELS[BASES[name]]
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + SEEDS[name])
-    folder = root / "model"
-    shutil.rmtree(root, ignore_errors=True)
-    changes = dict(changes)
-    changes["num_hidden_layers"] = 5 if name == "llama-eagle3" else 2
-    model = build(family, changes)
+def create_model(folder, base, quiet, generator, layers=2):
+    """A model whose layers add little, read back from its folder."""
+    family, spelling, changes = MODELS[base]
+    model = build(family, {**changes, "num_hidden_layers": layers})
     randomise(model, generator)
-    quieten(model, QUIET[name])
+    quieten(model, quiet)
     model.save_pretrained(folder, save_original_format=True)
     (folder / "generation_config.json").unlink(missing_ok=True)
     if spelling == "published":
         respell_as_published(folder / "config.json")
-    model = load(folder)
-    head = {"llama-eagle": Eagle, "llama-eagle3": Eagle3}.get(name, NextN)(model, generator, QUIET[name])
+    return load(folder)
+
+
+def add_layers(folder, base, heads):
+    """Prediction layers, into the folder of their model."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    for head in heads:
+        tensors |= head.tensors()
+    save_file(tensors, file, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text()) | ALIASES.get(base, {}) | {"num_nextn_predict_layers": len(heads)}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def create(root, name):
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + SEEDS[name])
+    folder = root / "model"
+    shutil.rmtree(root, ignore_errors=True)
+    model = create_model(folder, BASES[name], QUIET[name], generator, 5 if name == "llama-eagle3" else 2)
+    kind = {"llama-eagle": Eagle, "llama-eagle3": Eagle3, "mimo-nextn": MiMo}.get(name, NextN)
+    head = kind(model, generator, QUIET[name])
     if name.startswith("llama"):
         (root / "head").mkdir()
         config = json.loads(head.config.to_json_string())
@@ -279,10 +335,7 @@ def create(root, name):
         (root / "head" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         save_file(head.tensors(), root / "head" / "model.safetensors", metadata={"format": "pt"})
     else:
-        file = folder / "model.safetensors"
-        save_file({**load_file(file), **head.tensors()}, file, metadata={"format": "pt"})
-        config = json.loads((folder / "config.json").read_text()) | {"num_nextn_predict_layers": 1}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        add_layers(folder, BASES[name], [head])
     return head, generator
 
 

@@ -17,6 +17,8 @@ open class CausalLM {
   public let stage: ModelStage
   /// nil outside the first stage.
   let embedding: VocabularyParallelEmbedding?
+  /// Of prediction layers in another stage than the first: what `embed` reads there.
+  let furtherEmbedding: VocabularyParallelEmbedding?
   /// `[positions, hiddenSize]`; nil where positions are rotations.
   private let positionEmbedding: Parameter?
   /// nil outside the first stage, and where the model takes no pictures.
@@ -28,9 +30,9 @@ open class CausalLM {
   let headWeight: Parameter?
   /// nil outside the last stage, and where the head is the vocabulary's.
   private let valueHead: ValueHead?
-  /// nil outside the last stage, and where the configuration asks for none.
-  let predictor: PredictionLayer?
-  private let rotary: RotaryEmbedding
+  /// Empty outside the last stage, and where the configuration asks for none.
+  let predictors: [PredictionLayer]
+  let rotary: RotaryEmbedding
   /// Of layers with a window, where theirs is another.
   private let windowedRotary: RotaryEmbedding?
 
@@ -80,7 +82,7 @@ open class CausalLM {
     valueHead = stage.holdsHead && configuration.head == .value
       ? ValueHead(root, hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel) : nil
     guard stage.holdsHead, configuration.head == .vocabulary else {
-      (headWeight, predictor) = (nil, nil)
+      (headWeight, predictors, furtherEmbedding) = (nil, [], nil)
       return
     }
     if configuration.tiesEmbeddings, let embedding {
@@ -91,12 +93,18 @@ open class CausalLM {
         source, shape: [configuration.vocabularySize, configuration.hiddenSize], slice: parallel.tensorSlice(dimension: 0))
       headWeight = root("lm_head").parameter("weight", pieces: [piece], initializer: initializer)
     }
-    predictor = try configuration.hasPredictionLayer
-      ? PredictionLayer(
-        model("layers")(configuration.predictionLayer), configuration, parallel: parallel,
-        block: block(
-          model("layers")(configuration.predictionLayer), configuration.ofPredictionLayer, configuration.predictionLayer,
-          parallel)) : nil
+    predictors = try configuration.predictionLayers.map { layer in
+      let scope = model("layers")(layer)
+      return PredictionLayer(
+        scope, configuration, parallel: parallel, block: try block(scope, configuration.ofPredictionLayers, layer, parallel))
+    }
+    furtherEmbedding = predictors.isEmpty || stage.holdsEmbedding
+      ? nil
+      : configuration.tiesEmbeddings
+        ? headWeight.map { VocabularyParallelEmbedding($0, parallel: parallel) }
+        : VocabularyParallelEmbedding(
+          ParameterScope(ParameterTable(dtype: dtype))("model.embed_tokens"), vocabularySize: configuration.vocabularySize,
+          hiddenSize: configuration.hiddenSize, initializer: initializer, parallel: parallel)
   }
 
   private static func check(_ configuration: ModelConfiguration, tensorParallelSize size: Int) throws {
@@ -145,9 +153,12 @@ open class CausalLM {
     return embedding?.weight ?? headWeight
   }
 
-  /// `[T]` tokens → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`), in the first stage.
+  /// `[T]` tokens → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`), in the first stage, and where prediction
+  /// layers are.
   open func embed(_ tokens: Tensor) -> Tensor {
-    guard let embedding else { preconditionFailure("a stage without the embedding embeds nothing") }
+    guard let embedding = embedding ?? furtherEmbedding else {
+      preconditionFailure("a stage without the embedding embeds nothing")
+    }
     return embedding(tokens)
   }
 
@@ -208,6 +219,7 @@ open class CausalLM {
       }
       if feedsPictures, let images { hidden = images.added(to: hidden, afterLayer: blocks.lowerBound) }
     }
+    context.layerInputs?.note(hidden, layer: stage.layers.upperBound)
     return finalNorm.map { $0(hidden) } ?? hidden
   }
 
@@ -215,18 +227,6 @@ open class CausalLM {
   public func fusesOperators(in dtype: DType) -> Bool {
     Kernels.run(on: parallel.device, dtype) && !parallel.isDeterministic && configuration.headDimension % 32 == 0
       && configuration.hiddenSize % 8 == 0 && configuration.intermediateSize % (8 * parallel.tensor.size) == 0
-  }
-
-  /// Runs the prediction layer, in a model of one stage that has one.
-  /// - Parameters:
-  ///   - tokens: `[T]`, int64
-  ///   - hidden: of the tokens before them, what `hidden` or this function returned. `[T, hiddenSize]`
-  /// - Returns: what `logits` makes predictions of the tokens after `tokens` of. `[T, hiddenSize]`
-  public func predicted(_ tokens: Tensor, hidden: Tensor, _ context: ForwardContext) -> Tensor {
-    guard let predictor else { preconditionFailure("a model without a prediction layer predicts no tokens further on") }
-    let embedding = embed(tokens)
-    let table = rotary.table(positions: context.positions, parts: context.sequenceParts, dtype: embedding.dtype)
-    return predictor(embedding: embedding, hidden: hidden, rotary: table, context: context)
   }
 
   /// The last stage's output → logits of this rank's part of the vocabulary, in the given rows.
@@ -267,13 +267,16 @@ open class CausalLM {
       isDeterministic: parallel.isDeterministic)
   }
 
-  /// The parameters of each block of this stage and those outside, a prediction layer's too, in the table's order.
+  /// The parameters of each block of this stage, prediction layers behind the others, and those outside, in the table's order.
   public private(set) lazy var parametersByBlock: (root: [Parameter], blocks: [[Parameter]]) = {
     var root: [Parameter] = []
-    var blocks = Array(repeating: [Parameter](), count: layers.count)
+    var blocks = Array(repeating: [Parameter](), count: layers.count + predictors.count)
+    let places = Dictionary(
+      uniqueKeysWithValues: (Array(stage.layers) + configuration.predictionLayers.prefix(predictors.count)).enumerated()
+        .map { ($1, $0) })
     for parameter in table.parameters {
-      if let layer = Self.layer(of: parameter.name), stage.layers.contains(layer) {
-        blocks[layer - stage.layers.lowerBound].append(parameter)
+      if let place = Self.layer(of: parameter.name).flatMap({ places[$0] }) {
+        blocks[place].append(parameter)
       } else {
         root.append(parameter)
       }

@@ -67,8 +67,9 @@ public struct ModelConfiguration: Sendable, Equatable {
   public var gatesAttention = false
   /// Layers after the last that predict tokens further on; checkpoints may hold them.
   public var extraLayerCount = 0
-  /// Whether the first of them is built; otherwise they are left aside. Not of config.json.
-  public private(set) var hasPredictionLayer = false
+  /// How many of them are built; the others are left aside. Not of config.json.
+  public private(set) var predictionLayerCount = 0
+  public var predictionForm = PredictionForm()
   /// Tensors of checkpoints that are no weights of the model: ends and beginnings of names.
   public var ignoredSuffixes: [String] = []
   public var ignoredPrefixes: [String] = []
@@ -115,16 +116,16 @@ public enum ModelHead: Sendable, Equatable {
 }
 
 extension ModelConfiguration {
-  /// The same with the first layer that predicts tokens further on.
+  /// The same with layers that predict tokens further on: the first ones; nil: all.
   /// - Throws: `ModelError`: there is none.
-  public func withPredictionLayer() throws -> ModelConfiguration {
+  public func withPredictionLayers(_ count: Int? = nil) throws -> ModelConfiguration {
     guard extraLayerCount > 0 else {
       throw ModelError(
         "this model of type \(modelType) has no layer that predicts tokens further on: its config.json has no "
           + "num_nextn_predict_layers")
     }
     var own = self
-    own.hasPredictionLayer = true
+    own.predictionLayerCount = min(count ?? extraLayerCount, extraLayerCount)
     return own
   }
 

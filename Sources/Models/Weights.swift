@@ -8,11 +8,11 @@ public struct WeightLoader {
   private let folder: String
   /// Weights of a critic's head that the folder does not have: they start fresh, equal on every rank.
   private let fresh: Set<String>
-  /// Weights of the prediction layer that the folder does not have.
+  /// Weights of prediction layers that the folder does not have.
   private let absent: Set<String>
 
   /// Checks names in both directions and all shapes before anything is read. A stage of a pipeline checks its own.
-  /// - Parameter predictionIsOptional: whether the folder may lack the whole prediction layer of the model.
+  /// - Parameter predictionIsOptional: whether the folder may lack all prediction layers of the model.
   /// - Throws: `CheckpointError` or `ModelError` naming file, tensor, expected and found.
   public init(_ folder: HuggingFaceFolder, for model: CausalLM, predictionIsOptional: Bool = false) throws {
     files = try StoredTensors(folder, model.configuration)
@@ -21,7 +21,7 @@ public struct WeightLoader {
     let pieces = model.table.parameters.flatMap(\.pieces)
     let headNames = Set(pieces.map(\.checkpointName).filter(ValueHead.holds))
     fresh = headNames.isEmpty ? [] : headNames.subtracting(files.names)
-    let predicting = pieces.filter { CausalLM.layer(of: $0.checkpointName) == model.configuration.predictionLayer }
+    let predicting = pieces.filter { model.configuration.isOfPredictionLayer($0.checkpointName) }
     let lacksPrediction = Set(predicting.flatMap(files.storedNames)).isDisjoint(with: files.names)
     absent = predictionIsOptional && lacksPrediction ? Set(predicting.map(\.checkpointName)) : []
     for piece in pieces where !fresh.contains(piece.checkpointName) && !absent.contains(piece.checkpointName) {
@@ -51,12 +51,14 @@ public struct WeightLoader {
   /// Whether the folder has a parameter.
   public func holds(_ parameter: Parameter) -> Bool { !parameter.pieces.contains { absent.contains($0.checkpointName) } }
 
-  /// This rank's part of a parameter, in the checkpoint's type (fp32 for e4m3 with scales) or `dtype`, on the CPU.
+  /// This rank's part of a parameter, in the checkpoint's type (fp32 for e4m3 with scales) or `dtype`, on the CPU; zeros where
+  /// the folder may lack it, and does.
   public func tensor(_ parameter: Parameter, dtype: DType? = nil) throws -> Tensor {
     try withoutGradients {
       if fresh.contains(parameter.name) {
         return parameter.initializer.tensor(parameter.shape, Generator(seed: 0)).to(dtype: dtype)
       }
+      guard holds(parameter) else { return .zeros(parameter.shape, dtype: dtype ?? .float32) }
       if let dtype, parameter.pieces.count > 1 {
         let tensor = Tensor.empty(parameter.shape, dtype: dtype)
         try fill(tensor, with: parameter)

@@ -52,6 +52,9 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   /// Whose choice of experts the training passes repeat; nil: each pass chooses.
   public var routingReplay: RoutingReplay?
   public var routerLosses = RouterLosses.Coefficients()
+  /// Weight of the mean loss of the layers that predict tokens further on, which nothing else trains; nil: they are left as
+  /// they are.
+  public var predictionCoefficient: Double?
   public var sequenceFormat = SequenceLayout.Format.packed
   /// What builds the model (`--custom-model-provider-path`); nil: its family.
   public var modelProvider: String?
@@ -84,11 +87,11 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
 
   public var needsReference: Bool { klLossCoefficient != nil || klCoefficient != 0 }
 
-  /// The folder's model, with the head that is trained.
+  /// The folder's model, with the head and the prediction layers that are trained.
   public func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
     var configuration = try ModelRegistry.configuration(of: folder, provider: modelProvider)
     if loss == .value { configuration.head = .value }
-    return configuration
+    return loss == .value || predictionCoefficient == nil ? configuration : try configuration.withPredictionLayers()
   }
 
   /// - Throws: `ModelError` when the one that is asked for cannot train the model there.

@@ -16,17 +16,21 @@ import Torch
     case eagle3 = "llama-eagle3"
     case deepseek = "deepseek-nextn"
     case glm = "glm-nextn"
+    case mimo = "mimo-nextn"
 
     var model: HuggingFaceFolder { get throws { try HuggingFaceFolder(fixture("drafts/\(rawValue)/model")) } }
 
-    var isOfModel: Bool { self == .deepseek || self == .glm }
+    var isOfModel: Bool { self == .deepseek || isMixture || self == .mimo }
+    var isMixture: Bool { self == .deepseek || self == .glm }
+    /// What weights of the model's own layer are called.
+    var layer: String { self == .mimo ? "model.mtp_layers.0." : "model.layers.2." }
 
     func options(steps: Int, branches: Int, draftTokens: Int) throws -> SpeculativeOptions {
       let algorithm: SpeculativeOptions.Algorithm =
         switch self {
         case .eagle: .eagle(try HuggingFaceFolder(fixture("drafts/\(rawValue)/head")))
         case .eagle3: .eagle3(try HuggingFaceFolder(fixture("drafts/\(rawValue)/head")))
-        case .deepseek, .glm: .nextN
+        case .deepseek, .glm, .mimo: .nextN
         }
       return SpeculativeOptions(algorithm, draftTokens: draftTokens, steps: steps, branches: branches)
     }
@@ -96,7 +100,7 @@ import Torch
     let vocabulary = try await plain.status().vocabularySize
     for seed in 0..<3 as Range<UInt64> {
       let requests = SpeculativeEngineTests.requests(
-        30, seed: 50 + seed, vocabulary: vocabulary, routed: head.isOfModel)
+        30, seed: 50 + seed, vocabulary: vocabulary, routed: head.isMixture)
       let wanted = try await generateAll(plain, requests)
       for (steps, branches, draftTokens, page, running, chunk) in [
         (3, 1, 4, 4, 16, 256), (3, 3, 8, 1, 30, 300), (2, 4, 16, 3, 5, 30), (5, 2, 9, 16, 16, 40), (1, 8, 9, 2, 16, 256),
@@ -176,10 +180,9 @@ import Torch
     options.speculative = try head.options(steps: 3, branches: 3, draftTokens: 8)
     options.onPlan = { after.note($0) }
     let started = try Engine(folder: HuggingFaceFolder(url), tokenizer: nil, options: options)
-    let own = try await updated.weightNames().filter { $0.hasPrefix("model.layers.2.") }
-    if head.isOfModel {
-      #expect(own.contains("model.layers.2.eh_proj.weight") && own.contains("model.layers.2.mlp.experts.3.up_proj.weight"))
-    }
+    let own = try await updated.weightNames().filter { $0.hasPrefix(head.layer) }
+    if head.isOfModel { #expect(own.contains(head.layer + (head == .mimo ? "input_proj.weight" : "eh_proj.weight"))) }
+    if head.isMixture { #expect(own.contains("model.layers.2.mlp.experts.3.up_proj.weight")) }
     #expect(Set(own).isSubset(of: names) && !own.contains { $0.contains("shared_head.head") || $0.contains("embed_tokens") })
     try await updated.replaceWeights(from: url, WeightInstallation(version: "2"))
     for name in own {
@@ -198,20 +201,20 @@ import Torch
   }
 
   /// A trainer without the layer sends the rest; copies of embedding and head that a checkpoint has in it say nothing new.
-  @Test func updatesMayLeaveTheLayerOut() async throws {
-    let engine = try Self.engine(.deepseek)
-    let files = try Head.deepseek.model.weights()
+  @Test(arguments: [Head.deepseek, .mimo]) func updatesMayLeaveTheLayerOut(_ head: Head) async throws {
+    let engine = try Self.engine(head)
+    let files = try head.model.weights()
     func tensors(_ isWanted: (String) -> Bool) throws -> [NamedBytes] {
       try files.names.filter(isWanted).map { name in
         let tensor = try files.tensor(name)
         return NamedBytes(name, dtype: tensor.dtype, shape: tensor.shape, bytes: tensor.withBytes { Data($0) })
       }
     }
-    for isWanted in [{ !$0.hasPrefix("model.layers.2.") }, { _ in true }] as [(String) -> Bool] {
+    for isWanted in [{ !$0.hasPrefix(head.layer) }, { _ in true }] as [(String) -> Bool] {
       try await engine.replaceWeights(try tensors(isWanted), WeightInstallation(version: "3"))
     }
     // An engine without the layer takes them all too.
-    let plain = try Engine(folder: Head.deepseek.model, tokenizer: nil)
+    let plain = try Engine(folder: head.model, tokenizer: nil)
     try await plain.replaceWeights(try tensors { _ in true }, WeightInstallation(version: "3"))
     let requests = SpeculativeEngineTests.requests(10, seed: 36, vocabulary: 61)
     SpeculativeEngineTests.expectSame(

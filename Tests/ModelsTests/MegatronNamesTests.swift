@@ -26,6 +26,44 @@ import Torch
     for name in after.names { #expect(try before.tensor(name).equal(try after.tensor(name)), "\(name)") }
   }
 
+  /// Prediction layers go there and back too, and are taken from the folder where the checkpoint has none.
+  @Test(arguments: ["mimo", "deepseek"]) func predictionLayersAreKept(name: String) throws {
+    try withTemporaryFolder { area in
+      let folder = try HuggingFaceFolder(fixture("prediction/\(name)/model"))
+      let before = try folder.weights()
+      let copies = ["embed_tokens.weight", "shared_head.head.weight"].map { "model.layers.2." + $0 }
+      func expectKept(_ url: URL) throws {
+        let after = try HuggingFaceFolder(url).weights()
+        #expect(Set(after.names) == Set(before.names).subtracting(copies))
+        for name in after.names { #expect(try before.tensor(name).equal(try after.tensor(name)), "\(name)") }
+      }
+      let directory = CheckpointDirectory(area.appendingPathComponent("dist"))
+      try CheckpointConversion.toTorchDist(folder, in: directory)
+      let reader = try TorchDistReader(directory.folder(iteration: 0))
+      #expect(reader.contains("mtp.layers.0.enorm.weight") && reader.contains("mtp.layers.0.final_layernorm.weight"))
+      // Megatron-Core has the halves of MiMo's projection the other way round.
+      #expect(reader.contains("mtp.layers.0.eh_proj.weight") == (name != "mimo"))
+      try CheckpointConversion.toHuggingFace(
+        directory.folder(iteration: 0), like: folder, to: area.appendingPathComponent("back"))
+      try expectKept(area.appendingPathComponent("back"))
+
+      // The same without the layers.
+      let bare = area.appendingPathComponent("bare")
+      let plain = try ModelRegistry.configuration(of: folder).model(parallel: .single(), dtype: .float32)
+      try FileManager.default.createDirectory(at: bare, withIntermediateDirectories: true)
+      try FileManager.default.copyItem(at: folder.configFile, to: bare.appendingPathComponent("config.json"))
+      try plain.load(folder, dtype: .float32, device: .cpu)
+      try plain.save(to: bare)
+      let other = CheckpointDirectory(area.appendingPathComponent("other"))
+      try CheckpointConversion.toTorchDist(HuggingFaceFolder(bare), in: other)
+      for (source, target) in [(folder, "kept"), (try HuggingFaceFolder(bare), "left")] {
+        try CheckpointConversion.toHuggingFace(other.folder(iteration: 0), like: source, to: area.appendingPathComponent(target))
+      }
+      try expectKept(area.appendingPathComponent("kept"))
+      #expect(try HuggingFaceFolder(area.appendingPathComponent("left")).weights().names.sorted() == HuggingFaceFolder(bare).weights().names.sorted())
+    }
+  }
+
   /// Query, key and value of each key-value head one after another, as Megatron-Core's `linear_qkv` has them.
   @Test func headsAreGrouped() throws {
     let folder = try HuggingFaceFolder(fixture("models/qwen25-tied"))

@@ -10,19 +10,20 @@ import Torch
 @Suite struct PredictionLayerTests {
   private static func model(_ name: String) throws -> (CausalLM, HuggingFaceFolder) {
     let folder = try HuggingFaceFolder(fixture("drafts/\(name)/model"))
-    let configuration = try ModelRegistry.configuration(of: folder).withPredictionLayer()
+    let configuration = try ModelRegistry.configuration(of: folder).withPredictionLayers()
     return (try CausalLM(configuration, parallel: .single(), dtype: .float32), folder)
   }
 
-  @Test(arguments: ["deepseek-nextn", "glm-nextn"]) func isDeclaredAndTrained(_ name: String) throws {
+  @Test(arguments: ["deepseek-nextn", "glm-nextn", "mimo-nextn"]) func isDeclaredAndTrained(_ name: String) throws {
     let (model, folder) = try Self.model(name)
     let plain = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: .float32)
     let own = model.table.parameters.filter { $0.name.hasPrefix("model.layers.2.") }
     #expect(model.table.parameters.map(\.name).filter { !$0.hasPrefix("model.layers.2.") } == plain.table.parameters.map(\.name))
-    #expect(model.parametersByBlock.blocks.count == 2 && plain.parametersByBlock.root.count + own.count == model.parametersByBlock.root.count)
-    let stored = Set(try folder.weights().names.filter { $0.hasPrefix("model.layers.2.") })
+    #expect(plain.parametersByBlock.root.map(\.name) == model.parametersByBlock.root.map(\.name))
+    #expect(model.parametersByBlock.blocks.count == 3 && model.parametersByBlock.blocks[2].map(\.name) == own.map(\.name))
+    let stored = Set(try folder.weights().names.filter(model.configuration.isOfPredictionLayer))
     let copies: Set = ["model.layers.2.embed_tokens.weight", "model.layers.2.shared_head.head.weight"]
-    #expect(Set(own.flatMap(\.pieces).map(\.checkpointName)) == stored.subtracting(copies))
+    #expect(Set(own.flatMap(\.pieces).map { model.configuration.storedPart($0).name }) == stored.subtracting(copies))
     try catchingTorchErrors {
       try model.load(folder, dtype: .float32, device: .cpu)
       for parameter in model.table.parameters { parameter.tensor.requiresGrad = parameter.isLearned }
@@ -30,7 +31,10 @@ import Torch
       func context(_ count: Int) -> ForwardContext {
         ForwardContext(positions: .arange(count), attention: PackedAttention(lengths: [count], device: .cpu))
       }
-      let hidden = model.hidden(tokens, context(12))
+      var first = context(12)
+      first.layerInputs = LayerInputs(model.configuration.predictionInputs)
+      let output = model.hidden(tokens, first)
+      let hidden = first.layerInputs!.tensors.first ?? output
       let next = model.predicted(tokens[1..<12], hidden: hidden[0..<11], context(11))
       let targets = tokens[2..<12]
       let statistics = model.statistics(next, at: .arange(10), targets: targets, temperature: 1)
@@ -44,7 +48,7 @@ import Torch
 
   @Test func modelsWithoutSayWhy() throws {
     let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("models/deepseek-v3-no-query-rank")))
-    let error = #expect(throws: ModelError.self) { try configuration.withPredictionLayer() }
+    let error = #expect(throws: ModelError.self) { try configuration.withPredictionLayers() }
     #expect("\(error!)".contains("num_nextn_predict_layers"))
   }
 }

@@ -117,6 +117,12 @@ private func complaint(_ line: String) -> String {
     #expect(complaint(line).contains(words), "\(complaint(line))")
   }
 
+  @Test func predictionLayersAreTrained() throws {
+    let configuration = try parse("--mtp-num-layers 1 --enable-mtp-training --mtp-loss-scaling-factor 0.1")
+    #expect(configuration.algorithm.trainsPredictionLayers && configuration.algorithm.predictionLossScale == 0.1)
+    #expect(configuration.architecture == [.init(flag: "mtp-num-layers", value: "1")])
+  }
+
   @Test func architectureFlagsAreKept() throws {
     #expect(
       try parse("--num-layers 28 --swiglu --hidden-size=64").architecture

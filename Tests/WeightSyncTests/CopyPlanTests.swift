@@ -47,6 +47,16 @@ import WeightSync
     }
   }
 
+  /// What an engine can do without need not be there; what is there is sent.
+  @Test func optionalTensorsMayBeMissing() throws {
+    func shard(_ name: String, isOptional: Bool = false) -> WeightShard {
+      WeightShard(name, shape: [4], box: TensorBox(whole: [4]), dtype: .float32, isOptional: isOptional)
+    }
+    let engines = [[[shard("a"), shard("b", isOptional: true), shard("c", isOptional: true)]]]
+    #expect(try CopyPlan(from: [[shard("a"), shard("c")]], to: engines).transfers.map(\.shard.name) == ["a", "c"])
+    #expect(throws: WeightSyncError.self) { try CopyPlan(from: [[shard("c")]], to: engines) }
+  }
+
   /// Rank by rank, boxes that tile each tensor; with replicas a box may be on several ranks.
   private func randomLayout(
     _ tensors: [(name: String, shape: [Int])], ranks: Int, replicas: Bool, dtype: DType, _ random: inout SeededGenerator

@@ -39,7 +39,7 @@ final class EngineCore {
   init(_ folder: HuggingFaceFolder, tokenizer: Tokenizer?, options: EngineOptions) throws {
     try options.speculative?.validate()
     var configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
-    if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayer() }
+    if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayers(1) }
     configuration = try configuration.quantized(options.quantization)
     try options.requireDeterminism(of: configuration)
     try options.requireStates(of: configuration)

@@ -62,12 +62,15 @@ struct ModelWeights {
 
   /// Layers after the last that are not built may be sent, and copies of embedding and head in one that is.
   private func isOfExtraLayer(_ name: String) -> Bool {
-    let last = model.configuration.layerCount
-    guard let layer = CausalLM.layer(of: name), descriptions[name] == nil else { return false }
-    guard model.configuration.hasPredictionLayer, layer == last else {
-      return (last..<last + model.configuration.extraLayerCount).contains(layer)
+    let configuration = model.configuration
+    guard descriptions[name] == nil else { return false }
+    if configuration.isOfPredictionLayer(name) {
+      return name.hasSuffix(".embed_tokens.weight") || name.hasSuffix(".shared_head.head.weight")
     }
-    return name.hasSuffix(".embed_tokens.weight") || name.hasSuffix(".shared_head.head.weight")
+    guard let layer = CausalLM.layer(of: name) else {
+      return configuration.predictionForm.storedPrefix.map(name.hasPrefix) ?? false
+    }
+    return (configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount).contains(layer)
   }
 
   /// Copies of a bucket's tensors as the model keeps them, on the CPU; numbers and scales of e4m3 as they are, for `joined`.
@@ -101,7 +104,7 @@ struct ModelWeights {
   func staged(_ folder: HuggingFaceFolder) throws -> [StagedWeight] {
     try ModelRegistry.configuration(of: folder, provider: model.configuration.provider?.name)
       .requireSameWeights(as: model.configuration, folder.url.path)
-    // Trainers save models without the layer that predicts tokens further on.
+    // Models may be saved without the layers that predict tokens further on.
     let loader = try WeightLoader(folder, for: model, predictionIsOptional: true)
     return try catchingTorchErrors {
       var assembly = layout.assembly()

@@ -79,7 +79,7 @@ struct SlicedUpdate {
   /// - Throws: `EngineError` that names what did not come.
   func finished() throws -> [[String: Tensor]] {
     for (rank, parts) in parts.enumerated() {
-      for part in parts.values {
+      for part in parts.values where !(part.shard.isOptional && part.arrived.isEmpty) {
         if let hole = part.arrived.hole(in: part.shard.box) {
           throw EngineError(
             "Nothing of the weight update was put in force, because \(hole) of '\(part.shard.name)' did not reach rank \(rank); begin again and send every tensor.")

@@ -13,9 +13,11 @@ public struct WeightShard: Sendable, Hashable, Codable {
   public var box: TensorBox
   /// The type in which they are held.
   public var dtype: DType
+  /// Whether an update may leave it out: it is of a prediction layer, which trainers need not have.
+  public var isOptional: Bool
 
-  public init(_ name: String, shape: [Int], box: TensorBox, dtype: DType) {
-    (self.name, self.shape, self.box, self.dtype) = (name, shape, box, dtype)
+  public init(_ name: String, shape: [Int], box: TensorBox, dtype: DType, isOptional: Bool = false) {
+    (self.name, self.shape, self.box, self.dtype, self.isOptional) = (name, shape, box, dtype, isOptional)
   }
 
   public var byteCount: Int { box.count * dtype.size }
@@ -34,16 +36,16 @@ struct EngineShards {
   let ranks: [[WeightShard]]
 
   /// The model's own declarations say it: built once for each rank, without memory. Whole tensors where a rank keeps e4m3,
-  /// whose scales are those of the whole; nothing of a prediction layer, which trainers do not have.
+  /// whose scales are those of the whole.
   init(_ configuration: ModelConfiguration, dtype: DType, _ layout: ParallelLayout) throws {
     ranks = try (0..<layout.worldSize).map { rank in
       let parameters = try configuration.model(parallel: .imagined(layout, rank: rank), dtype: dtype).table.parameters
-      return parameters.filter { !configuration.isOfPredictionLayer($0.name) }.flatMap { parameter in
+      return parameters.flatMap { parameter in
         parameter.pieces.map { piece in
           WeightShard(
             piece.checkpointName, shape: piece.shape,
             box: parameter.quantization == nil ? piece.box : TensorBox(whole: piece.shape),
-            dtype: parameter.isLearned ? dtype : parameter.dtype)
+            dtype: parameter.isLearned ? dtype : parameter.dtype, isOptional: configuration.isOfPredictionLayer(parameter.name))
         }
       }
     }

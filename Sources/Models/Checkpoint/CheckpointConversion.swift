@@ -9,7 +9,8 @@ import Torch
 public enum CheckpointConversion {
   /// Writes a torch_dist checkpoint of the folder's weights, as iteration 0 of `directory`.
   public static func toTorchDist(_ folder: HuggingFaceFolder, in directory: CheckpointDirectory) throws {
-    let (model, names) = try whole(folder)
+    let model = try whole(folder)
+    let names = MegatronNames(model.configuration)
     let files = try PlainTensors(folder, model.configuration)
     let save = try TorchDistSave.begin(in: directory, iteration: 0)
     do {
@@ -31,20 +32,31 @@ public enum CheckpointConversion {
     }
   }
 
-  /// Writes a Hugging Face folder of the weights of a torch_dist checkpoint; `folder` has its config.json and tokenizer.
+  /// Writes a Hugging Face folder of the weights of a torch_dist checkpoint; `folder` has its config.json and tokenizer, and
+  /// prediction layers that the checkpoint lacks.
   /// - Parameter quantized: see `ModelFolderWriter`.
   public static func toHuggingFace(
     _ checkpoint: URL, like folder: HuggingFaceFolder, to destination: URL, quantized: Bool = false
   ) throws {
-    let (_, names) = try whole(folder)
     let reader = try TorchDistReader(checkpoint)
-    try ModelFolderWriter.write(to: destination, like: folder, quantized: quantized) { piece in
+    let plain = try ModelRegistry.configuration(of: folder)
+    let trained = try plain.keepingPredictionLayers { piece in
+      guard let all = try? plain.withPredictionLayers() else { return false }
+      return reader.contains(MegatronNames(all).parts(piece)[0].key)
+    }
+    let configuration = try trained.keepingPredictionLayers(of: folder)
+    let names = MegatronNames(configuration)
+    let kept = trained == configuration ? nil : try PlainTensors(folder, configuration)
+    func isKept(_ piece: ParameterPiece) -> Bool { kept != nil && configuration.isOfPredictionLayer(piece.checkpointName) }
+    try ModelFolderWriter.write(configuration, to: destination, like: folder, quantized: quantized) { piece in
+      if let kept, isKept(piece) { return try kept.dtype(piece) }
       let entry = try reader.description(of: names.parts(piece)[0].key)
       guard let dtype = entry.dtype else {
         throw ModelError("\(checkpoint.path) holds tensor '\(entry.name)' of type \(entry.dtypeName), which no model has")
       }
       return dtype
     } tensor: { piece in
+      if let kept, isKept(piece) { return try kept.tensor(piece) }
       let parts = try names.parts(piece).map { part in
         try reader.tensor(part.key, part.box).reshape([part.rows.count] + piece.shape.dropFirst())
       }
@@ -55,16 +67,15 @@ public enum CheckpointConversion {
   /// Writes a Hugging Face folder of another one's weights, with linear weights in e4m3 or without any.
   /// - Parameter quantized: see `ModelFolderWriter`.
   public static func toHuggingFace(_ folder: HuggingFaceFolder, to destination: URL, quantized: Bool) throws {
-    let files = try PlainTensors(folder, ModelRegistry.configuration(of: folder))
+    let configuration = try ModelRegistry.configuration(of: folder).keepingPredictionLayers(of: folder)
+    let files = try PlainTensors(folder, configuration)
     try ModelFolderWriter.write(
-      to: destination, like: folder, quantized: quantized, dtype: files.dtype, tensor: files.tensor)
+      configuration, to: destination, like: folder, quantized: quantized, dtype: files.dtype, tensor: files.tensor)
   }
 
-  private static func whole(_ folder: HuggingFaceFolder) throws -> (CausalLM, MegatronNames) {
-    let configuration = try ModelRegistry.configuration(of: folder)
-    return (
-      try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32), MegatronNames(configuration)
-    )
+  private static func whole(_ folder: HuggingFaceFolder) throws -> CausalLM {
+    let configuration = try ModelRegistry.configuration(of: folder).keepingPredictionLayers(of: folder)
+    return try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32)
   }
 }
 

@@ -5,8 +5,8 @@ import Torch
 ///
 /// Query, key and value of each key-value head stand one after another in `linear_qkv`, with a gate of the output behind
 /// the query; the projections and convolutions of a layer of gated delta rule stand by themselves; gate and up are the halves of
-/// `linear_fc1`; layers that are alike are one tensor with the layer as its first dimension, experts likewise. A weight
-/// that Megatron-Core has no name for keeps the one of its Hugging Face checkpoint.
+/// `linear_fc1`; layers that are alike are one tensor with the layer as its first dimension, experts likewise; layers that
+/// predict tokens further on stand in `mtp`. A weight that Megatron-Core has no name for keeps the one that it has here.
 public struct MegatronNames {
   /// Some rows of a piece, and the box that they fill in the checkpoint.
   public struct Part {
@@ -36,6 +36,12 @@ public struct MegatronNames {
     }
     let (prefix, lead) = place(layer)
     let name = piece.checkpointName.split(separator: ".").dropFirst(3).joined(separator: ".")
+    if layer >= model.layerCount, let leaf = Self.predictionLeaves[name] {
+      // Megatron-Core has the embedding's half of the projection first.
+      return one(
+        model.predictionForm.hiddenIsFirst && name == "eh_proj.weight"
+          ? piece.checkpointName : "mtp.layers.\(layer - model.layerCount).\(leaf)")
+    }
     if let leaf = leaf(name, layer) { return one(prefix + leaf, lead: lead) }
     let words = name.split(separator: ".").map(String.init)
     let rest = piece.shape.dropFirst()
@@ -84,7 +90,15 @@ public struct MegatronNames {
       ["in_proj", "conv1d"].map { ("linear_attn.\($0)_\(own).weight", "self_attention.\($0).weight.\(other)") }
     }) { $1 }
 
-  private func isMixture(_ layer: Int) -> Bool { model.mixture?.layers.contains(layer) ?? false }
+  private static let predictionLeaves = [
+    "enorm.weight": "enorm.weight", "hnorm.weight": "hnorm.weight", "eh_proj.weight": "eh_proj.weight",
+    "shared_head.norm.weight": "final_layernorm.weight",
+  ]
+
+  private func isMixture(_ layer: Int) -> Bool {
+    let owner = layer < model.layerCount ? model : model.ofPredictionLayers
+    return owner.mixture?.layers.contains(layer) ?? false
+  }
 
   private func leaf(_ name: String, _ layer: Int) -> String? {
     if name == "input_layernorm.weight", model.linearAttention?.layers.contains(layer) == true {
@@ -97,6 +111,7 @@ public struct MegatronNames {
 
   /// Layers that differ have names of their own.
   private func place(_ layer: Int) -> (prefix: String, lead: [Lead]) {
+    if layer >= model.layerCount { return ("mtp.layers.\(layer - model.layerCount).transformer_layer.", []) }
     let areAlike = model.linearAttention == nil && model.mixture?.layers.count ?? model.layerCount == model.layerCount
     return areAlike
       ? ("decoder.layers.", [Lead(index: layer, count: model.layerCount)]) : ("decoder.layers.\(layer).", [])

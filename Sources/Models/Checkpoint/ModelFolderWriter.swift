@@ -4,19 +4,20 @@ import JSON
 import Torch
 
 /// Writing of a model as a Hugging Face folder, with plain weights or with linear weights in e4m3.
-public enum ModelFolderWriter {
+enum ModelFolderWriter {
   /// Writes a folder whose tensors are made one after another, when their turn comes.
   /// - Parameters:
+  ///   - configuration: of the model.
   ///   - folder: has the config.json, tokenizer and generation_config.json.
   ///   - quantized: whether linear weights become e4m3 in blocks of 128 × 128 (`quantization_config` of `transformers`'
   ///     FineGrainedFP8Config). Matrices that are not whole blocks stay as they are.
   ///   - dtype: of each plain tensor.
   ///   - tensor: gives the whole tensor.
-  public static func write(
-    to destination: URL, like folder: HuggingFaceFolder, quantized: Bool, dtype: (ParameterPiece) throws -> DType,
-    tensor: (ParameterPiece) throws -> Tensor
+  static func write(
+    _ configuration: ModelConfiguration, to destination: URL, like folder: HuggingFaceFolder, quantized: Bool,
+    dtype: (ParameterPiece) throws -> DType, tensor: (ParameterPiece) throws -> Tensor
   ) throws {
-    var configuration = try ModelRegistry.configuration(of: folder)
+    var configuration = configuration
     let layout = quantized ? try BlockLayout(configuration) : nil
     configuration.quantization = layout?.scheme
     let model = try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32)

@@ -40,13 +40,13 @@ extension DraftHead {
   public func overVocabulary(_ logits: Tensor) -> Tensor { logits }
 }
 
-/// The model's own prediction layer.
+/// The model's own first prediction layer.
 public struct PredictionHead: DraftHead {
   private let model: CausalLM
 
   /// - Returns: nil: the model was built without the layer.
   public init?(_ model: CausalLM) {
-    guard model.predictor != nil else { return nil }
+    guard !model.predictors.isEmpty else { return nil }
     self.model = model
   }
 
@@ -56,8 +56,10 @@ public struct PredictionHead: DraftHead {
     return own
   }
 
-  public var firstLayer: Int { model.configuration.predictionLayer }
+  public var firstLayer: Int { model.configuration.layerCount }
   public var table: ParameterTable? { nil }
+  public var layerInputs: [Int] { model.configuration.predictionInputs }
+  public func features(_ output: Tensor, layerInputs: [Tensor]) -> Tensor { layerInputs.first ?? output }
 
   public func hidden(_ tokens: Tensor, features: Tensor, _ context: ForwardContext) -> Tensor {
     model.predicted(tokens, hidden: features, context)

@@ -15,6 +15,9 @@ public struct VocabularyParallelEmbedding {
     self.parallel = parallel
   }
 
+  /// Over a weight that another module declared.
+  init(_ weight: Parameter, parallel: ParallelContext) { (self.weight, self.parallel) = (weight, parallel) }
+
   /// `[T]`, int64 → `[T, hiddenSize]` (sequence parallel: `[T / ranks, hiddenSize]`)
   public func callAsFunction(_ tokens: Tensor) -> Tensor {
     guard let slice = weight.pieces[0].slice else { return Tensor.embedding(weight.tensor, indices: tokens) }

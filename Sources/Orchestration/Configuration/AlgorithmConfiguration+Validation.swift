@@ -1,12 +1,19 @@
 extension AlgorithmConfiguration {
   func validate() throws(ConfigurationError) {
     try lossType == .supervised ? validateSupervised() : validatePolicy()
+    try require(
+      trainsPredictionLayers || predictionLossScale == AlgorithmConfiguration().predictionLossScale,
+      "--mtp-loss-scaling-factor has no effect without --enable-mtp-training; add it")
+    try require(
+      predictionLossScale > 0 && predictionLossScale.isFinite,
+      "--mtp-loss-scaling-factor must be above 0, not \(predictionLossScale)")
   }
 
   /// A supervised loss knows neither rewards nor old policies.
   private func validateSupervised() throws(ConfigurationError) {
     var plain = AlgorithmConfiguration()
     (plain.lossType, plain.perTokenLoss, plain.computesAdvantages) = (lossType, perTokenLoss, computesAdvantages)
+    (plain.trainsPredictionLayers, plain.predictionLossScale) = (trainsPredictionLayers, predictionLossScale)
     guard self != plain else { return }
     let set: [(String, Bool)] = [
       ("advantage-estimator", advantageEstimator != plain.advantageEstimator), ("eps-clip", clip != plain.clip),

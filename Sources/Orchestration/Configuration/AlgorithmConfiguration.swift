@@ -36,6 +36,10 @@ public struct AlgorithmConfiguration: Sendable, Equatable, Codable {
   /// The old policy is what the engine samples with, kept apart from what was trained since.
   public var keepsOldActor = false
   public var computesAdvantages = true
+  /// Whether the layers that predict tokens further on, which an engine drafts with, are trained too; otherwise they stay.
+  public var trainsPredictionLayers = false
+  /// Weight of their mean loss.
+  public var predictionLossScale = 0.2
 
   public init() {}
 

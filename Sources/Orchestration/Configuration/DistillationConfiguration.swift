@@ -40,6 +40,8 @@ extension ModelConfiguration {
     var comparable = other
     (comparable.dtype, comparable.initializerRange) = (dtype, initializerRange)
     (comparable.contextLength, comparable.head) = (contextLength, head)
+    // A teacher needs no layers that predict tokens further on.
+    comparable.extraLayerCount = extraLayerCount
     return self == comparable
   }
 }

@@ -1,3 +1,4 @@
+import Models
 import RLAlgorithms
 import Torch
 import Training
@@ -29,6 +30,7 @@ extension TrainConfiguration {
     options.computesAdvantages = algorithm.computesAdvantages
     options.usesRolloutLogProbs = algorithm.useRolloutLogProbs
     if algorithm.useTIS { options.importanceBounds = .init(low: algorithm.tisClipLow, high: algorithm.tisClip) }
+    options.predictionCoefficient = algorithm.trainsPredictionLayers ? algorithm.predictionLossScale : nil
     options.clipGradient = optimizer.clipGradient
     options.optimizer = AdamW.Options(
       beta1: optimizer.beta1, beta2: optimizer.beta2, epsilon: optimizer.epsilon, weightDecay: optimizer.weightDecay)
@@ -46,6 +48,17 @@ extension TrainConfiguration {
     options.routingReplay = backend.parallel.rolloutRoutingReplay ? .rollout : backend.parallel.routingReplay ? .training : nil
     options.sequenceFormat = backend.parallel.sequenceFormat
     return options
+  }
+}
+
+extension TrainConfiguration {
+  /// A model of `--hf-checkpoint` as the actor trains it.
+  /// - Throws: `ConfigurationError` where it has no layers that could be trained as the flags ask.
+  func trained(_ model: ModelConfiguration) throws(ConfigurationError) -> ModelConfiguration {
+    guard algorithm.trainsPredictionLayers else { return model }
+    do { return try model.withPredictionLayers() } catch {
+      throw ConfigurationError("--enable-mtp-training has nothing to train: \(error); leave it out")
+    }
   }
 }
 

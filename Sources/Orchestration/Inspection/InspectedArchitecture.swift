@@ -22,7 +22,7 @@ extension Inspection {
     public var rotaryScaling: String?
     public var tiesEmbeddings: Bool
     public var experts: Experts?
-    /// Layers that predict tokens further on: an engine drafts with the first (NEXTN), training leaves them aside.
+    /// Layers that predict tokens further on: an engine drafts with the first (NEXTN), `--enable-mtp-training` trains them.
     public var predictionLayers: Int
     /// Of the weights, as config.json has it.
     public var dtype: String

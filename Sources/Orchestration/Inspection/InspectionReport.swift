@@ -35,7 +35,9 @@ extension Inspection.Architecture {
         "experts", "\(experts.count) of \(experts.intermediateSize) in \(experts.layers) layers, \(experts.perToken) a token"
           + (experts.sharedIntermediateSize.map { ", and \($0) for all" } ?? "")))
     }
-    if predictionLayers > 0 { lines.append(("prediction layers", "\(predictionLayers), for drafting alone")) }
+    if predictionLayers > 0 {
+      lines.append(("prediction layers", "\(predictionLayers), for drafting (NEXTN); trained with --enable-mtp-training"))
+    }
     lines.append(("vocabulary", "\(vocabularySize)"))
     lines.append(("context", "\(contextLength)" + (rotaryScaling.map { ", rotary scaling \($0)" } ?? "")))
     return lines + [("type", dtype + (quantization.map { ", linear weights in \($0)" } ?? ""))]

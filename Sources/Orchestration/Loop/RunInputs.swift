@@ -25,7 +25,7 @@ struct RunInputs {
     model = try ModelRegistry.configuration(of: folder, provider: provider)
     criticFolder = try configuration.critic.huggingFaceLoad.map { try HuggingFaceFolder($0) } ?? folder
     if configuration.trains {
-      try configuration.backend.check(model, worldSize: configuration.cluster.trainerRanks)
+      try configuration.backend.check(configuration.trained(model), worldSize: configuration.cluster.trainerRanks)
       if let teacher = configuration.distillation.teacherLoad {
         let other = try ModelRegistry.configuration(
           of: HuggingFaceFolder(URL(fileURLWithPath: teacher)), provider: provider)

@@ -35,7 +35,7 @@ public struct Plan: Sendable {
     do {
       work = try Self.work(configuration, model, layout)
       stages = try Self.ranks(configuration, model, layout, work)
-      parameterCount = try Self.parameterCount(model)
+      parameterCount = try Self.parameterCount(train.trained(model))
     } catch let error as LayoutError {
       throw ConfigurationError(error.description)
     } catch let error as TrainingError {
@@ -63,7 +63,7 @@ public struct Plan: Sendable {
           model, layout: layout, rank: rank, backend: train.backend.plannedBackend, options: options, work: work,
           device: train.backend.device == .cuda ? .cuda : .cpu)
       }
-      var planned = try plan(model, options)
+      var planned = try plan(train.trained(model), options)
       if train.usesCritic, rank < train.criticRanks {
         var critic = model
         critic.head = .value

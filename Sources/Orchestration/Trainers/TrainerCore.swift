@@ -98,8 +98,7 @@ final class TrainerCore {
   /// Where checkpoints keep the trained weights.
   private func storedLayout() throws -> StoredLayout {
     if let knownLayout { return knownLayout }
-    let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
-    let layout = StoredLayout(try configuration.model(parallel: .single(), dtype: .float32))
+    let layout = StoredLayout(try options.configuration(of: folder).model(parallel: .single(), dtype: .float32))
     knownLayout = layout
     return layout
   }
@@ -121,10 +120,12 @@ final class TrainerCore {
     return saving
   }
 
-  /// Saves the model as a Hugging Face folder; every rank takes part, rank 0 writes.
+  /// Saves the model as a Hugging Face folder, with prediction layers as they were where they are not trained; every rank
+  /// takes part, rank 0 writes.
   func saveHuggingFace(to path: String, dtype: DType) throws {
     guard args.rank == 0 else { return try backend.forEachWeight { _, _ in } }
-    let layout = try storedLayout()
+    let model = try backend.configuration.keepingPredictionLayers(of: folder).model(parallel: .single(), dtype: .float32)
+    let layout = StoredLayout(model)
     let tensors = layout.tensors.map {
       TensorSpecification(name: $0.name, dtype: SafetensorsDType($0.isLearned ? dtype : .float32), shape: $0.shape)
     }
@@ -133,6 +134,14 @@ final class TrainerCore {
     var assembly = layout.assembly()
     try backend.forEachWeight { name, weight in
       if let whole = assembly.add(name, weight) { try writer.write(whole.name, whole.tensor) }
+    }
+    if model.configuration != backend.configuration {
+      let loader = try WeightLoader(folder, for: model)
+      for parameter in model.table.parameters where model.configuration.isOfPredictionLayer(parameter.name) {
+        for (name, weight) in checkpointTensors(parameter, try loader.tensor(parameter, dtype: .float32)) {
+          if let whole = assembly.add(name, weight) { try writer.write(whole.name, whole.tensor) }
+        }
+      }
     }
     try writer.finish()
   }

@@ -23,6 +23,8 @@ public final class FullyShardedModel: BlockRunner {
   public let blocks: [ShardedPart]
   private let parallel: ParallelContext
   private let checkpointing: Bool
+  /// How many of the blocks the passes at hand run, the first ones.
+  private var usedCount: Int
   /// Gradients on their way, those of one unit at most.
   private var reduction: (unit: ShardedUnit, sum: ShardedUnit.Reduction)?
 
@@ -32,7 +34,7 @@ public final class FullyShardedModel: BlockRunner {
   public init(root: [Parameter], blocks: [[Parameter]], options: Options, parallel: ParallelContext) {
     (self.parallel, checkpointing) = (parallel, options.gradientCheckpointing)
     func part(_ parameters: [Parameter]) -> ShardedPart { ShardedPart(parameters, options: options, parallel: parallel) }
-    (self.root, self.blocks) = (part(root), blocks.map(part))
+    (self.root, self.blocks, usedCount) = (part(root), blocks.map(part), blocks.count)
   }
 
   public var parts: [ShardedPart] { [root] + blocks }
@@ -54,7 +56,9 @@ public final class FullyShardedModel: BlockRunner {
   // MARK: Passes
 
   /// Runs any number of passes with the root's weights in place.
-  public func withRoot<R>(_ body: () throws -> R) rethrows -> R {
+  /// - Parameter count: how many of the blocks they run, the first ones; nil: all.
+  public func withRoot<R>(blocks count: Int? = nil, _ body: () throws -> R) rethrows -> R {
+    usedCount = count ?? blocks.count
     root.startGather()
     blocks.first?.startGather()
     root.gather()
@@ -86,7 +90,7 @@ public final class FullyShardedModel: BlockRunner {
       return body(input)
     }
     // The last block of a forward pass is the first of the backward: its weights stay.
-    let staysWhole = gradientsEnabled && index == self.blocks.count - 1
+    let staysWhole = gradientsEnabled && index == usedCount - 1
     if gradientsEnabled, checkpointing {
       var isForward = true
       defer { isForward = false }
@@ -108,7 +112,7 @@ public final class FullyShardedModel: BlockRunner {
   /// Makes a block's weights whole and sends for those of the next one.
   private func gather(_ index: Int, next: Int) {
     blocks[index].gather()
-    if blocks.indices.contains(next) { blocks[next].startGather() }
+    if (0..<usedCount).contains(next) { blocks[next].startGather() }
   }
 
   // MARK: Gradients

@@ -15,7 +15,7 @@ public enum HiddenLogProbs {
 
   /// - Parameters:
   ///   - hidden: `[T, hiddenSize]`, bf16.
-  ///   - weight: the head, `[this rank's part of the vocabulary, hiddenSize]`.
+  ///   - weight: the head, `[this rank's part of the vocabulary, hiddenSize]`; where it requires no gradient, none is computed.
   ///   - first: the id that the part begins with.
   ///   - targets: `[T]`, int64, ids in the whole vocabulary.
   public static func statistics(
@@ -27,6 +27,7 @@ public enum HiddenLogProbs {
     let chunks = stride(from: 0, to: states.size(0), by: rows).map { $0..<min($0 + rows, states.size(0)) }
     var kept: [Int: Tensor] = [:]
     var room = gradientsEnabled ? keptBytes : 0
+    let learnsHead = weight.tensor.requiresGrad
     var sums: (log: Tensor, entropy: Tensor)?
     let outputs = Tensor.function("HiddenLogProbs", inputs: [hidden, weight.tensor]) {
       let parts = chunks.map { chunk in
@@ -56,9 +57,9 @@ public enum HiddenLogProbs {
           logits, targets: local[chunk], temperature: temperature, logSums: sums.log[chunk], entropies: sums.entropy[chunk],
           byLogProb: byLogProb[chunk], byEntropy: byEntropy?[chunk])
         _ = logits.mmOut(head, out: byHidden[chunk])
-        (weight.gradientSum ?? byHead.sum).add(logits.t(), times: states[chunk])
+        if learnsHead { (weight.gradientSum ?? byHead.sum).add(logits.t(), times: states[chunk]) }
       }
-      return [byHidden, weight.gradientSum == nil ? byHead.tensor.to(dtype: head.dtype) : nil]
+      return [byHidden, learnsHead && weight.gradientSum == nil ? byHead.tensor.to(dtype: head.dtype) : nil]
     }
     return TokenStatistics(logProbs: outputs[0], entropy: outputs[1])
   }

@@ -26,6 +26,8 @@ extension AlgorithmConfiguration {
     .toggle("use-rollout-logprobs", \.useRolloutLogProbs, "take the engine's log-probs as the old policy's"),
     .toggle("keep-old-actor", \.keepsOldActor, "compute old log-probs with what the engine samples with"),
     .toggle("disable-compute-advantages-and-returns", \.computesAdvantages, sets: false, "with sft_loss only"),
+    .toggle("enable-mtp-training", \.trainsPredictionLayers, "train the layers that NEXTN drafts with, beside the model"),
+    .option("mtp-loss-scaling-factor", \.predictionLossScale, "weight of their loss"),
   ]
 }
 

@@ -73,9 +73,6 @@ extension UnsupportedGroup {
     .init("slime", "rewards are numbers of --rm-type, one response at a time; leave it out", [
       "group-rm", "rm-url",
     ]),
-    .init("slime", "next-token prediction is all that is trained; leave it out", [
-      "mtp-num-layers", .accept("mtp-loss-scaling-factor", "0.2"), "enable-mtp-training",
-    ]),
     .init("slime", "it belongs to the megatron backend; leave it out", [
       "megatron-config-path", "megatron-deepgemm-forward-layers", "megatron-deepgemm-forward-modules",
       "megatron-deepgemm-moe-forward-layers", "megatron-deepgemm-moe-forward-modules", "megatron-to-hf-mode",

@@ -19,6 +19,8 @@ public struct PackedBatch {
   private let sequenceLengths: [Int]
   /// `positions`, on the host.
   let hostPositions: [Int]
+  /// For each prediction layer that is trained.
+  let further: [FurtherTokens]
   /// Which experts the trained model's tokens go to: given, or noted in the first pass, and repeated; nil: chosen anew.
   var routing: RoutingRecord?
   /// Pictures in the samples, and where they stand; nil: there are none.
@@ -28,9 +30,12 @@ public struct PackedBatch {
 
   public var tokenCount: Int { lengths.reduce(0, +) }
 
-  /// - Parameter sequences: tokens, of which the last `responseLength` are predicted.
+  /// - Parameters:
+  ///   - sequences: tokens, of which the last `responseLength` are predicted.
+  ///   - predictionLayers: how many are trained.
   public init(
-    _ sequences: [(tokens: ArraySlice<Int32>, responseLength: Int)], layout: SequenceLayout = SequenceLayout(), device: Device
+    _ sequences: [(tokens: ArraySlice<Int32>, responseLength: Int)], layout: SequenceLayout = SequenceLayout(),
+    predictionLayers: Int = 0, device: Device
   ) {
     responseLengths = sequences.map(\.responseLength)
     sequenceLengths = sequences.map(\.tokens.count)
@@ -63,6 +68,9 @@ public struct PackedBatch {
     }
     func tensor(_ values: [Int]) -> Tensor { Tensor(values).to(device: device) }
     (self.lengths, self.predicted, hostPositions) = (lengths, predicted, positions)
+    further = (0..<predictionLayers).map {
+      FurtherTokens(sequences, lengths: lengths, positions: positions, distance: $0 + 1, device: device)
+    }
     self.tokens = tensor(tokens)
     self.positions = tensor(positions)
     self.predicting = tensor(predicting)
@@ -87,6 +95,9 @@ public struct PackedBatch {
       routing: policy == .actor || policy == .oldActor ? routing : nil, routerLosses: isTraining ? routerLosses : nil,
       fusesOperators: model.fusesOperators(in: model.table.dtype))
     context.images = images?.inputs(on: parallel.device)
+    if isTraining, !further.isEmpty, model.stage.holdsHead {
+      context.layerInputs = LayerInputs(model.configuration.predictionInputs)
+    }
     return context
   }
 
@@ -106,7 +117,8 @@ public struct PackedBatch {
   ) throws {
     let ranges = batch.tokenRanges
     self.init(
-      samples.map { (batch.tokens[ranges[$0]], Int(batch.responseLengths[$0])) }, layout: layout, device: device)
+      samples.map { (batch.tokens[ranges[$0]], Int(batch.responseLengths[$0])) }, layout: layout,
+      predictionLayers: model.predictionLayerCount, device: device)
     guard let images = batch.images else { return }
     self.images = try PackedImages(
       samples.map { sample in

@@ -81,8 +81,10 @@ extension FSDPBackend {
     if let other = reader.metadata.tensors.map(\.name).first(where: { !$0.hasPrefix("optimizer.") && !known.contains($0) }) {
       throw TrainingError("\(folder.path) holds '\(other)', which this model does not have; give another --load folder")
     }
+    /// Layers that were not trained before are as in the folder of the model.
+    func isNew(_ name: String) -> Bool { configuration.isOfPredictionLayer(name) && !reader.contains(name) }
     func read(_ prefix: String, _ pieces: [HeldWeight]) throws {
-      for piece in pieces where !(startsCritic && ValueHead.holds(piece.name)) {
+      for piece in pieces where !(startsCritic && ValueHead.holds(piece.name) || isNew(piece.name)) {
         try reader.check(prefix + piece.name, shape: piece.shape)
         piece.values.copy_(try reader.tensor(prefix + piece.name, piece.box))
       }
@@ -100,7 +102,7 @@ extension FSDPBackend {
           optimizer.steps[index].fill_(Double(adamSteps))
         }
         for constant in constants {
-          for (name, values) in checkpointTensors(constant, constant.tensor) {
+          for (name, values) in checkpointTensors(constant, constant.tensor) where !isNew(name) {
             try reader.check(name, shape: values.shape)
             values.copy_(try reader.tensor(name))
           }

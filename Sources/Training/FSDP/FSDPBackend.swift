@@ -36,7 +36,10 @@ public final class FSDPBackend: TrainBackend {
     policies = PolicyWeights(actor.sharded.weights)
     optimizer = AdamW(actor.sharded.units.map(\.master), options: options.optimizer, precision: options.precision)
     lossScale = options.computeType == .float16 ? DynamicLossScale(options.fsdp.lossScale) : nil
-    try loadWeights(folder, policies: others) { folder in try catchingTorchErrors { try actor.load(folder) } }
+    let start = folder
+    try loadWeights(start, policies: others) { folder in
+      try catchingTorchErrors { try actor.load(folder, predictionIsOptional: folder.url != start.url) }
+    }
   }
 
   /// Says, without loading anything, whether a model can be divided so.
@@ -58,10 +61,10 @@ public final class FSDPBackend: TrainBackend {
     _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, HeadOutput) throws -> Void
   ) throws {
     try policies.with(policy) {
-      try actor.sharded.withRoot {
+      try actor.sharded.withRoot(blocks: configuration.layerCount) {
         for (index, pack) in packs.enumerated() {
           let output = withoutGradients {
-            actor.sharded.pass { actor.output(pack, policy: policy, isTraining: false, temperature: temperature) }
+            actor.sharded.pass { actor.output(pack, policy: policy, isTraining: false, temperature: temperature).head }
           }
           try collect(index, output)
         }
@@ -69,14 +72,12 @@ public final class FSDPBackend: TrainBackend {
     }
   }
 
-  public func accumulate(
-    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, HeadOutput) -> Tensor
-  ) {
+  public func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping MicroBatchLoss) {
     actor.sharded.withRoot {
       for (index, pack) in packs.enumerated() {
         actor.sharded.pass {
-          let loss = loss(
-            index, actor.output(pack, policy: .actor, isTraining: true, temperature: temperature))
+          let output = actor.output(pack, policy: .actor, isTraining: true, temperature: temperature)
+          let loss = loss(index, output.head, output.further)
           (lossScale.map { loss * $0.scale } ?? loss).backward()
         }
       }

@@ -29,16 +29,23 @@ final class FullyShardedCausalLM {
   }
 
   /// Takes the weights of a Hugging Face folder; a rank reads what its shards hold.
-  func load(_ folder: HuggingFaceFolder) throws {
-    let loader = try WeightLoader(folder, for: model)
+  /// - Parameter predictionIsOptional: see `WeightLoader`.
+  func load(_ folder: HuggingFaceFolder, predictionIsOptional: Bool) throws {
+    let loader = try WeightLoader(folder, for: model, predictionIsOptional: predictionIsOptional)
     for part in sharded.parts { try part.fill { try loader.tensor($0, dtype: .float32) } }
   }
 
-  /// What the head says of the response tokens, inside a pass of `sharded`.
-  func output(_ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double) -> HeadOutput {
+  /// What the head says of the response tokens, inside a pass of `sharded`, and in training the prediction layers of those
+  /// further on.
+  func output(
+    _ pack: PackedBatch, policy: Policy, isTraining: Bool, temperature: Double
+  ) -> (head: HeadOutput, further: [Tensor]) {
     let context = pack.context(
       model, policy: policy, isTraining: isTraining, runner: sharded, implementation: attention)
     let hidden = model.hidden(pack.tokens, context)
-    return model.output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
+    return (
+      model.output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature),
+      isTraining ? model.furtherLogProbs(hidden, pack, context) : []
+    )
   }
 }

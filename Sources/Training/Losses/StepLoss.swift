@@ -5,14 +5,22 @@ import Torch
 
 /// A micro-batch's part of the step's loss, with what is reported of it (sums weighted as the loss is).
 struct StepLoss {
-  let loss: Tensor
-  var metrics: [(name: String, value: Tensor)]
+  private(set) var loss: Tensor
+  private(set) var metrics: [(name: String, value: Tensor)]
 
-  /// - Parameter output: what the head says of the response tokens, differentiable.
-  init(_ output: HeadOutput, _ inputs: LossInputs, _ options: TrainingOptions) {
+  /// - Parameters:
+  ///   - output: what the head says of the response tokens, differentiable.
+  ///   - further: log-probabilities of tokens further on, of each prediction layer that is trained.
+  init(_ output: HeadOutput, further: [Tensor], _ inputs: LossInputs, _ options: TrainingOptions) {
     switch output {
     case .vocabulary(let statistics): self.init(statistics, inputs, options)
     case .value(let values): self.init(values: values, inputs, options)
+    }
+    guard let coefficient = options.predictionCoefficient else { return }
+    for (layer, (logProbs, weights)) in zip(further, inputs.furtherWeights).enumerated() {
+      let own = -(logProbs * weights).sum()
+      loss = loss + own * (coefficient / Double(further.count))
+      metrics.append((further.count == 1 ? "mtp_loss" : "mtp_\(layer + 1)_loss", own.detached()))
     }
   }
 

@@ -30,6 +30,8 @@ struct LossInputs {
   let returns: Tensor?
   let weights: Tensor
   let masks: Tensor
+  /// Of the response tokens that each prediction layer predicts here.
+  let furtherWeights: [Tensor]
   /// The sample that each token belongs to, counted within the micro-batch; int64.
   private let sample: Tensor
   /// Trained tokens of each sample, on all ranks together; at least 1.
@@ -38,8 +40,12 @@ struct LossInputs {
 
   /// - Parameters:
   ///   - ranges: where the samples of the micro-batch lie in the columns.
+  ///   - furtherCounts: trained tokens that each prediction layer predicts in the step, on all ranks.
   ///   - context: the ranks that hold the other tokens of the same samples.
-  init(_ columns: TokenColumns, _ pack: PackedBatch, ranges: [Range<Int>], context: ProcessGroup, device: Device) {
+  init(
+    _ columns: TokenColumns, _ pack: PackedBatch, ranges: [Range<Int>], furtherCounts: [Int], context: ProcessGroup,
+    device: Device
+  ) {
     let places = pack.predicted.map { ranges[$0.sample].lowerBound + $0.place }
     func pick(_ column: [Float]) -> Tensor { Tensor(places.map { column[$0] }).to(device: device) }
     advantages = pick(columns.advantages)
@@ -50,6 +56,11 @@ struct LossInputs {
     (values, returns) = (columns.values.map(pick), columns.returns.map(pick))
     weights = pick(columns.weights)
     masks = Tensor(places.map { Float(columns.masks[$0]) }).to(device: device)
+    furtherWeights = zip(pack.further, furtherCounts).map { further, count in
+      Tensor(
+        further.predicted.map { Float(columns.masks[ranges[$0.sample].lowerBound + $0.place]) / Float(max(count, 1)) }
+      ).to(device: device)
+    }
     sample = Tensor(pack.predicted.map(\.sample)).to(device: device)
     trainedCounts = Tensor(ranges.map { range in columns.masks[range].reduce(Float(0)) { $0 + Float($1) } })
       .to(device: device).clampMin(1)

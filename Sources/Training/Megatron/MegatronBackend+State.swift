@@ -91,18 +91,22 @@ extension MegatronBackend {
     let startsCritic = configuration.head == .value && !reader.metadata.tensors.contains { ValueHead.holds($0.name) }
     let continues = withOptimizer && !startsCritic
     let hasOptimizer = hasMasters && continues
+    /// Layers that were not trained before are as in the folder of the model.
+    func isNew(_ parameter: Parameter) -> Bool {
+      configuration.isOfPredictionLayer(parameter.name) && !reader.contains(names.parts(parameter.pieces[0])[0].key)
+    }
     try catchingTorchErrors {
       try withoutGradients {
-        for constant in optimizer.constants { constant.tensor.copy_(try read("", constant, reader)) }
+        for constant in optimizer.constants where !isNew(constant) { constant.tensor.copy_(try read("", constant, reader)) }
         for (index, buffer) in optimizer.buffers.enumerated() {
           let prefix = hasMasters ? Self.masterPrefix : ""
           try buffer.fill { parameter in
-            startsCritic && ValueHead.holds(parameter.name)
+            startsCritic && ValueHead.holds(parameter.name) || isNew(parameter)
               ? parameter.tensor.detached().to(dtype: .float32) : try read(prefix, parameter, reader)
           }
           guard hasOptimizer else { continue }
           for (prefix, shard) in moments(index) {
-            for (place, parameter) in buffer.parameters.enumerated() {
+            for (place, parameter) in buffer.parameters.enumerated() where !isNew(parameter) {
               buffer.keepOwn(try read(prefix, parameter, reader), at: place, in: shard)
             }
           }

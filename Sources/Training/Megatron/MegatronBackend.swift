@@ -57,9 +57,15 @@ public final class MegatronBackend: TrainBackend {
     runner = RecomputingRunner(options.megatron.recomputation)
     recomputesAttention = options.megatron.recomputation == .selective
     policies = PolicyWeights(optimizer.weights)
-    try loadWeights(folder, policies: others) { folder in
+    for chunk in chunks where !chunk.stage.holdsEmbedding {
+      guard let copy = chunk.embeddingForPrediction else { continue }
+      copy.tensor = .zeros(copy.shape, dtype: options.computeType, device: parallel.device)
+    }
+    let start = folder
+    try loadWeights(start, policies: others) { folder in
       try catchingTorchErrors {
-        let loaders = try chunks.map { try WeightLoader(folder, for: $0) }
+        let isOther = folder.url != start.url
+        let loaders = try chunks.map { try WeightLoader(folder, for: $0, predictionIsOptional: isOther) }
         try optimizer.fill { parameter in
           let chunk = chunks.firstIndex { $0.table.parameters.contains { $0 === parameter } }!
           return try loaders[chunk].tensor(parameter, dtype: .float32)
@@ -86,36 +92,42 @@ public final class MegatronBackend: TrainBackend {
     try policies.with(policy) {
       try withoutGradients {
         try pipeline.run(shapes: packs.map(activationShape), forwardOnly: true) { chunk, index, input in
-          let hidden = forward(chunk, packs[index], input, policy: policy, isTraining: false)
-          guard chunks[chunk].stage.holdsHead else { return hidden }
-          try collect(index, output(chunk, hidden, packs[index], temperature))
+          let (model, pack) = (chunks[chunk], packs[index])
+          let hidden = model.hidden(input ?? pack.tokens, context(model, pack, policy: policy, isTraining: false))
+          guard model.stage.holdsHead else { return hidden }
+          try collect(index, output(model, hidden, pack, temperature))
           return nil
         }
       }
     }
   }
 
-  public func accumulate(
-    _ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, HeadOutput) -> Tensor
-  ) {
+  public func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping MicroBatchLoss) {
+    copyEmbedding()
     pipeline.run(shapes: packs.map(activationShape), forwardOnly: false) { chunk, index, input in
-      let hidden = forward(chunk, packs[index], input, policy: .actor, isTraining: true)
-      guard chunks[chunk].stage.holdsHead else { return hidden }
-      return loss(index, output(chunk, hidden, packs[index], temperature))
+      let (model, pack) = (chunks[chunk], packs[index])
+      let context = context(model, pack, policy: .actor, isTraining: true)
+      let hidden = model.hidden(input ?? pack.tokens, context)
+      guard model.stage.holdsHead else { return hidden }
+      return loss(index, output(model, hidden, pack, temperature), model.furtherLogProbs(hidden, pack, context))
     }
   }
 
-  private func forward(
-    _ chunk: Int, _ pack: PackedBatch, _ input: Tensor?, policy: Policy, isTraining: Bool
-  ) -> Tensor {
-    let context = pack.context(
-      chunks[chunk], policy: policy, isTraining: isTraining, runner: runner, implementation: attention,
-      recomputesAttention: recomputesAttention)
-    return chunks[chunk].hidden(input ?? pack.tokens, context)
+  /// Brings the embedding as it is trained by now to prediction layers at the pipeline's other end.
+  private func copyEmbedding() {
+    guard let group = parallel.pipeline?.embedding, let weight = chunks.lazy.compactMap(\.embeddingForPrediction).first
+    else { return }
+    withoutGradients { group.broadcast(weight.tensor.detached(), from: 0) }
   }
 
-  private func output(_ chunk: Int, _ hidden: Tensor, _ pack: PackedBatch, _ temperature: Double) -> HeadOutput {
-    chunks[chunk].output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
+  private func context(_ model: CausalLM, _ pack: PackedBatch, policy: Policy, isTraining: Bool) -> ForwardContext {
+    pack.context(
+      model, policy: policy, isTraining: isTraining, runner: runner, implementation: attention,
+      recomputesAttention: recomputesAttention)
+  }
+
+  private func output(_ model: CausalLM, _ hidden: Tensor, _ pack: PackedBatch, _ temperature: Double) -> HeadOutput {
+    model.output(hidden, at: pack.predicting, targets: pack.targets, temperature: temperature)
   }
 
   private func activationShape(_ pack: PackedBatch) -> [Int] {

@@ -16,7 +16,7 @@ final class WeightGathering {
     let piece: ParameterPiece
   }
 
-  /// The embedding, each layer, and the head.
+  /// The embedding, each layer, prediction layers too, and the head.
   private let units: [[Part]]
   let unitSizes: [Int]
   private let parallel: ParallelContext
@@ -28,7 +28,8 @@ final class WeightGathering {
     }
     self.parallel = parallel
     let layout = parallel.layout
-    var units = Array(repeating: [Part](), count: configuration.layerCount + 2)
+    let head = configuration.layerCount + configuration.predictionLayerCount + 1
+    var units = Array(repeating: [Part](), count: head + 1)
     var seen = Set<Key>()
     for rank in 0..<layout.worldSize {
       let place = layout.coordinates(of: rank)
@@ -39,7 +40,7 @@ final class WeightGathering {
         for parameter in model.table.parameters {
           for (piece, rows) in parameter.rows where seen.insert(Key(name: piece.checkpointName, slice: piece.slice)).inserted {
             let unit = CausalLM.layer(of: piece.checkpointName).map { $0 + 1 }
-              ?? (parameter.name.hasPrefix("model.embed_tokens") ? 0 : configuration.layerCount + 1)
+              ?? (parameter.name.hasPrefix("model.embed_tokens") ? 0 : head)
             units[unit].append(
               Part(
                 rank: rank, chunk: chunk, parameter: parameter.name, isLearned: parameter.isLearned, rows: rows, piece: piece))

@@ -16,7 +16,8 @@ func fsdpRank(
   let sharded = actor.sharded
   let optimizer = AdamW(sharded.units.map(\.master), options: options.optimizer, precision: options.precision)
   let pack = PackedBatch(
-    work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat), device: parallel.device)
+    work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat),
+    predictionLayers: configuration.predictionLayerCount, device: parallel.device)
   func bytes(_ tensors: [Tensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
   var gradients: Int { bytes(sharded.units.compactMap(\.gradient)) }
   var result = PlannedRank()
@@ -33,7 +34,8 @@ func fsdpRank(
     run.forgetPeak()
     sharded.withRoot {
       sharded.pass {
-        let loss = actor.output(pack, policy: .actor, isTraining: true, temperature: options.temperature).perToken.sum()
+        let output = actor.output(pack, policy: .actor, isTraining: true, temperature: options.temperature)
+        let loss = output.further.reduce(output.head.perToken.sum()) { $0 + $1.sum() }
         if isLast {
           let gathered = sharded.parts.reduce(0) { $0 + $1.gatheredByteCount }
           result.memory.activations = run.heldBytes - resident - gathered - gradients

@@ -37,7 +37,8 @@ struct MegatronPlanning {
       chunks.flatMap(\.table.parameters), tied: chunks.lazy.compactMap(\.sharedWithOtherStage).first,
       options: optimizerOptions, parallel: parallel)
     pack = PackedBatch(
-      work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat), device: parallel.device)
+      work.sequences, layout: SequenceLayout(parallel, format: options.sequenceFormat),
+      predictionLayers: configuration.predictionLayerCount, device: parallel.device)
   }
 
   func rank() throws -> PlannedRank {
@@ -55,6 +56,7 @@ struct MegatronPlanning {
   private var resident: PlannedMemory {
     var memory = PlannedMemory()
     memory.weights = optimizer.weights.reduce(0) { $0 + $1.byteCount }
+    if parallel.stage > 0, let copy = embeddingForPrediction { memory.weights += copy.tensor.byteCount }
     for (buffer, adam) in zip(optimizer.buffers, optimizer.optimizers) {
       memory.gradients += buffer.gradients.byteCount
       memory.optimizer += buffer.masterByteCount + adam.state.reduce(0) { $0 + $1.byteCount }
@@ -62,6 +64,8 @@ struct MegatronPlanning {
     if options.megatron.offloadsOptimizer { memory.moveToHost(\.optimizer) }
     return memory
   }
+
+  private var embeddingForPrediction: Parameter? { chunks.lazy.compactMap(\.embeddingForPrediction).first }
 
   /// Runs one micro-batch through a chunk.
   private func measure(_ chunk: CausalLM, _ result: inout PlannedRank) -> Flight {
@@ -80,8 +84,9 @@ struct MegatronPlanning {
       recomputesAttention: options.megatron.recomputation == .selective)
     var output = chunk.hidden(input ?? pack.tokens, context)
     if chunk.stage.holdsHead {
-      output = chunk.output(
+      let loss = chunk.output(
         output, at: pack.predicting, targets: pack.targets, temperature: options.temperature).perToken.sum()
+      output = chunk.furtherLogProbs(output, pack, context).reduce(loss) { $0 + $1.sum() }
     } else {
       _ = parallel.pipeline?.sendToNext(output.detached())
     }
@@ -131,6 +136,9 @@ struct MegatronPlanning {
     }
     if let tied = chunks.lazy.compactMap(\.sharedWithOtherStage).first {
       result.sentBytes["embedding", default: 0] += Double(tied.count * gradientSize)
+    }
+    if parallel.stage == 0, let embedding = embeddingForPrediction {
+      result.sentBytes["embedding", default: 0] += Double(embedding.tensor.byteCount)
     }
     let duringPasses = result.memory.activations + result.memory.working
     result.memory.buffers = max(reduced + cast - duringPasses, 0)

@@ -55,8 +55,9 @@ public final class PolicyTrainer {
       if options.loss == .value { report.values = plan.values(columns.values, isTold: answersForSamples) }
       report.rollout = rolloutMetrics(plan.batch, columns)
       report.tokens = batch.tokens.count
-      for (samples, packs) in zip(plan.steps, packs) {
-        report.steps.append(try step(plan.batch, samples, packs, columns))
+      let furtherCounts = schedule.steps.map { self.furtherCounts($0, batch) }
+      for (index, (samples, packs)) in zip(plan.steps, packs).enumerated() {
+        report.steps.append(try step(plan.batch, samples, packs, columns, furtherCounts[index]))
       }
       if let interval = options.referenceUpdateInterval, (batch.rolloutID + 1) % interval == 0 {
         try backend.keepWeights(as: .reference)
@@ -86,21 +87,33 @@ public final class PolicyTrainer {
       tokens: samples.reduce(0) { $0 + Int(batch.totalLengths[$1]) }, sequences: samples.count)
   }
 
+  /// Trained tokens of a step that each prediction layer predicts, which its loss is the mean over.
+  private func furtherCounts(_ step: DataParallelSchedule.Step, _ batch: TrainBatch) -> [Int] {
+    let (ranges, samples) = (batch.responseRanges, step.microBatches.joined().joined())
+    return (0..<backend.configuration.predictionLayerCount).map { layer in
+      samples.reduce(0) { sum, sample in
+        // A token that stands too near the beginning has none so far before it.
+        let unseen = max(layer + 2 - Int(batch.totalLengths[sample] - batch.responseLengths[sample]), 0)
+        return sum + batch.lossMasks[ranges[sample]].dropFirst(unseen).reduce(0) { $0 + Int($1) }
+      }
+    }
+  }
+
   func pack(_ sequences: [[Int32]]) -> PackedBatch {
     PackedBatch(sequences.map { ($0[...], $0.count - 1) }, layout: layout, device: parallel.device)
   }
 
   /// One optimizer step at the schedule's learning rate.
   private func step(
-    _ batch: TrainBatch, _ microBatches: [[Int]], _ packs: [PackedBatch], _ columns: TokenColumns
+    _ batch: TrainBatch, _ microBatches: [[Int]], _ packs: [PackedBatch], _ columns: TokenColumns, _ furtherCounts: [Int]
   ) throws -> [String: Double] {
     let ranges = batch.responseRanges
     var sums: [(name: String, value: Tensor)] = []
-    backend.accumulate(packs, temperature: options.temperature) { [options, parallel] index, output in
+    backend.accumulate(packs, temperature: options.temperature) { [options, parallel] index, output, further in
       let inputs = LossInputs(
-        columns, packs[index], ranges: microBatches[index].map { ranges[$0] }, context: parallel.context,
-        device: parallel.device)
-      let part = StepLoss(output, inputs, options)
+        columns, packs[index], ranges: microBatches[index].map { ranges[$0] }, furtherCounts: furtherCounts,
+        context: parallel.context, device: parallel.device)
+      let part = StepLoss(output, further: further, inputs, options)
       if sums.isEmpty {
         sums = part.metrics
       } else {
@@ -120,10 +133,11 @@ public final class PolicyTrainer {
   /// The routers' losses in a step, means over the mixtures' layers.
   private func routerMetrics(_ packs: [PackedBatch]) -> [String: Double] {
     let sums = packs.compactMap(\.routerLosses?.sums)
-    guard !sums.isEmpty, let mixture = backend.configuration.mixture else { return [:] }
+    guard !sums.isEmpty else { return [:] }
+    let layerCount = Double(backend.configuration.mixtureLayerCount)
     let totals: [Float] = allReduced(Tensor.stack(sums).sum([0]), over: parallel.world).array()
     return Dictionary(
-      uniqueKeysWithValues: zip(options.routerLosses.names, totals.map { Double($0) / Double(mixture.layers.count) }))
+      uniqueKeysWithValues: zip(options.routerLosses.names, totals.map { Double($0) / layerCount }))
   }
 
   /// Whether the sampling policy's log-probabilities need a pass before the first step: with one step a rollout they are

@@ -20,9 +20,16 @@ public protocol TrainBackend: AnyObject {
     _ packs: [PackedBatch], policy: Policy, temperature: Double, collect: (_ index: Int, HeadOutput) throws -> Void
   ) throws
 
+  /// A micro-batch's part of the step's loss.
+  /// - Parameters:
+  ///   - index: its place.
+  ///   - output: what the head says.
+  ///   - further: log-probabilities of tokens further on, of each prediction layer that is trained.
+  typealias MicroBatchLoss = (_ index: Int, _ output: HeadOutput, _ further: [Tensor]) -> Tensor
+
   /// Runs micro-batches forward and backward and adds up the gradients.
-  /// - Parameter loss: a micro-batch's part of the step's loss, from its place and what the head says; asked on the last stage.
-  func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping (_ index: Int, HeadOutput) -> Tensor)
+  /// - Parameter loss: asked on the last stage.
+  func accumulate(_ packs: [PackedBatch], temperature: Double, loss: @escaping MicroBatchLoss)
 
   /// Sums the gradients over the ranks that share weights, clips them, steps, and forgets them.
   func applyGradients(learningRate: Double) throws -> GradientStep

@@ -74,6 +74,7 @@ public struct CopyPlan: Sendable, Equatable {
     for name in names {
       let (shard, places) = wanted[name]!
       guard let held = holders[name] else {
+        if shard.isOptional { continue }
         throw WeightSyncError("The engines need '\(name)', which no rank of the trainer holds; both must have one model.")
       }
       guard shapes[name] == shard.shape else {

@@ -45,4 +45,12 @@ private let qwen3: JSONValue = [
     try ArchitectureClaim(flag: "num-query-groups", value: "4").check(against: config)
     try ArchitectureClaim(flag: "rotary-base", value: "5e2").check(against: config)
   }
+
+  @Test func predictionLayersAreCounted() throws {
+    let claim = ArchitectureClaim(flag: "mtp-num-layers", value: "1")
+    try claim.check(against: ["num_nextn_predict_layers": 1])
+    let error = #expect(throws: ConfigurationError.self) { try claim.check(against: ["num_nextn_predict_layers": 2]) }
+    #expect("\(error!)".contains("num_nextn_predict_layers is 2"))
+    #expect(throws: ConfigurationError.self) { try claim.check(against: qwen3) }
+  }
 }

@@ -202,6 +202,10 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("--tis-clip has no effect") { $0.algorithm.tisClip = 3 },
     Rule("--tis-clip-low has no effect") { $0.algorithm.tisClipLow = 0.5 },
     Rule("--tis-clip-low", "--tis-clip 2.0") { ($0.algorithm.useTIS, $0.algorithm.tisClipLow) = (true, 3) },
+    Rule("--mtp-loss-scaling-factor has no effect") { $0.algorithm.predictionLossScale = 0.1 },
+    Rule("--mtp-loss-scaling-factor must") {
+      ($0.algorithm.trainsPredictionLayers, $0.algorithm.predictionLossScale) = (true, 0)
+    },
     Rule("--eps-clip must") { $0.algorithm.clip = -1 },
     Rule("--eps-clip-high") { $0.algorithm.clipHigh = -1 },
     Rule("--eps-clip-c", "above 1") { $0.algorithm.clipDual = 1 },

@@ -39,6 +39,37 @@ import Training
     }
   }
 
+  /// What is trained besides: its weights, and the embedding that the last stage reads a copy of.
+  @Test func predictionLayersArePlanned() throws {
+    func plan(trains: Bool) throws -> Plan {
+      try self.plan(Self.deepseek) {
+        $0.train.algorithm.trainsPredictionLayers = trains
+        ($0.train.cluster.actorNodes, $0.train.cluster.actorGPUsPerNode) = (32, 8)
+        $0.train.backend.parallel.pipelineParallelSize = 8
+        ($0.train.backend.parallel.firstStageLayers, $0.train.backend.parallel.lastStageLayers) = (8, 5)
+        ($0.train.backend.parallel.expertParallelSize, $0.train.backend.parallel.expertTensorParallelSize) = (32, 1)
+        ($0.train.globalBatchSize, $0.averageTokens) = (256, 1024)
+      }
+    }
+    let (plain, found) = (try plan(trains: false), try plan(trains: true))
+    // 11.5 B of experts, attention and the projection.
+    let count = found.parameterCount - plain.parameterCount
+    #expect(count > 11_500_000_000 && count < 11_700_000_000)
+    let (first, last) = (found.ranks[0], found.ranks[7])
+    let embedding = 129280 * 7168 * 2
+    let more = (last.parameterCount - plain.ranks[7].parameterCount) * 2 + embedding
+    #expect(abs(last.memory.weights - plain.ranks[7].memory.weights - more) < 10_000)
+    #expect(first.sentBytes["embedding"] == Double(embedding) && first.memory.weights == plain.ranks[0].memory.weights)
+    #expect(last.operations > plain.ranks[7].operations && last.memory.activations > plain.ranks[7].memory.activations)
+    let error = #expect(throws: ConfigurationError.self) {
+      try self.plan(Self.qwen4B) {
+        $0.train.algorithm.trainsPredictionLayers = true
+        ($0.train.globalBatchSize, $0.averageTokens) = (8, 64)
+      }
+    }
+    #expect("\(error!)".contains("--enable-mtp-training has nothing to train"))
+  }
+
   @Test func deepseekV3On1024Ranks() throws {
     let start = ContinuousClock.now
     let plan = try plan(Self.deepseek) {

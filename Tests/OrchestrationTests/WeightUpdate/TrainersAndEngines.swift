@@ -89,12 +89,16 @@ struct TrainerLayout: Sendable, CustomTestStringConvertible {
 /// Ranks of a trainer and engines, each with a thread of its own in this process: what worker processes hold, without the
 /// processes.
 enum InProcess {
-  static func trainers(_ layout: TrainerLayout, model: URL) async throws -> [TrainerActor] {
+  static func trainers(
+    _ layout: TrainerLayout, model: URL, _ adjust: (inout TrainingOptions) -> Void = { _ in }
+  ) async throws -> [TrainerActor] {
     let ranks = (0..<layout.ranks).map {
       TrainerActor(actorSystem: ControlPlane(process: ProcessName(WorkerRole.trainer, $0)))
     }
+    var setup = try layout.setup(model)
+    adjust(&setup.options)
     try await TrainerGroup(ranks).start(
-      layout.setup(model), role: .actor, withRef: false, withOPDTeacher: false,
+      setup, role: .actor, withRef: false, withOPDTeacher: false,
       devices: Array(repeating: .cpu, count: layout.ranks))
     return ranks
   }
