@@ -147,8 +147,8 @@ public enum KernelsBenchmark {
     let slots = rows * perRow * pageSize
     let (keys, values) = (noise([slots, keyValueHeads, dimension], device), noise([slots, keyValueHeads, dimension], device))
     let query = noise([rows, heads, dimension], device)
-    let pages = Tensor(table.map { Int32($0) }, shape: [rows, perRow]).to(device: device)
-    let sizes = Tensor(lengths.map { Int32($0) }).to(device: device)
+    let contexts = PageTable(
+      (0..<rows).map { Array(table[$0 * perRow..<($0 + 1) * perRow]) }, lengths: lengths, device: device)
     let scale = 1 / Double(dimension).squareRoot()
     func operators(_ dtype: DType) -> Tensor {
       Tensor.cat((0..<rows).map { row in
@@ -167,8 +167,7 @@ public enum KernelsBenchmark {
       bytes: lengths.reduce(0, +) * keyValueHeads * dimension * 4, truth: operators(.float32), device: device,
       kernel: {
         Kernels.decodeAttention(
-          query: query, keys: keys, values: values, pages: pages, lengths: sizes, scale: scale, pageSize: pageSize,
-          splits: splits)
+          query: query, keys: keys, values: values, table: contexts, scale: scale, pageSize: pageSize, splits: splits)
       }, operators: { operators(.bfloat16) })
   }
 

@@ -26,7 +26,7 @@ void write_pages(ct_tensor key_handle, ct_tensor value_handle, ct_tensor keys, c
 }
 
 ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor values, ct_tensor pages_handle,
-                           ct_tensor lengths, double scale, int32_t page_size, int32_t splits) {
+                           ct_tensor lengths, ct_tensor order, double scale, int32_t page_size, int32_t splits) {
   return guarded<>(ct_tensor{}, [&] {
     const auto &query = borrow(query_handle), &pages = borrow(pages_handle);
     c10::cuda::CUDAGuard guard(query.device());
@@ -41,7 +41,8 @@ ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor val
            dim3(key_value_heads * ((group + width - 1) / width), rows, splits), dim3(128), 0, bits(query),
            (long)query.stride(0), bits(borrow(keys)), bits(borrow(values)), static_cast<int32_t*>(pages.data_ptr()),
            (int)pages.stride(0), static_cast<int32_t*>(borrow(lengths).data_ptr()),
-           splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output), (float)scale, page_size, key_value_heads, group);
+           static_cast<int32_t*>(borrow(order).data_ptr()), splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output),
+           (float)scale, page_size, key_value_heads, group);
     if (splits > 1)
       launch(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
              static_cast<int32_t*>(borrow(lengths).data_ptr()), bits(output), (int)splits, heads);

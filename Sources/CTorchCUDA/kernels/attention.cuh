@@ -9,14 +9,15 @@ constexpr int STEP = WARPS * TOKENS * AHEAD;
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ keys, const bf16* __restrict__ values,
-    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, float* __restrict__ parts,
-    bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
+    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order,
+    float* __restrict__ parts, bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
   const int blocks_per_group = (group + QUERIES - 1) / QUERIES;
   const int key_value_head = blockIdx.x / blocks_per_group;
   const int first_head = key_value_head * group + blockIdx.x % blocks_per_group * QUERIES;
   const int heads = key_value_heads * group;
   const int count = min(QUERIES, group - blockIdx.x % blocks_per_group * QUERIES);
-  const int row = blockIdx.y, split = blockIdx.z, splits = gridDim.z;
+  // Blocks begin in the order of their numbers: the longest contexts first.
+  const int row = order[blockIdx.y], split = blockIdx.z, splits = gridDim.z;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, place = lane / LANES, offset = lane % LANES * 8;
 
   const int length = lengths[row];
