@@ -32,13 +32,11 @@ ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor val
     c10::cuda::CUDAGuard guard(query.device());
     int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
     int group = heads / key_value_heads;
-    int width = group <= 1 ? 1 : group == 2 ? 2 : group <= 4 ? 4 : 8;
-    if (dimension == 256) width = std::min(width, 4);
-    std::vector<std::string> defines = {head(dimension), "-DQUERIES=" + std::to_string(width)};
+    std::vector<std::string> defines = {head(dimension)};
     auto output = at::empty({rows, heads, dimension}, query.options());
     auto parts = splits > 1 ? at::empty({rows, heads, splits, dimension + 2}, query.options().dtype(at::kFloat)) : at::Tensor();
     launch(kernel(attention, "decode_attention", defines),
-           dim3(key_value_heads * ((group + width - 1) / width), rows, splits), dim3(128), 0, bits(query),
+           dim3(key_value_heads * ((group + 7) / 8), rows, splits), dim3(128), 0, bits(query),
            (long)query.stride(0), bits(borrow(keys)), bits(borrow(values)), static_cast<int32_t*>(pages.data_ptr()),
            (int)pages.stride(0), static_cast<int32_t*>(borrow(lengths).data_ptr()),
            static_cast<int32_t*>(borrow(order).data_ptr()), splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output),
