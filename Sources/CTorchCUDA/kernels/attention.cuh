@@ -26,6 +26,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ keys, const bf16* __restrict__ values,
     const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order,
     float* __restrict__ parts, bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
+  let_next_begin();
+  wait_for_earlier();
   const int blocks_per_group = (group + QUERIES - 1) / QUERIES;
   const int key_value_head = blockIdx.x / blocks_per_group;
   const int first_head = key_value_head * group + blockIdx.x % blocks_per_group * QUERIES;
@@ -173,6 +175,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
 // The parts of the splits put together; one block a row and head, a thread a dimension. At most 32 splits.
 extern "C" __global__ void merge_splits(
     const float* __restrict__ parts, const int* __restrict__ lengths, bf16* __restrict__ output, int splits, int heads) {
+  let_next_begin();
+  wait_for_earlier();
   const int length = lengths[blockIdx.x / heads];
   const int share = max(STEP, ((length + splits - 1) / splits + STEP - 1) / STEP * STEP);
   const int used = (length + share - 1) / share;
