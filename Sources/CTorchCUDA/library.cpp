@@ -42,6 +42,7 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .norm_rotate = norm_rotate,
       .few_rows_linear = few_rows_linear,
       .sample = sample,
+      .quantize = quantize,
       .silu_multiply_gradient = silu_multiply_gradient,
       .add_norm_gradient = add_norm_gradient,
       .norm_rotate_gradient = norm_rotate_gradient,

@@ -27,6 +27,13 @@ import WeightSync
       loads += 1
       try await engine.updateWeights(try importer.slices(of: buckets))
     }
+    func linkWeights(_ shared: [SliceBucket]) async throws {
+      var opening = SliceImporter()
+      try await engine.linkWeights(try opening.slices(of: shared))
+    }
+    func copyLinkedWeights(version: String) async throws {
+      try await engine.copyLinkedWeights(WeightInstallation(version: version, retractsRequests: true))
+    }
     func endWeightUpdate(version: String) async throws {
       importer.close()
       try await engine.endWeightUpdate(WeightInstallation(version: version, retractsRequests: true))
@@ -46,11 +53,12 @@ import WeightSync
       })
   }
 
-  /// After an update an engine is one that was loaded with these weights, bit for bit.
+  /// After an update an engine is one that was loaded with these weights, bit for bit; without a staging they are read in the
+  /// trainer's memory.
   @Test(
     arguments: [("qwen2", 600, 1), ("qwen3-tied", 1 << 26, 1), ("llama-biases-3-heads", 5000, 1), ("qwen3-tied", 2000, 2)],
-    [WeightStaging.beside, .inPlace])
-  func anUpdatedEngineEqualsALoadedOne(model: (name: String, byteLimit: Int, ranks: Int), staging: WeightStaging) async throws {
+    [WeightStaging.beside, .inPlace, nil])
+  func anUpdatedEngineEqualsALoadedOne(model: (name: String, byteLimit: Int, ranks: Int), staging: WeightStaging?) async throws {
     let folder = try HuggingFaceFolder(fixture("models/\(model.name)"))
     let weights = try Self.changed(folder)
     let other = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
@@ -66,14 +74,34 @@ import WeightSync
     #expect(before.outputLogProbs != loaded.outputLogProbs)
 
     let update = UpdateWeightFromTensor(
-      sources: [ShardSource(weights)], targets: [Target(engine, staging)], bufferSize: model.byteLimit)
+      sources: [ShardSource(weights, shares: staging == nil)], targets: [Target(engine, staging ?? .beside)],
+      bufferSize: model.byteLimit)
     try await update.update(version: "12")
     let after = try await engine.generate(request)
     #expect(after.outputTokens == loaded.outputTokens && after.outputLogProbs == loaded.outputLogProbs)
     #expect(after.inputLogProbs == loaded.inputLogProbs)
     #expect(after.weightVersion == "12" && before.weightVersion != "12")
     try await engine.checkIntegrity()
-    #expect(try openBuckets() == 0)
+    // An engine keeps what it is linked to open.
+    if staging != nil { #expect(try openBuckets() == 0) }
+  }
+
+  @Test func onlyWholeModelsAreLinked() async throws {
+    let folder = try HuggingFaceFolder(fixture("models/qwen3-tied"))
+    let engine = try Engine(folder: folder, tokenizer: nil)
+    await #expect(throws: EngineError.self) { try await engine.copyLinkedWeights(WeightInstallation(version: "1")) }
+    let weights = try Self.changed(folder)
+    func slices(_ shards: [WeightShard]) -> [WeightSlice] { shards.map { WeightSlice($0, weights[$0.name].clone()) } }
+    let error = await #expect(throws: EngineError.self) {
+      try await engine.linkWeights(slices(weights.whole.filter { $0.name != "model.norm.weight" }))
+    }
+    #expect(try #require(error).description.contains("'model.norm.weight' did not reach rank 0"))
+    let before = try await engine.generate(request)
+    try await engine.linkWeights(slices(weights.whole))
+    #expect(try await engine.generate(request).outputLogProbs == before.outputLogProbs)
+    try await engine.copyLinkedWeights(WeightInstallation(version: "1"))
+    let after = try await engine.generate(request)
+    #expect(after.weightVersion == "1" && after.outputLogProbs != before.outputLogProbs)
   }
 
   @Test func wrongWeightsAreRefusedInOneSentence() async throws {

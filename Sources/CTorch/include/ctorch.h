@@ -109,6 +109,10 @@ CT_API void ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, 
                       ct_tensor *columns, ct_tensor *scores, ct_tensor *log_probs);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
+// Where in its storage a tensor begins, in bytes.
+CT_API size_t ct_storage_offset(ct_tensor tensor);
+// Moves the storage of a tensor and all its views, with what it holds, into the memory of `place`: bytes on the same device.
+CT_API void ct_move_storage(ct_tensor tensor, ct_tensor place);
 
 // MARK: Factories
 typedef struct {

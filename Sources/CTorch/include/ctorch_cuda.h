@@ -81,6 +81,8 @@ typedef struct {
   ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor weight, ct_tensor bias);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
+  // Of fp32 too. height 0: all numbers share a scale.
+  void (*quantize)(ct_tensor matrix, int32_t height, int32_t width, ct_tensor* values, ct_tensor* scales);
 
   // Of training; shapes as in TrainingKernels.swift.
   ct_tensor (*silu_multiply_gradient)(ct_tensor both, ct_tensor gradient);

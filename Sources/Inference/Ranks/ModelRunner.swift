@@ -26,6 +26,8 @@ final class ModelRunner {
   private var sampledTokens: Tensor?
   /// Copies in host memory of weights whose own memory was given back, by their places in `weights`.
   var stashedWeights: [Int: Tensor] = [:]
+  /// From memory of a trainer that shares its weights; nil: none does.
+  var linkedWeights: WeightCopies?
   /// Of each checkpoint tensor that this rank holds, or holds parts of, by its name.
   private(set) lazy var places: [String: [Place]] = Dictionary(grouping: placesByWeight.values, by: \.stored.name)
   /// Of each weight that this rank holds, or holds a part of, by the model's own name for it.

@@ -32,12 +32,15 @@ extension ModelRunner {
 
   /// Copies what slices have of this rank's parts into the model.
   func write(_ slices: [WeightSlice]) {
-    for slice in slices {
-      guard let place = placesByWeight[slice.shard.name], let common = place.piece.box.intersection(slice.shard.box)
-      else { continue }
-      place.tensor.narrowed(from: place.piece.box, to: common)
-        .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common), nonBlocking: true)
-    }
+    WeightCopies(from: slices, to: placesByWeight).run()
+    Runtime.synchronize(parallel.device)
+  }
+
+  /// Remembers slices that `copyLinkedWeights` copies from.
+  func link(_ slices: [WeightSlice]) { linkedWeights = WeightCopies(from: slices, to: placesByWeight) }
+
+  func copyLinkedWeights() {
+    linkedWeights?.run()
     Runtime.synchronize(parallel.device)
   }
 

@@ -39,8 +39,8 @@ extension ModelWeights {
       return StagedWeight(name: new.name, tensor: new.tensor.to(device: .cpu, copy: true).contiguous())
     }
     guard let scaling = scalings[new.name] else { return nil }
-    let matrix = Float8Matrix(quantizing: new.tensor.to(device: .cpu), scaling)
-    return StagedWeight(name: new.name, tensor: matrix.values, scales: matrix.scales)
+    let matrix = Float8Matrix(quantizing: new.tensor, scaling)
+    return StagedWeight(name: new.name, tensor: matrix.values.to(device: .cpu), scales: matrix.scales.to(device: .cpu))
   }
 
   /// The weights of a whole update, e4m3 with the scales that came with it, as the model keeps them.
@@ -108,7 +108,7 @@ extension ModelRunner.Place {
       _ = tensor.copy_(part)
       return
     }
-    let whole = Float8Matrix(quantizing: part.to(device: .cpu), scaling)
+    let whole = Float8Matrix(quantizing: part, scaling)
     install(StagedWeight(name: stored.name, tensor: whole.values, scales: whole.scales))
   }
 

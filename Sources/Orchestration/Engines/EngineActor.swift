@@ -64,6 +64,17 @@ public distributed actor EngineActor {
 
   public distributed func weightShards() async throws -> [[WeightShard]] { try await started().weightShards() }
 
+  public distributed func linkWeights(_ shared: [SliceBucket]) async throws {
+    // The slices keep the memory open for as long as the engine is linked to them.
+    var opening = SliceImporter()
+    try await started().linkWeights(try opening.slices(of: shared))
+  }
+
+  /// Requests in flight give their KV back and go on with the new weights.
+  public distributed func copyLinkedWeights(version: String) async throws {
+    try await started().copyLinkedWeights(WeightInstallation(version: version, retractsRequests: true))
+  }
+
   public distributed func beginWeightUpdate() async throws {
     slices.close()
     try await started().beginWeightUpdate(staging)

@@ -31,6 +31,10 @@ package struct WorkerEngine: GenerationEngine {
 extension WorkerEngine: WeightTarget {
   package var name: String { "\(actor.id.process)" }
   package func weightShards() async throws -> [[WeightShard]] { try await onWeights { try await $0.weightShards() } }
+  package func linkWeights(_ shared: [SliceBucket]) async throws { try await onWeights { try await $0.linkWeights(shared) } }
+  package func copyLinkedWeights(version: String) async throws {
+    try await onWeights { try await $0.copyLinkedWeights(version: version) }
+  }
   package func beginWeightUpdate() async throws { try await onWeights { try await $0.beginWeightUpdate() } }
   package func loadWeights(_ buckets: [SliceBucket]) async throws { try await onWeights { try await $0.loadWeights(buckets) } }
   package func endWeightUpdate(version: String) async throws {

@@ -69,6 +69,9 @@ public distributed actor TrainerActor {
 
   public distributed func weightShards() throws -> [WeightShard] { try started().core.weightShards() }
 
+  public distributed func shareWeights() throws -> SliceBucket? { try started().core.shareWeights() }
+  public distributed func settleWeights() throws { try started().core.settleWeights() }
+
   public distributed func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
     try started().core.fillBucket(shards, buffer: buffer, capacity: capacity)
   }

@@ -16,6 +16,8 @@ final class TrainerCore {
   private let options: TrainingOptions
   private var exporter = WeightExporter()
   private var slices: SliceExporter
+  /// nil: engines have not asked for it, or what this rank holds cannot be shared.
+  private var shared: SharedWeights?
   /// What this rank holds, by name, while an update asks for it.
   private var held: [String: [HeldWeight]]?
   private var saving: BackgroundTask<RankContents?>?
@@ -72,9 +74,15 @@ final class TrainerCore {
       keepsType: CausalLM.isConstant, weights: { try self.backend.weights(ofUnit: $0).compactMap { assembly.add($0.name, $0.tensor) } })
   }
 
-  func weightShards() -> [WeightShard] {
-    backend.heldWeights.map { WeightShard($0.name, shape: $0.shape, box: $0.box, dtype: $0.values.dtype) }
+  func weightShards() -> [WeightShard] { backend.heldWeights.map(\.shard) }
+
+  func shareWeights() throws -> SliceBucket? {
+    shared = try shared ?? SharedWeights(
+      moving: backend.heldWeights.map { WeightSlice($0.shard, $0.values) }, on: args.device)
+    return shared?.bucket
   }
+
+  func settleWeights() throws { try catchingTorchErrors { Runtime.synchronize(args.device) } }
 
   func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
     let held = self.held ?? Dictionary(grouping: backend.heldWeights, by: \.name)
@@ -145,6 +153,10 @@ final class TrainerCore {
     }
     try writer.finish()
   }
+}
+
+extension HeldWeight {
+  fileprivate var shard: WeightShard { WeightShard(name, shape: shape, box: box, dtype: values.dtype) }
 }
 
 extension JSONValue {

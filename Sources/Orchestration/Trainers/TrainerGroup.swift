@@ -97,6 +97,10 @@ package struct TrainerWeights: WeightSource, WeightSliceSource {
 
   package func weightShards() async throws -> [WeightShard] { try await withDeadline(timeout) { try await trainer.weightShards() } }
 
+  package func shareWeights() async throws -> SliceBucket? { try await withDeadline(timeout) { try await trainer.shareWeights() } }
+
+  package func settleWeights() async throws { try await withDeadline(timeout) { try await trainer.settleWeights() } }
+
   package func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
     try await withDeadline(timeout) { try await trainer.fillBucket(shards, buffer: buffer, capacity: capacity) }
   }

@@ -37,6 +37,11 @@ public struct Float8Matrix {
   /// nothing but zeros has scale 1).
   /// - Parameter matrix: `[rows, columns]`, of any floating-point type.
   public init(quantizing matrix: Tensor, _ scaling: Float8Scaling) {
+    if Kernels.quantize(matrix) {
+      let (values, scales) = Kernels.quantized(matrix, scaling)
+      self.init(values: values, scales: scales, groupSize: scaling.groupSize)
+      return
+    }
     let (rows, columns) = (matrix.size(0), matrix.size(1))
     let (height, width) =
       switch scaling {
