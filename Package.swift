@@ -26,7 +26,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Training", ["JSON", "Torch", "Images", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Images", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("HTTP", nio),
-  ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Inference"]),
+  ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Models", "Inference"]),
   ("Serving", ["JSON", "HTTP", "Images", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
   ("Rollout", ["JSON", "Tokenization", "Torch", "Images", "Training", "Inference"]),
   ("Observability", ["JSON"]),
@@ -44,7 +44,7 @@ let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
   "Inference": ["Benchmarks", "Training"],
   "Images": ["Checkpoints"],
-  "Serving": ["Checkpoints"],
+  "Serving": ["Checkpoints", "Models"],
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [

@@ -237,6 +237,13 @@ ct_tensor ct_empty(ct_ints sizes, ct_options options) {
   return guarded<>(ct_tensor{}, [&] { return give(at::empty(ints(sizes), tensor_options(options))); });
 }
 
+ct_tensor ct_empty_pinned(ct_ints sizes, int32_t dtype) {
+  return guarded<>(ct_tensor{}, [&] {
+    auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)).pinned_memory(true);
+    return give(at::empty(ints(sizes), options));
+  });
+}
+
 ct_tensor ct_full(ct_ints sizes, ct_scalar value, ct_options options) {
   return guarded<>(ct_tensor{}, [&] { return give(at::full(ints(sizes), scalar(value), tensor_options(options))); });
 }

@@ -6,7 +6,7 @@
 namespace ctorch {
 
 ct_group nccl_group(ct_store store, int32_t rank, int32_t size, int32_t device_index, const char* name,
-                    int64_t timeout_ms);
+                    int64_t timeout_ms, bool survives);
 
 bool memory(int32_t device_index, ct_memory* out);
 void reset_peak_memory(int32_t device_index);

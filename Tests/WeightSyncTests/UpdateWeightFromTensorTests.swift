@@ -205,13 +205,14 @@ import WeightSync
   /// Units of whole tensors, as engines elsewhere take them.
   @Test(arguments: [1, 2368, 2372, 1 << 30]) func wholeTensorsFillBuckets(byteLimit: Int) throws {
     var exporter = WeightExporter()
+    var request = WeightRequest(byteLimit: byteLimit, dtype: .float32)
     var unit: Int? = 0
     var found: [(name: String, bytes: [UInt8])] = []
     while let first = unit {
-      let export = try exporter.export(
-        fromUnit: first, elementCounts: Self.weights.tensors.map(\.tensor.count), byteLimit: byteLimit, dtype: .float32,
-        fills: true
-      ) { [Self.weights.tensors[$0]] }
+      request.unit = first
+      let export = try exporter.export(request, elementCounts: Self.weights.tensors.map(\.tensor.count), fills: true) {
+        [Self.weights.tensors[$0]]
+      }
       for bucket in export.buckets {
         #expect(bucket.byteCount <= byteLimit || bucket.entries.count == 1)
         found += try bucket.open().map { weight in (weight.name, weight.tensor.withBytes { Array($0) }) }

@@ -38,9 +38,10 @@ typedef struct {
 } ct_attention_shape;
 
 typedef struct {
-  // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say.
+  // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say. libtorch
+  // ends the process when another rank is gone for longer than the deadline, unless `survives`: then whoever waits must abort.
   ct_group (*nccl_group)(ct_store store, int32_t rank, int32_t size, int32_t device_index, const char* name,
-                         int64_t timeout_ms);
+                         int64_t timeout_ms, bool survives);
 
   bool (*memory)(int32_t device_index, ct_memory* out);
   void (*reset_peak_memory)(int32_t device_index);

@@ -31,7 +31,10 @@ struct WeightCopies {
   /// Queues them; what was queued before on the device is done first.
   func run() {
     for (own, new) in pairs { own.copy_(new, nonBlocking: true) }
-    for (place, slices) in quantized { place.install(part: whole(slices, on: place.tensor.device)) }
+    for (place, slices) in quantized {
+      // From what the model computes with, however exact the slices are.
+      place.install(part: whole(slices, on: place.tensor.device).to(dtype: place.parameter.dtype))
+    }
   }
 
   private func whole(_ slices: [WeightSlice], on device: Device) -> Tensor {

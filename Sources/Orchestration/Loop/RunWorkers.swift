@@ -50,7 +50,9 @@ struct RunWorkers {
       return RunWorkers(
         supervisor: supervisor, trainers: actors, critics: try await critics, engines: engines.map(\.pool),
         weightUpdate: try actors.flatMap { trainers in
-          try engines.map { try configuration.weightUpdate(from: trainers, to: $0) }
+          try engines.map {
+            try configuration.weightUpdate(from: trainers, to: $0, isFloat8: inputs.model.storedQuantization != nil)
+          }
         })
     } catch {
       let cause = await supervisor.cause(of: error)

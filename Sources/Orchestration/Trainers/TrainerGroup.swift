@@ -91,9 +91,23 @@ package struct TrainerWeights: WeightSource, WeightSliceSource {
 
   package init(_ trainer: TrainerActor, timeout: Duration) { (self.trainer, self.timeout) = (trainer, timeout) }
 
-  package func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
-    try await withDeadline(timeout) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
+  package func exportWeights(_ request: WeightRequest) async throws -> WeightExport {
+    try await withDeadline(timeout) { try await trainer.exportWeights(request) }
   }
+
+  package func openWeightGroup(rankCount: Int, timeout: Duration) async throws -> Int {
+    try await withDeadline(self.timeout) { try await trainer.openWeightGroup(rankCount: rankCount, timeout: timeout) }
+  }
+
+  package func joinWeightGroup(_ place: WeightGroupPlace, timeout: Duration) async throws {
+    try await withDeadline(self.timeout) { try await trainer.joinWeightGroup(place, timeout: timeout) }
+  }
+
+  package func broadcastBucket(_ number: Int) async throws {
+    try await withDeadline(timeout) { try await trainer.broadcastBucket(number) }
+  }
+
+  package func leaveWeightGroup() async throws { try await withDeadline(timeout) { try await trainer.leaveWeightGroup() } }
 
   package func weightShards() async throws -> [WeightShard] { try await withDeadline(timeout) { try await trainer.weightShards() } }
 

@@ -10,6 +10,11 @@ extension Tensor {
     Tensor(owned: withInts(shape) { ct_empty($0, options(dtype, device)) })
   }
 
+  /// Host memory as it is found, to which and from which a GPU copies at full speed and without waiting.
+  public static func emptyPinned(_ shape: [Int], dtype: DType) -> Tensor {
+    Tensor(owned: withInts(shape) { ct_empty_pinned($0, dtype.rawValue) })
+  }
+
   public static func full(
     _ shape: [Int], _ value: some TensorScalar, dtype: DType = .float32, device: Device = .cpu
   ) -> Tensor {
