@@ -30,6 +30,8 @@ public struct SharedWeights {
         for (owner, start) in storages { owner.moveStorage(to: memory.bytes[start..<start + owner.storageByteCount]) }
       }
     }
+    // What they lay in before.
+    if device.kind == .cuda { try DeviceMemory.emptyCache() }
     let base = memory.bytes.address
     let entries = held.map { SliceBucket.Entry(shard: $0.shard, offset: $0.tensor.address - base) }
     bucket = SliceBucket(memory: memory.address, byteCount: end, checksum: nil, entries: entries)
