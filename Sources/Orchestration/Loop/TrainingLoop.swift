@@ -69,6 +69,13 @@ public struct TrainingLoop {
     ].contains(name) || name.hasPrefix("eval/") && !name.contains("response_len")
   }
 
+  /// What a step spends its time with, one after another; the rest of it is idle. Of the rollout and the actor, as they timed it,
+  private static let rolloutPhases = [
+    "generation", "reward", "ref_log_probs", "teacher_log_probs", "log_probs", "actor_train",
+  ]
+  /// and as the loop did.
+  private static let otherPhases = ["critic_train", "save", "update_weights", "eval"]
+
   private func run(step: inout Int, _ console: Console) async throws {
     let end = inputs.rolloutCount
     let interval = configuration.eval.interval
@@ -80,9 +87,10 @@ public struct TrainingLoop {
     if interval != nil, end == 0 || (firstRollout == 0 && !configuration.eval.skipBeforeTraining) {
       pending.merge(try await evaluate(rolloutID: 0))
     }
+    pending.merge(timers.take())
     for rolloutID in stride(from: firstRollout, to: end, by: 1) {
       let began = ContinuousClock.now
-      let batch = try await timers.measure("data_preprocess") { try await rollout(rolloutID, into: &pending) }
+      let batch = try await rollout(rolloutID, into: &pending)
       var steps: [Metrics] = [Metrics()]
       if let trainers = workers.trainers {
         steps = try await train(batch, trainers, into: &pending).enumerated()
@@ -108,8 +116,14 @@ public struct TrainingLoop {
       if let interval, (rolloutID + 1) % interval == 0 || isLast {
         pending.merge(try await evaluate(rolloutID: rolloutID + 1))
       }
-      pending.merge(timers.take())
-      pending["perf/step_time"] = (ContinuousClock.now - began) / .seconds(1)
+      let times = timers.take()
+      pending.merge(times)
+      let seconds = (ContinuousClock.now - began) / .seconds(1)
+      pending["perf/step_time"] = seconds
+      let busy = Self.rolloutPhases.reduce(0) { $0 + (pending["perf/\($1)_time"] ?? 0) }
+        + Self.otherPhases.reduce(0) { $0 + (times["perf/\($1)_time"] ?? 0) }
+      pending["perf/idle_time"] = max(0, seconds - busy)
+      pending["perf/idle_ratio"] = max(0, 1 - busy / seconds)
       steps[steps.count - 1].merge(pending)
       pending = Metrics()
       for metrics in steps {
@@ -142,6 +156,8 @@ public struct TrainingLoop {
     for (role, report) in reports {
       for (index, step) in report.steps.enumerated() { steps[index].merge(Metrics(prefix: "train/" + role, step)) }
       pending.merge(Metrics(prefix: "rollout/" + role, report.rollout))
+      guard role.isEmpty else { continue }
+      for (phase, seconds) in report.seconds.sorted(by: { $0.key < $1.key }) { pending["perf/\(phase)_time"] = seconds }
     }
     return steps
   }
@@ -161,12 +177,14 @@ public struct TrainingLoop {
       metrics.merge(Metrics(prefix: "", try result.metrics(rewardKey: rewardKey, devices: configuration.cluster.engineGPUs)))
       samples = result.samples
     }
-    if let template = configuration.debug.saveRolloutData {
-      try DebugRolloutData(template: template).save(samples, rolloutID: rolloutID)
+    return try timers.measure("data_preprocess") {
+      if let template = configuration.debug.saveRolloutData {
+        try DebugRolloutData(template: template).save(samples, rolloutID: rolloutID)
+      }
+      let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: rewardKey) }
+      let rewards = configuration.rewardNormalization.apply(raw, groupIDs: samples.enumerated().map { $1.groupIndex ?? -1 - $0 })
+      return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards, rewardKey: rewardKey)
     }
-    let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: rewardKey) }
-    let rewards = configuration.rewardNormalization.apply(raw, groupIDs: samples.enumerated().map { $1.groupIndex ?? -1 - $0 })
-    return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards, rewardKey: rewardKey)
   }
 
   private func supervised() async throws -> [Sample] {

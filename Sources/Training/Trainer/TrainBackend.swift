@@ -126,6 +126,8 @@ public struct TrainReport: Sendable, Codable, Equatable {
   public var steps: [[String: Double]] = []
   /// Trained tokens, prompts included.
   public var tokens = 0
+  /// What took how long on this rank, by phase: `log_probs`, `ref_log_probs`, `teacher_log_probs`, `values`, `actor_train`.
+  public var seconds: [String: Double] = [:]
   /// Of a critic: what it expected before the first step, for the samples that this rank answers for.
   public var values: [SampleValues] = []
 }
