@@ -103,7 +103,10 @@ let package = Package(
     // What is timed, and its other side in C++.
     .target(
       name: "Benchmarks",
-      dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Training", "Inference", "COperators"],
+      dependencies: [
+        "JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Training", "Inference", "WeightSync", "Serving",
+        "Rollout", "Observability", "Orchestration", "COperators",
+      ],
       path: "Benchmarks",
       exclude: ["COperators", "RESULTS.md", "tokenizers_benchmark.py", "transformers_rollout.py", "transformers_train.py"]),
     .target(

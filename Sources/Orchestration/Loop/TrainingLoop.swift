@@ -18,9 +18,11 @@ public struct TrainingLoop {
   private let reward: @Sendable (Sample) async throws -> Reward
 
   /// Runs a validated configuration to its end.
-  /// - Parameter observer: told what happens, and may end the run; for commands that do more than show the metrics.
+  /// - Parameters:
+  ///   - sinks: where metrics go besides the console and the saves' folder.
+  ///   - observer: told what happens, and may end the run; for commands that do more than show the metrics.
   public static func run(
-    _ configuration: TrainConfiguration, console: Console = .standard,
+    _ configuration: TrainConfiguration, console: Console = .standard, recordingTo sinks: [any MetricsSink] = [],
     observer: @escaping @Sendable (RunEvent) -> RunDecision = { _ in .goOn }
   ) async throws {
     let inputs = try RunInputs(configuration)
@@ -34,7 +36,7 @@ public struct TrainingLoop {
     let workers = try await RunWorkers.start(inputs, resume)
     do {
       var step = resume?.nextStep ?? 0
-      let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
+      let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, sinks, observer)
       try await loop.run(step: &step, console)
     } catch {
       let cause = await workers.supervisor.cause(of: error)
@@ -46,14 +48,14 @@ public struct TrainingLoop {
 
   private init(
     _ inputs: RunInputs, _ workers: RunWorkers, _ resume: RunCheckpoints.Resume?, firstStep: Int,
-    _ reward: @escaping @Sendable (Sample) async throws -> Reward, _ console: Console,
+    _ reward: @escaping @Sendable (Sample) async throws -> Reward, _ console: Console, _ others: [any MetricsSink],
     _ observer: @escaping @Sendable (RunEvent) -> RunDecision
   ) throws {
     (configuration, self.inputs, self.workers, self.observer) = (inputs.configuration, inputs, workers, observer)
     (self.reward, self.console) = (reward, console)
     checkpoints = configuration.checkpoint.save.map { RunCheckpoints($0, critic: inputs.configuration.critic.save) }
     firstRollout = configuration.data.startRolloutID ?? resume?.nextRollout ?? 0
-    var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)]
+    var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)] + others
     if let save = configuration.checkpoint.save {
       sinks.append(try JSONLinesSink(URL(fileURLWithPath: save).appendingPathComponent("metrics.jsonl"), firstStep: firstStep))
     }

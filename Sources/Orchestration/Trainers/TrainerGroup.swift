@@ -121,3 +121,18 @@ package struct TrainerWeights: WeightSource, WeightSliceSource {
 
   package func releaseWeights() async throws { try await withDeadline(timeout) { try await trainer.releaseWeights() } }
 }
+
+/// A trainer rank whose weights engines do not read in place: all of them go through buckets.
+package struct BucketedWeights: WeightSliceSource {
+  let base: TrainerWeights
+
+  package init(_ base: TrainerWeights) { self.base = base }
+
+  package func weightShards() async throws -> [WeightShard] { try await base.weightShards() }
+  package func shareWeights() -> SliceBucket? { nil }
+  package func settleWeights() {}
+  package func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
+    try await base.fillBucket(shards, buffer: buffer, capacity: capacity)
+  }
+  package func releaseWeights() async throws { try await base.releaseWeights() }
+}

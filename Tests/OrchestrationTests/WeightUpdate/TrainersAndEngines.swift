@@ -116,25 +116,12 @@ func engineSetup(model: URL, tensor: Int = 1, expert: Int = 1, dtype: DType = .f
   return EngineSetup(folder: model.path, dtype: dtype, limits: limits)
 }
 
-/// A trainer's rank whose weights engines cannot read in place.
-struct ThroughBuckets: WeightSliceSource {
-  let base: TrainerWeights
-
-  func weightShards() async throws -> [WeightShard] { try await base.weightShards() }
-  func shareWeights() -> SliceBucket? { nil }
-  func settleWeights() {}
-  func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
-    try await base.fillBucket(shards, buffer: buffer, capacity: capacity)
-  }
-  func releaseWeights() async throws { try await base.releaseWeights() }
-}
-
 extension UpdateWeightFromTensor {
   /// - Parameter bufferSize: nil: engines read the trainer's memory in place.
   init(_ trainers: [TrainerActor], _ engines: [EngineActor], bufferSize: Int?) {
     let weights = trainers.map { TrainerWeights($0, timeout: .seconds(60)) }
     self.init(
-      sources: bufferSize == nil ? weights : weights.map(ThroughBuckets.init),
+      sources: bufferSize == nil ? weights : weights.map(BucketedWeights.init),
       targets: engines.map { WorkerEngine($0, weightTimeout: .seconds(60)) }, bufferSize: bufferSize ?? 1)
   }
 }
