@@ -11,30 +11,38 @@ import Torch
 import WeightSync
 
 /// A trainer's rank whose units are single weights.
-private actor WeightsOfASeed: WeightSource {
+actor WeightsOfASeed: WeightSource {
   private let weights: @Sendable () throws -> [(name: String, tensor: Tensor)]
   private let scalings: [String: Float8Scaling]
+  private let device: Device
   private var exporter = WeightExporter()
   private var sender = WeightSender()
   private(set) var exports = 0
 
-  init(_ seed: UInt64) { self.init { try WeightRoutesTests.weights(seed) } }
+  init(_ seed: UInt64, device: Device = .cpu) {
+    self.init(device: device) { try WeightRoutesTests.weights(seed).map { ($0.name, $0.tensor.to(device: device)) } }
+  }
 
-  init(scalings: [String: Float8Scaling] = [:], _ weights: @escaping @Sendable () throws -> [(name: String, tensor: Tensor)]) {
-    (self.weights, self.scalings) = (weights, scalings)
+  init(
+    scalings: [String: Float8Scaling] = [:], device: Device = .cpu,
+    _ weights: @escaping @Sendable () throws -> [(name: String, tensor: Tensor)]
+  ) {
+    (self.weights, self.scalings, self.device) = (weights, scalings, device)
   }
 
   func exportWeights(_ request: WeightRequest) throws -> WeightExport {
     exports += 1
     let weights = try weights()
     return try exporter.export(
-      request, elementCounts: weights.map(\.tensor.count), fills: true, scaling: { scalings[$0] }) { [weights[$0]] }
+      request, elementCounts: weights.map(\.tensor.count), fills: true, device: device, scaling: { scalings[$0] }) { [weights[$0]] }
   }
 
   func releaseWeights() { exporter.release() }
 
   func openWeightGroup(rankCount: Int, timeout: Duration) throws -> Int { try sender.open(rankCount: rankCount, timeout: timeout) }
   func joinWeightGroup(_ place: WeightGroupPlace, timeout: Duration) async throws {
+    var place = place
+    if place.device.kind == .cuda { place.device = device }
     try await sender.enter(place).join(timeout: timeout)
   }
   func broadcastBucket(_ number: Int) async throws { try await sender.bucket(number, of: &exporter).send() }

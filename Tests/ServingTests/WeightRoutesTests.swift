@@ -35,7 +35,8 @@ import WeightSync
     let engine = try Engine(folder: folder, tokenizer: nil, options: options)
     var configuration = ServerConfiguration(port: 0)
     configuration.weightGroupTimeout = groupTimeout
-    configuration.arguments = ["tp_size": .int(ranks)]
+    configuration.arguments = ["tp_size": .int(ranks), "device": options.device.kind == .cuda ? "cuda" : "cpu"]
+    configuration.device = options.device
     try await Server(engine: engine, tokenizer: nil, configuration: configuration).whileRunning { port in
       try await body(Client(port: port), engine)
     }

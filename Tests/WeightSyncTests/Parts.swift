@@ -27,14 +27,19 @@ actor ShardSource: WeightSliceSource {
   private let weights: Weights
   private let shards: [WeightShard]
   private let failsAtBucket: Int?
-  private var exporter = SliceExporter()
+  private var exporter: SliceExporter
+  private let device: Device
   private(set) var buckets: [SliceBucket] = []
   /// Values of its own, of which engines read in place.
   private var own: [WeightSlice] = []
   private var shared: SharedWeights?
 
   /// - Parameter shares: it has values of its own, which it lets engines read in place if it can.
-  init(rank: Int = 0, _ weights: Weights, _ shards: [WeightShard]? = nil, shares: Bool = false, failsAtBucket: Int? = nil) {
+  init(
+    rank: Int = 0, _ weights: Weights, _ shards: [WeightShard]? = nil, shares: Bool = false, device: Device = .cpu,
+    failsAtBucket: Int? = nil
+  ) {
+    (self.device, exporter) = (device, SliceExporter(device: device))
     (self.rank, self.weights, self.shards) = (rank, weights, shards ?? weights.whole)
     self.failsAtBucket = failsAtBucket
     guard shares else { return }
@@ -42,7 +47,7 @@ actor ShardSource: WeightSliceSource {
       var shard = shard
       let values = Self.part(weights, shard)
       shard.dtype = values.dtype
-      return WeightSlice(shard, values.isContiguous ? values.clone() : values)
+      return WeightSlice(shard, values.isContiguous ? values.to(device: device, copy: true) : values)
     }
   }
 
@@ -54,7 +59,7 @@ actor ShardSource: WeightSliceSource {
 
   func shareWeights() throws -> SliceBucket? {
     guard !own.isEmpty else { return nil }
-    shared = try shared ?? SharedWeights(moving: own, on: .cpu)
+    shared = try shared ?? SharedWeights(moving: own, on: device)
     return shared?.bucket
   }
 
