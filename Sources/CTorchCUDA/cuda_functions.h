@@ -63,6 +63,12 @@ void* shared_memory(int32_t device_index, size_t bytes, uint8_t* handle);
 void release_shared_memory(int32_t device_index, void* memory);
 void* open_shared_memory(int32_t device_index, const uint8_t* handle);
 void close_shared_memory(int32_t device_index, void* memory);
+void* reserve_region(int32_t device_index, size_t* bytes);
+void fill_region(int32_t device_index, void* start, size_t bytes);
+void empty_region(int32_t device_index, void* start, size_t bytes);
+void release_region(void* start, size_t bytes);
+void* pinned_memory(size_t bytes);
+void release_pinned_memory(void* memory);
 ct_tensor from_device_memory(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
 
 }  // namespace ctorch

@@ -56,6 +56,12 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .open_shared_memory = open_shared_memory,
       .close_shared_memory = close_shared_memory,
       .from_device_memory = from_device_memory,
+      .reserve_region = reserve_region,
+      .fill_region = fill_region,
+      .empty_region = empty_region,
+      .release_region = release_region,
+      .pinned_memory = pinned_memory,
+      .release_pinned_memory = release_pinned_memory,
   };
   if (size != sizeof(functions)) return nullptr;
   ctorch::raise = raise;

@@ -112,6 +112,16 @@ typedef struct {
   void (*close_shared_memory)(int32_t device_index, void* memory);
   // A row of bytes of a device, not copied; `release` runs after its last use.
   ct_tensor (*from_device_memory)(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
+
+  // Addresses of a device, `bytes` rounded up to whole blocks, where memory is between `fill_region` and `empty_region`.
+  void* (*reserve_region)(int32_t device_index, size_t* bytes);
+  void (*fill_region)(int32_t device_index, void* start, size_t bytes);
+  void (*empty_region)(int32_t device_index, void* start, size_t bytes);
+  void (*release_region)(void* start, size_t bytes);
+
+  // Host memory that devices copy from and to without a detour.
+  void* (*pinned_memory)(size_t bytes);
+  void (*release_pinned_memory)(void* memory);
 } ct_cuda_functions;
 
 // Opens CTorchCUDA at `path`; false with an error when it cannot be opened or belongs to another build.

@@ -82,7 +82,7 @@ extension EngineCore {
     if let message = busy, !new.isEmpty { throw InvalidRequest(message) }
     if new.contains(.keyValueCache) { forgetPrefixes() }
     try ranks.onEvery { [keeps = options.stashesWeights] in
-      if !new.isEmpty { $0.forgetRecordings() }
+      if !new.isEmpty { $0.forgetRecordings(new) }
       try $0.release(new, keepsWeights: keeps)
     }
     try speculator?.drafter.release(new)
@@ -99,9 +99,9 @@ extension EngineCore {
 
   func resume(_ tags: Set<MemoryTag>) throws {
     let back = tags.intersection(released)
-    try ranks.onEvery { $0.resume(back) }
-    speculator?.drafter.resume(back)
+    try ranks.onEvery { try $0.resume(back) }
+    try speculator?.drafter.resume(back)
     released.subtract(back)
-    if !back.isEmpty, released.isEmpty { try recordDecoding() }
+    if !back.isEmpty, released.isEmpty, !ranks.runner.hasRecordings { try recordDecoding() }
   }
 }

@@ -23,6 +23,9 @@ package struct WorkerEngine: GenerationEngine {
   package func flushCache() async -> Bool { (try? await actor.flushCache()) == true }
   package func status() async throws -> EngineStatus { try await actor.status() }
 
+  func releaseMemory(_ tags: [MemoryTag]) async throws { try await onWeights { try await $0.releaseMemory(tags) } }
+  func resumeMemory(_ tags: [MemoryTag]) async throws { try await onWeights { try await $0.resumeMemory(tags) } }
+
   private func onWeights<R: Sendable>(_ body: (EngineActor) async throws -> R) async throws -> R {
     try await withDeadline(weightTimeout) { try await body(actor) }
   }

@@ -1,4 +1,5 @@
 import Foundation
+import Inference
 import Observability
 import Rollout
 import Training
@@ -76,7 +77,9 @@ public struct TrainingLoop {
     "generation", "reward", "ref_log_probs", "teacher_log_probs", "log_probs", "actor_train",
   ]
   /// and as the loop did.
-  private static let otherPhases = ["critic_train", "save", "update_weights", "eval"]
+  private static let otherPhases = [
+    "critic_train", "save", "update_weights", "eval", "sleep", "wake_up", "offload_rollout", "onload_rollout",
+  ]
 
   private func run(step: inout Int, _ console: Console) async throws {
     let end = inputs.rolloutCount
@@ -93,6 +96,9 @@ public struct TrainingLoop {
     for rolloutID in stride(from: firstRollout, to: end, by: 1) {
       let began = ContinuousClock.now
       let batch = try await rollout(rolloutID, into: &pending)
+      let isUpdateDue = workers.engines != nil && workers.trainers != nil
+        && (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
+      try await giveTrainersTheDevices(weightsComeBack: isUpdateDue)
       var steps: [Metrics] = [Metrics()]
       if let trainers = workers.trainers {
         steps = try await train(batch, trainers, into: &pending).enumerated()
@@ -110,11 +116,11 @@ public struct TrainingLoop {
           if forceSync { try await finish(&saving) }
         }
       }
-      if workers.engines != nil, workers.trainers != nil,
-        (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
-      {
+      try await giveEnginesTheDevices(isUpdateDue ? [.weights] : [])
+      if isUpdateDue {
         pending.merge(try await timers.measure("update_weights") { try await updateWeights(version: rolloutID + 1) })
       }
+      try await onEngines("onload_rollout") { try await $0.resumeMemory([.keyValueCache]) }
       if let interval, (rolloutID + 1) % interval == 0 || isLast {
         pending.merge(try await evaluate(rolloutID: rolloutID + 1))
       }
@@ -137,6 +143,33 @@ public struct TrainingLoop {
     }
     if !pending.isEmpty { try sinks.record(pending, step: step) }
     progress.finish()
+  }
+
+  // MARK: Devices that trainers and engines share
+
+  /// - Parameter weightsComeBack: whether engines get new weights before they are asked again.
+  private func giveTrainersTheDevices(weightsComeBack: Bool) async throws {
+    try await onEngines("offload_rollout") { try await $0.releaseMemory(weightsComeBack ? [.weights, .keyValueCache] : [.keyValueCache]) }
+    guard configuration.offloadsTrainer else { return }
+    try await timers.measure("wake_up") { for trainers in [workers.trainers, workers.critics] { try await trainers?.wakeUp() } }
+  }
+
+  private func giveEnginesTheDevices(_ tags: [MemoryTag]) async throws {
+    if configuration.offloadsTrainer {
+      try await timers.measure("sleep") { for trainers in [workers.trainers, workers.critics] { try await trainers?.sleep() } }
+    }
+    if !tags.isEmpty { try await onEngines("onload_rollout") { try await $0.resumeMemory(tags) } }
+  }
+
+  /// Engines that are gone are named by the next update.
+  private func onEngines(_ timer: String, _ body: @escaping @Sendable (WorkerEngine) async throws -> Void) async throws {
+    guard let last = workers.givingMemory.last else { return }
+    try await timers.measure(timer) {
+      if workers.givingMemory.count == 1 { return try await body(last) }
+      await withTaskGroup(of: Void.self) { group in
+        for engine in workers.givingMemory { group.addTask { try? await body(engine) } }
+      }
+    }
   }
 
   /// The critic learns first; what it expected before is what the actor's advantages are measured from.

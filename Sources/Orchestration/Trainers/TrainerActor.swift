@@ -61,6 +61,9 @@ public distributed actor TrainerActor {
     try started().core.trainer.score(sequences, tokensPerPack: tokensPerPack)
   }
 
+  public distributed func sleep() throws { try started().core.trainer.backend.sleep() }
+  public distributed func wakeUp() throws { try started().core.trainer.backend.wakeUp() }
+
   public distributed func updateWeights() throws { try started().updateWeights() }
 
   public distributed func exportWeights(_ request: WeightRequest) throws -> WeightExport {

@@ -49,6 +49,10 @@ public struct TrainerGroup: Sendable {
       .sorted { $0.index < $1.index }
   }
 
+  /// Moves what is not needed until `wakeUp` to host memory.
+  func sleep() async throws { _ = try await onAll { try await $1.sleep() } }
+  func wakeUp() async throws { _ = try await onAll { try await $1.wakeUp() } }
+
   /// The weights are about to go to the engine.
   public func updateWeights() async throws { _ = try await onAll { try await $1.updateWeights() } }
 

@@ -61,6 +61,11 @@ public protocol TrainBackend: AnyObject {
 
   /// Optimizer steps done so far.
   var stepCount: Int { get }
+
+  /// Moves what is not needed until `wakeUp` to host memory, so that others may use the device: the optimizer's state, but not
+  /// the weights.
+  func sleep() throws
+  func wakeUp() throws
 }
 
 extension TrainBackend {

@@ -16,25 +16,15 @@ public struct SharedWeights {
     guard device.kind == .cpu || SharedDeviceMemory.isAvailable else { return nil }
     let held = held.filter { !$0.shard.box.isEmpty }
     guard held.allSatisfy({ $0.tensor.device == device && $0.tensor.isContiguous }) else { return nil }
-    // Every storage once.
-    var storages: [(owner: Tensor, start: Int)] = []
-    var known: Set<Int> = []
-    var end = 0
-    for slice in held where known.insert(slice.tensor.address - slice.tensor.storageOffset).inserted {
-      storages.append((slice.tensor, SliceBucket.aligned(end)))
-      end = storages.last!.start + slice.tensor.storageByteCount
-    }
-    guard let memory = try? BucketMemory.make(byteCount: end, for: device) else { return nil }
-    try catchingTorchErrors {
-      withoutGradients {
-        for (owner, start) in storages { owner.moveStorage(to: memory.bytes[start..<start + owner.storageByteCount]) }
-      }
-    }
+    let storages = StorageLayout(of: held.map(\.tensor))
+    let byteCount = max(storages.byteCount, 1)
+    guard let memory = try? BucketMemory.make(byteCount: byteCount, for: device) else { return nil }
+    try catchingTorchErrors { storages.move(to: memory.bytes) }
     // What they lay in before.
     if device.kind == .cuda { try DeviceMemory.emptyCache() }
     let base = memory.bytes.address
     let entries = held.map { SliceBucket.Entry(shard: $0.shard, offset: $0.tensor.address - base) }
-    bucket = SliceBucket(memory: memory.address, byteCount: end, checksum: nil, entries: entries)
+    bucket = SliceBucket(memory: memory.address, byteCount: byteCount, checksum: nil, entries: entries)
     self.memory = memory
   }
 }

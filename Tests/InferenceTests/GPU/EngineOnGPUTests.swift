@@ -77,14 +77,14 @@ import Torch
     try await expectIdle(engine)
   }
 
-  /// What was given back and taken again serves as before.
-  @Test func memoryComesBack() async throws {
+  /// What was given back and taken again serves as before, recorded steps at the same addresses too.
+  @Test(arguments: [false, true]) func memoryComesBack(keepsAddresses: Bool) async throws {
     let device = try GPU.open()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     defer { try? FileManager.default.removeItem(at: folder) }
     try Self.writeModel(to: folder)
     var options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 1 << 20)
-    options.recordedBatch = 8
+    (options.recordedBatch, options.keepsAddresses) = (8, keepsAddresses)
     let engine = try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
     let request = greedy("a", [5, 9, 33, 60], count: 12)
     let before = try await engine.generate(request)
@@ -92,7 +92,8 @@ import Torch
     try await engine.releaseMemory([.weights, .keyValueCache])
     // Keys and values of a million tokens, in three layers of two heads.
     #expect(try DeviceMemory.of(device).free > taken + (1 << 20) * 3 * 2 * 2 * 64 * 2 * 9 / 10)
-    try await engine.resumeMemory([.weights, .keyValueCache])
+    try await engine.resumeMemory([.weights])
+    try await engine.resumeMemory([.keyValueCache])
     let after = try await engine.generate(request)
     #expect(after.outputTokens == before.outputTokens)
     #expect(after.outputLogProbs == before.outputLogProbs)

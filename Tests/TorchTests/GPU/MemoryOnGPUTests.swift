@@ -20,6 +20,45 @@ import Torch
     #expect(flat.array(Float.self) == (0..<1000).map { Float((100..<200).contains($0) ? 2 * $0 : $0) })
   }
 
+  /// Addresses stay while memory goes and comes.
+  @Test func regionsAreFilledAgain() throws {
+    let device = try GPU.open()
+    let region = try DeviceRegion(byteCount: 100 << 20, on: device)
+    let numbers = try region.bytes()[0..<4096].viewing(.float32)
+    let graph = try CUDAGraph(on: device) { _ = numbers.fill_(3) }
+    let (address, free) = (numbers.address, try DeviceMemory.of(device).free)
+    try region.empty()
+    #expect(try DeviceMemory.of(device).free >= free + (100 << 20))
+    try region.refill()
+    #expect(numbers.address == address)
+    try graph.replay()
+    #expect(numbers.array(Float.self).allSatisfy { $0 == 3 })
+  }
+
+  /// What was in host memory for a time is as before, and its memory was free meanwhile; both ways at the rate of the bus.
+  @Test func refuges() throws {
+    let device = try GPU.open()
+    let state = (0..<4).map { Tensor.randn([64 << 20], generator: Generator(seed: UInt64($0), device: device), device: device) }
+    let (view, sums) = (state[1][100..<200], state.map { $0.sum().item() })
+    let gradients = Tensor.ones([64 << 20], device: device)
+    let refuge = HostRefuge(state, forgetting: [gradients])
+    try refuge.leave()
+    try refuge.comeBack()
+    try DeviceMemory.emptyCache()
+    let free = try DeviceMemory.of(device).free
+    let start = ContinuousClock.now
+    try refuge.leave()
+    let gone = ContinuousClock.now
+    #expect(try DeviceMemory.of(device).free >= free + (5 << 28) * 9 / 10)
+    try refuge.comeBack()
+    let back = ContinuousClock.now
+    #expect(state.map { $0.sum().item() } == sums && view.sharesStorage(with: state[1]))
+    #expect(gradients.abs().max().item() == 0)
+    let bytes = Double(4 << 28)
+    print("to the host \(bytes / ((gone - start) / .seconds(1)) / 1e9) GB/s, back \(bytes / ((back - gone) / .seconds(1)) / 1e9)")
+    #expect(bytes / ((back - start) / .seconds(1)) > 10e9)
+  }
+
   /// Random matrices as e4m3: the bits of operators on the CPU, on rows of any length and stride.
   @Test func quantizedAsOnTheCPU() throws {
     let device = try GPU.open()
