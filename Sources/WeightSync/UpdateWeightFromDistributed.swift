@@ -63,8 +63,12 @@ public actor UpdateWeightFromDistributed {
         report.totalTime = (ContinuousClock.now - start) / .seconds(1)
         return report
       } catch {
-        for source in sources { try? await source.releaseWeights() }
-        try await abandon(version, &fleet, error)
+        var cause = error
+        for source in sources {
+          // One that is gone is the reason, not what an engine says of a broadcast that broke off.
+          do { try await source.releaseWeights() } catch { cause = error }
+        }
+        try await abandon(version, &fleet, error is CancellationError ? error : cause)
       }
     }
   }
