@@ -36,11 +36,11 @@ extension ModelWeights {
   /// A tensor as it waits: a weight that the model keeps as e4m3 quantised, e4m3 as it is; nil: it is neither.
   func quantized(_ new: NamedTensor) -> StagedWeight? {
     if new.tensor.dtype == .float8e4m3 {
-      return StagedWeight(name: new.name, tensor: new.tensor.to(device: .cpu, copy: true).contiguous())
+      return StagedWeight(name: new.name, tensor: new.tensor.copiedToHost())
     }
     guard let scaling = scalings[new.name] else { return nil }
-    let matrix = Float8Matrix(quantizing: new.tensor.to(device: .cpu), scaling)
-    return StagedWeight(name: new.name, tensor: matrix.values, scales: matrix.scales)
+    let matrix = Float8Matrix(quantizing: new.tensor, scaling)
+    return StagedWeight(name: new.name, tensor: matrix.values.copiedToHost(), scales: matrix.scales.copiedToHost())
   }
 
   /// The weights of a whole update, e4m3 with the scales that came with it, as the model keeps them.
@@ -108,7 +108,7 @@ extension ModelRunner.Place {
       _ = tensor.copy_(part)
       return
     }
-    let whole = Float8Matrix(quantizing: part.to(device: .cpu), scaling)
+    let whole = Float8Matrix(quantizing: part, scaling)
     install(StagedWeight(name: stored.name, tensor: whole.values, scales: whole.scales))
   }
 
