@@ -38,9 +38,11 @@ import Torch
   }
 
   /// Heads of 64 numbers, which our kernels take.
-  private static func writeModel(to folder: URL) throws {
+  private static func writeModel(hasExperts: Bool = false, to folder: URL) throws {
     let config: JSONValue = [
-      "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 1024, "hidden_size": 256,
+      "architectures": [hasExperts ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM"],
+      "model_type": hasExperts ? "qwen3_moe" : "qwen3", "vocab_size": 1024, "hidden_size": 256,
+      "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
       "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
       "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000, "max_position_embeddings": 1024,
       "initializer_range": 0.1, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
@@ -50,11 +52,12 @@ import Torch
 
   /// In bf16, by kernels of ours and recorded steps or without: log-probabilities are near those of fp32 on a CPU, for batches of
   /// sizes that are recorded and others.
-  @Test(arguments: [0, 32]) func logProbsAreNearThoseOfTheCPU(recordedBatch: Int) async throws {
+  @Test(arguments: [0, 32], [false, true])
+  func logProbsAreNearThoseOfTheCPU(recordedBatch: Int, hasExperts: Bool) async throws {
     let device = try GPU.open()
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
     defer { try? FileManager.default.removeItem(at: folder) }
-    try Self.writeModel(to: folder)
+    try Self.writeModel(hasExperts: hasExperts, to: folder)
     let reference = try ReferenceModel(HuggingFaceFolder(folder))
     var options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 16_384, chunkedPrefillSize: 64)
     options.recordedBatch = recordedBatch
