@@ -32,10 +32,10 @@ public struct WeightLoader {
     // rotary frequencies; layers that predict tokens further on are left aside; other ranks hold other experts.
     let configuration = model.configuration
     let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
-    let head = configuration.storedName("lm_head.weight")
+    let heads = configuration.storedParts("lm_head.weight", []).map(\.name)
     let harmless = { (name: String) in
       name.hasSuffix("rotary_emb.inv_freq")
-        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == head)
+        || ((configuration.tiesEmbeddings || configuration.head == .value) && heads.contains(name))
         || configuration.ignoredPrefixes.contains(where: name.hasPrefix)
         || configuration.ignoredSuffixes.contains(where: name.hasSuffix)
         || CausalLM.layer(of: name).map { extraLayers.contains($0) } == true

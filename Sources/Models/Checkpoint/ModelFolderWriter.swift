@@ -8,7 +8,7 @@ enum ModelFolderWriter {
   /// Writes a folder whose tensors are made one after another, when their turn comes.
   /// - Parameters:
   ///   - configuration: of the model.
-  ///   - folder: has the config.json, tokenizer and generation_config.json.
+  ///   - folder: has the config.json, tokenizer and generation_config.json, and what the model leaves aside of its weights.
   ///   - quantized: whether linear weights become e4m3 in blocks of 128 × 128 (`quantization_config` of `transformers`'
   ///     FineGrainedFP8Config). Matrices that are not whole blocks stay as they are.
   ///   - dtype: of each plain tensor.
@@ -39,16 +39,17 @@ enum ModelFolderWriter {
             shape: scaling.storedShape(rows: piece.shape[0], columns: piece.shape[1])))
       }
     }
+    let carried = try CarriedTensors(folder, configuration, saved: announced)
     let writer = try HuggingFaceWriter(
-      to: destination, config: folder.config.setting("quantization_config", to: layout?.config), tensors: announced,
-      copyingFrom: folder)
+      to: destination, config: folder.config.setting("quantization_config", to: layout?.config),
+      tensors: announced + carried.specifications, copyingFrom: folder)
     var assembly = StoredLayout(model).assembly()
     for parameter in model.table.parameters {
       for piece in parameter.pieces {
         let weight = try tensor(piece)
         guard let scaling = parameter.quantization else {
           let whole = try catchingTorchErrors { assembly.add(piece.checkpointName, weight) }
-          if let whole { try writer.write(whole.name, whole.tensor) }
+          if let whole { try carried.write(whole.name, whole.tensor, to: writer) }
           continue
         }
         let name = configuration.storedPart(piece).name
@@ -57,6 +58,7 @@ enum ModelFolderWriter {
         try writer.write(name + scaling.scaleSuffix, matrix.storedScales(scaling))
       }
     }
+    try carried.writeRest(to: writer)
     try writer.finish()
   }
 
