@@ -95,7 +95,7 @@ public struct WeightLoader {
     try withoutGradients {
       .joined(
         try parameter.pieces.map { piece in
-          let isStored = try files.isFloat8(piece) && files.scaling?.groupSize == scaling.groupSize
+          let isStored = try files.isFloat8(piece) && files.scaling?.groupSize == scaling.groupSize && files.keepsBlocks(piece)
           let whole = isStored
             ? try files.float8(piece)
             : Float8Matrix(quantizing: try files.tensor(piece), scaling)
