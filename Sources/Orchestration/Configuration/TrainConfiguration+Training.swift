@@ -39,7 +39,7 @@ extension TrainConfiguration {
     options.attention = backend.resolvedAttention
     options.isDeterministic = backend.isDeterministic
     options.fsdp.offloadsToHost = backend.fsdp.offloadsToHost
-    options.modelProvider = checkpoint.modelProvider
+    (options.modelProvider, options.contextLength) = (checkpoint.modelProvider, engine.contextLength)
     options.computeType = backend.resolvedDType.tensorType
     options.gradientCheckpointing = backend.gradientCheckpointing
     options.megatron = backend.parallel.megatronOptions
