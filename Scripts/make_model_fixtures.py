@@ -145,6 +145,19 @@ MODELS = {
         num_key_value_heads=4, rope_parameters=rope(1e6), use_sliding_window=True, sliding_window=6, max_window_layers=2,
         num_experts=4, num_experts_per_tok=2, moe_intermediate_size=8, shared_expert_intermediate_size=12,
         norm_topk_prob=True, vocab_size=61)),
+    "qwen2-moe-sparse-tied": ("qwen2_moe", "v5", dict(
+        hidden_size=20, num_attention_heads=2, num_key_value_heads=1, num_hidden_layers=4, qkv_bias=False, decoder_sparse_step=2,
+        mlp_only_layers=[3], tie_word_embeddings=True, rope_parameters=rope(1e5), num_experts=3, num_experts_per_tok=2,
+        moe_intermediate_size=9, shared_expert_intermediate_size=7, norm_topk_prob=True, vocab_size=61)),
+    "qwen3-moe-window-bias": ("qwen3_moe", "published", dict(
+        num_attention_heads=2, num_key_value_heads=2, head_dim=10, attention_bias=True, use_sliding_window=True, sliding_window=5,
+        max_window_layers=1, rope_parameters=rope(1e4, "linear", factor=2.0), num_experts=4, num_experts_per_tok=2,
+        moe_intermediate_size=9, norm_topk_prob=False, vocab_size=61)),
+    "deepseek-v2-biases-tied": ("deepseek_v2", "v5", dict(
+        q_lora_rank=8, kv_lora_rank=6, qk_nope_head_dim=4, qk_rope_head_dim=6, v_head_dim=10, n_routed_experts=4,
+        num_experts_per_tok=3, first_k_dense_replace=1, n_shared_experts=1, moe_intermediate_size=9, routed_scaling_factor=1.5,
+        topk_method="greedy", attention_bias=True, mlp_bias=True, tie_word_embeddings=True, vocab_size=61,
+        rope_parameters=rope(2e4))),
     "mistral": ("mistral", "published", dict(
         num_key_value_heads=2, head_dim=6, rms_norm_eps=1e-5, rope_parameters=rope(1e6), sliding_window=None)),
     "mistral-window": ("mistral", "v5", dict(
