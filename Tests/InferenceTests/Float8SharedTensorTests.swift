@@ -9,7 +9,8 @@ import Torch
 
 /// Engines with weights in e4m3 that checkpoints keep as parts of other tensors: each is a tensor of its own there.
 @Suite struct Float8SharedTensorTests {
-  private static let names = ["models/phi3", "models/glm4", "models/qwen3-next", "models/gpt-oss", "vision/qwen3.5-moe"]
+  static let cases = ["models/phi3", "models/glm4", "models/qwen3-next", "models/gpt-oss", "vision/qwen3.5-moe"].map { ($0, 1) }
+    + ["models/phi3", "models/qwen3-next", "vision/qwen3.5-moe"].map { ($0, 2) }
 
   private static func engine(_ folder: HuggingFaceFolder, ranks: Int = 1, _ quantization: WeightQuantization? = .fp8) throws -> Engine {
     var options = EngineOptions(dtype: .float32, pageSize: 4, maxTotalTokens: 512)
@@ -72,7 +73,7 @@ import Torch
   }
 
   /// A plain folder's weights are quantised when they are loaded, and when they come as an update, as checkpoints keep them.
-  @Test(arguments: names, [1, 2]) func plainWeightsAreQuantised(_ name: String, ranks: Int) async throws {
+  @Test(arguments: cases) func plainWeightsAreQuantised(_ name: String, ranks: Int) async throws {
     let folder = try HuggingFaceFolder(fixture(name))
     let engine = try Self.engine(folder, ranks: ranks)
     try await Weights(Self.loaded(folder)).expect(in: engine, "loaded")

@@ -36,14 +36,16 @@ import Torch
         let found = output.inputLogProbs.compactMap(\.logProb)
         #expect(found.count == count - 1 && zip(found, wanted).allSatisfy { abs($0 - $1) <= 1e-4 }, "\(count)")
       }
-      #expect(try await engine.status().contextLength == 40)
+      let status = try await engine.status()
+      #expect(status.contextLength == 40)
     }
   }
 
   /// Without a word about it, the engine stops at the original context.
   @Test func theOriginalContext() async throws {
     try await Self.withEngine("longrope", contextLength: nil) { engine, given in
-      #expect(try await engine.status().contextLength == 12)
+      let status = try await engine.status()
+      #expect(status.contextLength == 12)
       let request = GenerateRequest(id: "a", tokens: given.sequences.last!.map(Int.init), sampling: SamplingParameters())
       await #expect(throws: InvalidRequest.self) { try await engine.generate(request) }
     }
