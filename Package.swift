@@ -26,7 +26,7 @@ let rooms: [(name: String, dependencies: [Target.Dependency])] = [
   ("Training", ["JSON", "Torch", "Images", "RLAlgorithms", "Checkpoints", "Models", "Parallelism"]),
   ("Inference", ["Torch", "JSON", "Images", "Tokenization", "Grammars", "Checkpoints", "Parallelism", "Models"]),
   ("HTTP", nio),
-  ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Inference"]),
+  ("WeightSync", ["JSON", "HTTP", "Torch", "Checkpoints", "Models", "Inference"]),
   ("Serving", ["JSON", "HTTP", "Images", "Tokenization", "Torch", "Inference", "WeightSync", hummingbird] + nio),
   ("Rollout", ["JSON", "Tokenization", "Torch", "Images", "Training", "Inference"]),
   ("Observability", ["JSON"]),
@@ -44,7 +44,7 @@ let testHelpers: [String: [Target.Dependency]] = [
   "Orchestration": ["OrchestrationTestWorker"],
   "Inference": ["Benchmarks", "Training"],
   "Images": ["Checkpoints"],
-  "Serving": ["Checkpoints"],
+  "Serving": ["Checkpoints", "Models"],
   "WeightSync": ["Checkpoints"],
 ]
 let tested = [
@@ -103,7 +103,10 @@ let package = Package(
     // What is timed, and its other side in C++.
     .target(
       name: "Benchmarks",
-      dependencies: ["JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Training", "Inference", "COperators"],
+      dependencies: [
+        "JSON", "Tokenization", "Torch", "Checkpoints", "Models", "Parallelism", "Training", "Inference", "WeightSync", "Serving",
+        "Rollout", "Observability", "Orchestration", "COperators",
+      ],
       path: "Benchmarks",
       exclude: ["COperators", "RESULTS.md", "tokenizers_benchmark.py", "transformers_rollout.py", "transformers_train.py"]),
     .target(

@@ -56,6 +56,12 @@ public enum KernelsBenchmark {
         for (count, columns) in [(1, 151_936), (64, 151_936), (256, 50_001)] {
           rows.append(try sample(device, rows: count, columns: columns))
         }
+        for (count, columns, scaling) in [
+          (9728, 2560, Float8Scaling.publishedBlock), (300, 1000, .publishedBlock), (77, 201, .block(rows: 16, columns: 16)),
+          (64, 2560, .block(rows: 1, columns: 128)), (1, 9728, .row), (4096, 9728, .row), (1001, 333, .tensor), (4096, 2560, .tensor),
+        ] {
+          rows.append(try quantize(device, rows: count, columns: columns, scaling))
+        }
         rows += try training(device)
       }
     }
@@ -147,8 +153,8 @@ public enum KernelsBenchmark {
     let slots = rows * perRow * pageSize
     let (keys, values) = (noise([slots, keyValueHeads, dimension], device), noise([slots, keyValueHeads, dimension], device))
     let query = noise([rows, heads, dimension], device)
-    let pages = Tensor(table.map { Int32($0) }, shape: [rows, perRow]).to(device: device)
-    let sizes = Tensor(lengths.map { Int32($0) }).to(device: device)
+    let contexts = PageTable(
+      (0..<rows).map { Array(table[$0 * perRow..<($0 + 1) * perRow]) }, lengths: lengths, device: device)
     let scale = 1 / Double(dimension).squareRoot()
     func operators(_ dtype: DType) -> Tensor {
       Tensor.cat((0..<rows).map { row in
@@ -167,8 +173,7 @@ public enum KernelsBenchmark {
       bytes: lengths.reduce(0, +) * keyValueHeads * dimension * 4, truth: operators(.float32), device: device,
       kernel: {
         Kernels.decodeAttention(
-          query: query, keys: keys, values: values, pages: pages, lengths: sizes, scale: scale, pageSize: pageSize,
-          splits: splits)
+          query: query, keys: keys, values: values, table: contexts, scale: scale, pageSize: pageSize, splits: splits)
       }, operators: { operators(.bfloat16) })
   }
 
@@ -196,6 +201,23 @@ public enum KernelsBenchmark {
       "sample", "\(rows) x \(columns)", bytes: rows * columns * 2, truth: logProbs, device: device,
       kernel: { Kernels.sample(logits, temperatures: heat, keys: keys, isGreedy: isGreedy).logProbs },
       operators: { operators().1 })
+  }
+
+  private static func quantize(_ device: Device, rows: Int, columns: Int, _ scaling: Float8Scaling) throws -> Row {
+    let matrix = noise([rows, columns], device)
+    // With a row of nothing but zeros.
+    matrix[0..<1].zero_()
+    let shape = "\(rows) x \(columns), \(scaling.name)"
+    for input in [matrix, matrix.to(dtype: .float32), matrix.narrow(1, start: 1, length: columns - 1)] {
+      let (found, wanted) = (Float8Matrix(quantizing: input, scaling), Float8Matrix.quantized(input, scaling))
+      guard found.values.viewing(.uint8).equal(wanted.values.viewing(.uint8)), found.scales.equal(wanted.scales) else {
+        throw BenchmarkError("quantize \(shape): not the bits of operators")
+      }
+    }
+    return try row(
+      "quantize", shape, bytes: rows * columns * 3, truth: Float8Matrix.quantized(matrix, scaling).scales,
+      device: device, kernel: { Float8Matrix(quantizing: matrix, scaling).scales },
+      operators: { Float8Matrix.quantized(matrix, scaling).scales })
   }
 
   // MARK: Training

@@ -105,6 +105,10 @@ void ct_group_release(ct_group group) {
   guarded([&] { c10::intrusive_ptr<c10d::Backend>::reclaim(reinterpret_cast<c10d::Backend*>(group)); });
 }
 
+void ct_group_abort(ct_group group) {
+  guarded([&] { group_of(group).abort(); });
+}
+
 ct_work ct_all_reduce(ct_group group, ct_tensor tensor, int32_t reduction, int64_t timeout_ms) {
   return guarded<>(ct_work{}, [&] {
     std::vector<at::Tensor> tensors{borrow(tensor)};
@@ -184,6 +188,15 @@ bool ct_work_wait(ct_work work, int64_t timeout_ms) {
 
 bool ct_work_is_completed(ct_work work) {
   return guarded<>(false, [&] { return reinterpret_cast<c10d::Work*>(work)->isCompleted(); });
+}
+
+bool ct_work_is_done(ct_work work) {
+  return guarded<>(false, [&] {
+    auto& own = *reinterpret_cast<c10d::Work*>(work);
+    bool is_done = own.isCompleted();
+    if (auto failure = own.exception()) std::rethrow_exception(failure);
+    return is_done;
+  });
 }
 
 void ct_work_release(ct_work work) {

@@ -212,8 +212,36 @@ bool ct_resize_storage(ct_tensor tensor, size_t bytes) {
   });
 }
 
+size_t ct_storage_offset(ct_tensor tensor) {
+  return guarded<>(size_t{0}, [&] {
+    auto& t = borrow(tensor);
+    return static_cast<size_t>(t.storage_offset()) * t.itemsize();
+  });
+}
+
+void ct_move_storage(ct_tensor tensor, ct_tensor place) {
+  guarded([&] {
+    auto storage = borrow(tensor).storage();
+    auto& home = borrow(place);
+    auto bytes = static_cast<int64_t>(storage.nbytes());
+    TORCH_CHECK(home.is_contiguous() && home.scalar_type() == at::kByte && home.numel() >= bytes && home.device() == storage.device(),
+                "a storage of ", bytes, " bytes on ", storage.device(), " cannot move to ", home.numel(), " bytes on ",
+                home.device());
+    home.view(-1).narrow(0, 0, bytes).copy_(at::empty({0}, home.options()).set_(storage, 0, {bytes}, {1}));
+    storage.set_data_ptr_noswap(
+        {home.data_ptr(), new at::Tensor(home), [](void* owner) { delete static_cast<at::Tensor*>(owner); }, home.device()});
+  });
+}
+
 ct_tensor ct_empty(ct_ints sizes, ct_options options) {
   return guarded<>(ct_tensor{}, [&] { return give(at::empty(ints(sizes), tensor_options(options))); });
+}
+
+ct_tensor ct_empty_pinned(ct_ints sizes, int32_t dtype) {
+  return guarded<>(ct_tensor{}, [&] {
+    auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)).pinned_memory(true);
+    return give(at::empty(ints(sizes), options));
+  });
 }
 
 ct_tensor ct_full(ct_ints sizes, ct_scalar value, ct_options options) {

@@ -6,7 +6,7 @@
 namespace ctorch {
 
 ct_group nccl_group(ct_store store, int32_t rank, int32_t size, int32_t device_index, const char* name,
-                    int64_t timeout_ms);
+                    int64_t timeout_ms, bool survives);
 
 bool memory(int32_t device_index, ct_memory* out);
 void reset_peak_memory(int32_t device_index);
@@ -34,7 +34,7 @@ void graph_release(ct_graph graph);
 
 void write_pages(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
 ct_tensor decode_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
-                           double scale, int32_t page_size, int32_t splits);
+                           ct_tensor order, double scale, int32_t page_size, int32_t splits);
 ct_tensor silu_multiply(ct_tensor both);
 void add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
 void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
@@ -42,6 +42,7 @@ void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tens
 ct_tensor few_rows_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
+void quantize(ct_tensor matrix, int32_t height, int32_t width, ct_tensor* values, ct_tensor* scales);
 ct_tensor silu_multiply_gradient(ct_tensor both, ct_tensor gradient);
 void add_norm_gradient(ct_tensor sum, ct_tensor weight, double epsilon, ct_tensor by_normed, ct_tensor by_sum,
                           ct_tensor* by_input, ct_tensor* by_weight);
@@ -62,6 +63,12 @@ void* shared_memory(int32_t device_index, size_t bytes, uint8_t* handle);
 void release_shared_memory(int32_t device_index, void* memory);
 void* open_shared_memory(int32_t device_index, const uint8_t* handle);
 void close_shared_memory(int32_t device_index, void* memory);
+void* reserve_region(int32_t device_index, size_t* bytes);
+void fill_region(int32_t device_index, void* start, size_t bytes);
+void empty_region(int32_t device_index, void* start, size_t bytes);
+void release_region(void* start, size_t bytes);
+void* pinned_memory(size_t bytes);
+void release_pinned_memory(void* memory);
 ct_tensor from_device_memory(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
 
 }  // namespace ctorch

@@ -1,6 +1,7 @@
 // How the kernels of `kernels/` are found and launched.
 #pragma once
 
+#include <ATen/cuda/CUDAContextLight.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -14,6 +15,18 @@ namespace ctorch {
 
 /// A kernel of one of the sources; `defines` are part of its name.
 const void* kernel(const char* source, const char* name, const std::vector<std::string>& defines);
+
+/// Launches a kernel that waits by itself for what was queued before it.
+template <class... Arguments>
+void launch_early(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+  void* pointers[] = {&arguments...};
+  cudaLaunchAttribute early;
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t configuration{grid, block, shared, c10::cuda::getCurrentCUDAStream(), &early,
+                                   at::cuda::getCurrentDeviceProperties()->major >= 9 ? 1u : 0u};
+  C10_CUDA_CHECK(cudaLaunchKernelExC(&configuration, function, pointers));
+}
 
 template <class... Arguments>
 void launch(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {

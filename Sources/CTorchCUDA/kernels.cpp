@@ -19,31 +19,30 @@ void write_pages(ct_tensor key_handle, ct_tensor value_handle, ct_tensor keys, c
     c10::cuda::CUDAGuard guard(key.device());
     int width = key.size(1) * key.size(2);
     auto function = kernel(layers, "write_pages", {head(128)});
-    launch(function, dim3(key.size(0)), dim3(std::min(256, std::max(32, width / 8))), 0, bits(key), (long)key.stride(0),
+    launch_early(function, dim3(key.size(0)), dim3(std::min(256, std::max(32, width / 8))), 0, bits(key), (long)key.stride(0),
            bits(value), (long)value.stride(0), bits(borrow(keys)), bits(borrow(values)),
            static_cast<int64_t*>(borrow(slots).data_ptr()), width);
   });
 }
 
 ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor values, ct_tensor pages_handle,
-                           ct_tensor lengths, double scale, int32_t page_size, int32_t splits) {
+                           ct_tensor lengths, ct_tensor order, double scale, int32_t page_size, int32_t splits) {
   return guarded<>(ct_tensor{}, [&] {
     const auto &query = borrow(query_handle), &pages = borrow(pages_handle);
     c10::cuda::CUDAGuard guard(query.device());
     int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
     int group = heads / key_value_heads;
-    int width = group <= 1 ? 1 : group == 2 ? 2 : group <= 4 ? 4 : 8;
-    if (dimension == 256) width = std::min(width, 4);
-    std::vector<std::string> defines = {head(dimension), "-DQUERIES=" + std::to_string(width)};
+    std::vector<std::string> defines = {head(dimension)};
     auto output = at::empty({rows, heads, dimension}, query.options());
     auto parts = splits > 1 ? at::empty({rows, heads, splits, dimension + 2}, query.options().dtype(at::kFloat)) : at::Tensor();
-    launch(kernel(attention, "decode_attention", defines),
-           dim3(key_value_heads * ((group + width - 1) / width), rows, splits), dim3(128), 0, bits(query),
+    launch_early(kernel(attention, "decode_attention", defines),
+           dim3(key_value_heads * ((group + 7) / 8), rows, splits), dim3(128), 0, bits(query),
            (long)query.stride(0), bits(borrow(keys)), bits(borrow(values)), static_cast<int32_t*>(pages.data_ptr()),
            (int)pages.stride(0), static_cast<int32_t*>(borrow(lengths).data_ptr()),
-           splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output), (float)scale, page_size, key_value_heads, group);
+           static_cast<int32_t*>(borrow(order).data_ptr()), splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output),
+           (float)scale, page_size, key_value_heads, group);
     if (splits > 1)
-      launch(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
+      launch_early(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
              static_cast<int32_t*>(borrow(lengths).data_ptr()), bits(output), (int)splits, heads);
     return give(output);
   });
@@ -56,7 +55,7 @@ ct_tensor silu_multiply(ct_tensor handle) {
     int width = both.size(1) / 2;
     auto output = at::empty({both.size(0), width}, both.options());
     long count = output.numel();
-    launch(kernel(layers, "silu_multiply", {head(128)}), dim3(std::min<long>((count + 2047) / 2048, 2112)), dim3(256), 0,
+    launch_early(kernel(layers, "silu_multiply", {head(128)}), dim3(std::min<long>((count + 2047) / 2048, 2112)), dim3(256), 0,
            bits(both), bits(output), width, count);
     return give(output);
   });
@@ -69,7 +68,7 @@ void add_norm(ct_tensor input_handle, ct_tensor delta, ct_tensor weight, double 
     int width = input.size(1);
     auto total = delta ? at::empty_like(input) : input, result = at::empty_like(input);
     int threads = std::min(1024, std::max(32, (width / 8 + 31) / 32 * 32));
-    launch(kernel(layers, "add_norm", {head(128)}), dim3(input.size(0)), dim3(threads), width * sizeof(float), bits(input),
+    launch_early(kernel(layers, "add_norm", {head(128)}), dim3(input.size(0)), dim3(threads), width * sizeof(float), bits(input),
            optional_bits(borrow_optional(delta)), bits(borrow(weight)), (float)epsilon, bits(total), bits(result), width);
     *sum = give(total);
     *normed = give(result);
@@ -83,9 +82,9 @@ void norm_rotate(ct_tensor query_handle, ct_tensor key_handle, ct_tensor query_w
     c10::cuda::CUDAGuard guard(query.device());
     int heads = query.size(1), key_heads = key.size(1);
     auto turned = at::empty(query.sizes(), query.options()), turned_key = at::empty(key.sizes(), key.options());
-    launch(kernel(layers, "norm_rotate", {head(query.size(2))}), 
-           dim3(query.size(0), query.size(0) < 64 ? (heads + key_heads + 7) / 8 : 1), dim3(256), 0, bits(query), (long)query.stride(0), heads, bits(key),
-           (long)key.stride(0), key_heads, optional_bits(borrow_optional(query_weight)),
+    launch_early(kernel(layers, "norm_rotate", {head(query.size(2))}),
+                 dim3(query.size(0), query.size(0) <= 256 ? (heads + key_heads + 7) / 8 : 1), dim3(256), 0, bits(query),
+                 (long)query.stride(0), heads, bits(key), (long)key.stride(0), key_heads, optional_bits(borrow_optional(query_weight)),
            optional_bits(borrow_optional(key_weight)), (float)epsilon, bits(cosine), bits(borrow(sine)),
            (int)cosine.size(-1), bits(turned), bits(turned_key));
     *new_query = give(turned);
@@ -99,7 +98,10 @@ ct_tensor few_rows_linear(ct_tensor input_handle, ct_tensor weight_handle, ct_te
     c10::cuda::CUDAGuard guard(input.device());
     int rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
     auto output = at::empty({rows, outputs}, input.options());
-    launch(kernel(layers, "few_rows_linear", {head(128), "-DROWS=" + std::to_string(rows)}), dim3((outputs + 7) / 8),
+    // As many blocks as run at once, or fewer that all have as much to do.
+    int wanted = (outputs + 7) / 8, rounds = (wanted + busy_blocks(4) - 1) / busy_blocks(4);
+    int blocks = (wanted + rounds - 1) / rounds;
+    launch_early(kernel(layers, "few_rows_linear", {head(128), "-DROWS=" + std::to_string(rows)}), dim3(blocks),
            dim3(256), rows * inputs * sizeof(uint16_t), bits(input), bits(weight), optional_bits(borrow_optional(bias)),
            bits(output), inputs, outputs);
     return give(output);

@@ -42,6 +42,7 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .norm_rotate = norm_rotate,
       .few_rows_linear = few_rows_linear,
       .sample = sample,
+      .quantize = quantize,
       .silu_multiply_gradient = silu_multiply_gradient,
       .add_norm_gradient = add_norm_gradient,
       .norm_rotate_gradient = norm_rotate_gradient,
@@ -55,6 +56,12 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .open_shared_memory = open_shared_memory,
       .close_shared_memory = close_shared_memory,
       .from_device_memory = from_device_memory,
+      .reserve_region = reserve_region,
+      .fill_region = fill_region,
+      .empty_region = empty_region,
+      .release_region = release_region,
+      .pinned_memory = pinned_memory,
+      .release_pinned_memory = release_pinned_memory,
   };
   if (size != sizeof(functions)) return nullptr;
   ctorch::raise = raise;

@@ -157,6 +157,23 @@ enum Run {
       work.python = configuration.python.map { URL(fileURLWithPath: $0) }
       let rows = try TrainBenchmark.run(work)
       print(configuration.json ? try json(rows) : TrainBenchmark.table(rows))
+    case .update:
+      var work = UpdateBenchmark.Work()
+      work.checkpoint = configuration.hfCheckpoint.map { URL(fileURLWithPath: $0) }
+      work.device = configuration.device == .cuda ? .cuda(0) : .cpu
+      work.dtype = configuration.dtype?.tensorType ?? (configuration.device == .cuda ? .bfloat16 : .float32)
+      work.isFloat8 = configuration.isFloat8
+      if !configuration.updateKinds.isEmpty { work.kinds = configuration.updateKinds }
+      let rows = try await UpdateBenchmark.run(work)
+      print(configuration.json ? try json(rows) : UpdateBenchmark.table(rows))
+    case .step:
+      var work = StepBenchmark.Work()
+      work.checkpoint = configuration.hfCheckpoint.map { URL(fileURLWithPath: $0) }
+      (work.device, work.dtype, work.backend) = (configuration.device, configuration.dtype, configuration.trainBackend)
+      (work.prompts, work.samplesPerPrompt, work.steps) = (configuration.promptCount, configuration.samplesPerPrompt, configuration.steps)
+      (work.responseLength, work.tokensPerMicroBatch) = (configuration.randomOutputLen, configuration.seqLength)
+      let rows = try await StepBenchmark.run(work)
+      print(configuration.json ? try json(rows) : StepBenchmark.table(rows))
     case .ops:
       let rows = try OperatorsBenchmark.run()
       print(configuration.json ? try json(rows) : OperatorsBenchmark.table(rows))

@@ -6,13 +6,13 @@ import Torch
 /// Moves a trainer's weights into engines elsewhere, over SGLang's HTTP API (slime's `UpdateWeightFromDistributed`): ours,
 /// or SGLang's own servers.
 ///
-/// Buckets are broadcast in one row of bytes to a group of which this process is rank 0 and each engine rank another; where
-/// no group can be formed, they go inside the requests. While one bucket is on its way the next is gathered.
+/// Buckets are broadcast in one row of bytes to a group of which the trainer's rank 0 is rank 0 and each engine rank another;
+/// where no group can be formed, they go inside the requests. While one bucket is on its way the next is gathered.
 public actor UpdateWeightFromDistributed {
   /// How the bytes travel.
   public enum Way: Sendable, Equatable {
-    /// Over NCCL where the device is a GPU, else over Gloo.
-    case broadcast(Device)
+    /// Over NCCL between GPUs, where trainer and engines have some; over Gloo.
+    case broadcast(Device.Kind)
     case requests
   }
 
@@ -20,29 +20,33 @@ public actor UpdateWeightFromDistributed {
   private let engines: [RemoteEngine]
   private let bufferSize: Int
   private let dtype: DType
+  private let isFloat8: Bool
   private let way: Way
   private let groupName: String
   private let timeout: Duration
   private let pauseMode: PauseMode
   /// Most bytes inside a request, unless a single tensor is larger.
   private static let requestSize = 64 << 20
-  private var group: WeightGroup?
-  /// The engines in the group.
-  private var members: [Int] = []
+  /// The engines in a group with the trainer; nil: there is none.
+  private var members: [Int]?
+  /// What engines of this update have in common.
+  private var request: WeightRequest
   /// Whether all engines are ours, which compare them.
   private var sendsChecksums = false
 
   /// - Parameters:
   ///   - engines: `http://host:port` of each.
+  ///   - isFloat8: whether what the trainer's checkpoint has as e4m3 is sent so, unless an engine keeps plain numbers.
   ///   - timeout: for each request and each broadcast.
   public init(
-    sources: [any WeightSource], engines: [String], bufferSize: Int, dtype: DType, way: Way,
+    sources: [any WeightSource], engines: [String], bufferSize: Int, dtype: DType, isFloat8: Bool = false, way: Way,
     groupName: String = "slime-pp_0", pauseMode: PauseMode = .retract, timeout: Duration = .seconds(120)
   ) throws {
-    (self.sources, self.dtype, self.way) = (sources, dtype, way)
+    (self.sources, self.dtype, self.isFloat8, self.way) = (sources, dtype, isFloat8, way)
     self.bufferSize = way == .requests ? min(bufferSize, Self.requestSize) : bufferSize
     (self.groupName, self.pauseMode, self.timeout) = (groupName, pauseMode, timeout)
     self.engines = try engines.map { try RemoteEngine($0, timeout: timeout) }
+    request = WeightRequest(byteLimit: self.bufferSize, dtype: dtype)
   }
 
   /// - Throws: what failed first. Engines that stage updates (ours) then serve on with their old weights.
@@ -59,8 +63,12 @@ public actor UpdateWeightFromDistributed {
         report.totalTime = (ContinuousClock.now - start) / .seconds(1)
         return report
       } catch {
-        for source in sources { try? await source.releaseWeights() }
-        try await abandon(version, &fleet, error)
+        var cause = error
+        for source in sources {
+          // One that is gone is the reason, not what an engine says of a broadcast that broke off.
+          do { try await source.releaseWeights() } catch { cause = error }
+        }
+        try await abandon(version, &fleet, error is CancellationError ? error : cause)
       }
     }
   }
@@ -70,7 +78,8 @@ public actor UpdateWeightFromDistributed {
   /// - Throws: `error` where nobody is gone, or nobody is left.
   private func abandon(_ version: String, _ fleet: inout Fleet<RemoteEngine>, _ error: any Error) async throws {
     // The ranks of the group may stand at different places: the next attempt makes another.
-    group = nil
+    if members != nil { try? await sources[0].leaveWeightGroup() }
+    members = nil
     let reachable = await withTaskGroup(of: (Int, Bool).self) { [fleet, groupName, way] tasks in
       for index in fleet.live {
         tasks.addTask {
@@ -91,22 +100,24 @@ public actor UpdateWeightFromDistributed {
   private func attempt(
     _ version: String, _ fleet: inout Fleet<RemoteEngine>, _ report: inout WeightUpdateReport
   ) async throws {
-    if case .broadcast(let device) = way, group == nil || members != fleet.live {
-      try await disconnect()
-      group = try await meet(device, fleet.liveTargets)
-      members = fleet.live
-    }
     let operation = "the beginning of the update to version \(version)"
-    var stages: [Int: Bool] = [:]
+    var traits: [Int: RemoteEngine.Traits] = [:]
     for index in fleet.live {
-      do { stages[index] = try await fleet.liveTarget(index).stagesUpdates() } catch {
+      do { traits[index] = try await fleet.liveTarget(index).traits() } catch {
         guard case .requests = way else { throw error }
         fleet.drop(index, operation, error)
       }
     }
     try fleet.requireOne()
+    if case .broadcast(var kind) = way, members != fleet.live {
+      try await disconnect()
+      if traits.values.contains(where: \.isOnCPU) { kind = .cpu }
+      try await meet(kind, fleet.live.map { (fleet.liveTarget($0), traits[$0]!) })
+      (members, request.broadcasting) = (fleet.live, kind)
+    }
+    request.isFloat8 = isFloat8 && !traits.values.contains(where: \.keepsPlainNumbers)
     // Engines that write into the model at once must not generate meanwhile.
-    let pausing = Set(stages.filter { !$0.value }.keys.map { engines[$0].address })
+    let pausing = Set(traits.filter { !$0.value.stagesUpdates }.keys.map { engines[$0].address })
     sendsChecksums = pausing.isEmpty
     let (pauseMode, sessions) = (pauseMode, Sessions())
     try await each(operation, &fleet) {
@@ -144,42 +155,47 @@ public actor UpdateWeightFromDistributed {
 
   /// Leaves the group.
   public func disconnect() async throws {
-    guard group != nil else { return }
-    group = nil
+    guard let members else { return }
+    self.members = nil
+    try await sources[0].leaveWeightGroup()
     try await members.map { engines[$0] }.forEach { [groupName] in
       try await $0.post("/destroy_weights_update_group", ["group_name": .string(groupName)])
     }
   }
 
-  private func meet(_ device: Device, _ engines: [RemoteEngine]) async throws -> WeightGroup {
+  private func meet(_ kind: Device.Kind, _ engines: [(engine: RemoteEngine, traits: RemoteEngine.Traits)]) async throws {
     var offsets: [Int] = []
     var size = 1
-    for engine in engines {
+    for (engine, traits) in engines {
+      guard let count = traits.rankCount else {
+        throw WeightSyncError("The engine at \(engine.address) does not tell its tp_size in /server_info.")
+      }
       offsets.append(size)
-      size += try await engine.rankCount()
+      size += count
     }
-    let store = try Store.tcp(host: "127.0.0.1", port: 0, isServer: true, rankCount: size, timeout: timeout)
+    let source = sources[0]
+    let port = try await source.openWeightGroup(rankCount: size, timeout: timeout)
     let place = WeightGroupPlace(
-      name: groupName, address: localAddress(toward: engines[0].host), port: store.port, rank: 0, size: size,
-      device: device)
-    let group = WeightGroup(place, store: store)
-    let joining = Task { [timeout] in try await group.join(timeout: timeout) }
+      name: groupName, address: localAddress(toward: engines[0].engine.host), port: port, rank: 0, size: size,
+      device: kind == .cuda ? .cuda(0) : .cpu)
+    // From here on there is something to leave.
+    members = []
+    let joining = Task { [timeout] in try await source.joinWeightGroup(place, timeout: timeout) }
     try await withThrowingTaskGroup(of: Void.self) { tasks in
-      for (engine, offset) in zip(engines, offsets) {
+      for ((engine, _), offset) in zip(engines, offsets) {
         tasks.addTask { [size] in
           try await engine.post(
             "/init_weights_update_group",
             [
               "master_address": .string(localAddress(toward: engine.host)), "master_port": .int(place.port),
               "rank_offset": .int(offset), "world_size": .int(size), "group_name": .string(place.name),
-              "backend": device.kind == .cuda ? "nccl" : "gloo",
+              "backend": kind == .cuda ? "nccl" : "gloo",
             ])
         }
       }
       try await tasks.waitForAll()
     }
     try await joining.value
-    return group
   }
 
   /// Gathers units and sends what was gathered before, side by side.
@@ -190,8 +206,8 @@ public actor UpdateWeightFromDistributed {
     var sent = 0
     while true {
       report.gatherTime += gathered.seconds
-      // Opened buckets outlive the next gathering.
-      let buckets = try gathered.export.buckets.map(OpenBucket.init)
+      // Opened buckets outlive the next gathering, as those do that wait for a broadcast.
+      let buckets = try gathered.export.buckets.map(SentBucket.init)
       let unit = gathered.export.nextUnit
       async let next = unit.asyncMap { try await self.gather(fromUnit: $0) }
       for bucket in buckets {
@@ -209,10 +225,11 @@ public actor UpdateWeightFromDistributed {
   /// - Returns: rank 0's export.
   private func gather(fromUnit unit: Int) async throws -> (export: WeightExport, seconds: Double) {
     let start = ContinuousClock.now
-    let export = try await withThrowingTaskGroup(of: WeightExport?.self) { [sources, bufferSize, dtype] group in
+    request.unit = unit
+    let export = try await withThrowingTaskGroup(of: WeightExport?.self) { [sources, request] group in
       for (rank, source) in sources.enumerated() {
         group.addTask {
-          let export = try await source.exportWeights(fromUnit: unit, byteLimit: bufferSize, dtype: dtype)
+          let export = try await source.exportWeights(request)
           return rank == 0 ? export : nil
         }
       }
@@ -222,10 +239,10 @@ public actor UpdateWeightFromDistributed {
   }
 
   private func send(
-    _ bucket: OpenBucket, _ operation: String, _ version: String, _ fleet: inout Fleet<RemoteEngine>
+    _ bucket: SentBucket, _ operation: String, _ version: String, _ fleet: inout Fleet<RemoteEngine>
   ) async throws {
     var body: JSONObject = ["flush_cache": false, "weight_version": .string(version)]
-    guard let group else {
+    guard case .waiting(let number, let checksum) = bucket.place else {
       let pickle = try PickledTensors.pickle(bucket.weights)
       body["serialized_named_tensors"] = [.string(pickle.base64EncodedString())]
       if sendsChecksums { body["checksum"] = .string(pickle.withUnsafeBytes { XXHash64.hex($0) }) }
@@ -236,36 +253,28 @@ public actor UpdateWeightFromDistributed {
     body["shapes"] = .array(bucket.entries.map { .array($0.shape.map(JSONValue.int)) })
     body["group_name"] = .string(groupName)
     body["load_format"] = "flattened_bucket"
-    if sendsChecksums { body["checksum"] = .string(bucket.checksum) }
+    if sendsChecksums { body["checksum"] = .string(checksum) }
     // Not waited for where an engine refuses: its broadcast would last until the deadline.
-    let sending = Task { try await group.send(bucket.tensors(), flattened: true) }
+    let sending = Task { [source = sources[0]] in try await source.broadcastBucket(number) }
     try await each(operation, &fleet) { [body] in try await $0.post("/update_weights_from_distributed", .object(body)) }
     try await sending.value
   }
 }
 
-/// A bucket whose memory is mapped; it is only read.
-private struct OpenBucket: @unchecked Sendable {
-  let entries: [WeightBucket.Entry]
+/// A bucket on its way. Where it is in shared memory, that is mapped, and only read.
+private struct SentBucket: @unchecked Sendable {
+  private let bucket: WeightBucket
   private let opened: [NamedTensor]
 
-  let byteCount: Int
+  init(_ bucket: WeightBucket) throws {
+    self.bucket = bucket
+    if case .shared = bucket.place { opened = try bucket.open() } else { opened = [] }
+  }
 
-  init(_ bucket: WeightBucket) throws { (entries, opened, byteCount) = (bucket.entries, try bucket.open(), bucket.byteCount) }
-
+  var place: WeightBucket.Place { bucket.place }
+  var byteCount: Int { bucket.byteCount }
+  var entries: [WeightBucket.Entry] { bucket.entries }
   var weights: [(name: String, tensor: Tensor)] { opened.map { ($0.name, $0.tensor) } }
-
-  /// XXH64 of all tensors' bytes, one after another.
-  var checksum: String {
-    var bytes = Data(capacity: byteCount)
-    for weight in opened { weight.tensor.withBytes { bytes.append(contentsOf: $0) } }
-    return bytes.withUnsafeBytes { XXHash64.hex($0) }
-  }
-
-  func tensors() -> sending [NamedTensor] {
-    nonisolated(unsafe) let tensors = opened
-    return tensors
-  }
 }
 
 extension Optional where Wrapped: Sendable {

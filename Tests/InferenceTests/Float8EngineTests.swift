@@ -199,6 +199,44 @@ import Torch
     }
   }
 
+  /// Plain slices are quantised when all of a weight is there, in the model's place or read in the trainer's.
+  @Test(arguments: [("qwen3-block-16", 1), ("qwen3-moe-block-16", 2), ("qwen2-tensor", 2)], [WeightStaging.beside, .inPlace, nil])
+  func slicesAreQuantised(_ model: (name: String, ranks: Int), staging: WeightStaging?) async throws {
+    let name = model.name
+    let scheme = try #require(try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("float8/\(name)"))).storedQuantization)
+    let engine = try Self.engine(name, ranks: model.ranks)
+    let plain = try Self.plainWeights(name)
+    // Halves of rows, as two ranks of a trainer have them.
+    let halves = plain.flatMap { weight -> [WeightSlice] in
+      let tensor = Tensor.empty(weight.shape, dtype: .bfloat16)
+      tensor.withMutableBytes { _ = weight.bytes.copyBytes(to: $0) }
+      let rows = weight.shape[0]
+      return [0..<rows / 2, rows / 2..<rows].map { range in
+        var box = TensorBox(whole: weight.shape)
+        (box.offsets[0], box.sizes[0]) = (range.lowerBound, range.count)
+        return WeightSlice(WeightShard(weight.name, shape: weight.shape, box: box, dtype: .bfloat16), tensor[range].clone())
+      }
+    }
+    try await engine.resetWeights()
+    if let staging {
+      try await engine.beginWeightUpdate(staging)
+      let order = halves.indices.shuffled()
+      for start in stride(from: 0, to: order.count, by: 7) {
+        let bucket = HandedOver(order[start..<min(start + 7, order.count)].map { halves[$0] })
+        try await engine.updateWeights(bucket.value)
+      }
+      try await engine.endWeightUpdate(version: "2")
+    } else {
+      let all = HandedOver(halves)
+      try await engine.linkWeights(all.value)
+      try await engine.copyLinkedWeights(WeightInstallation(version: "2"))
+    }
+    for weight in Self.float8Weights(plain, scheme, like: Set(try await engine.weightNames())) where weight.dtype != .bfloat16 {
+      #expect(try await engine.weight(named: weight.name)?.bytes == weight.bytes, "\(weight.name)")
+    }
+    #expect(try await engine.status().weightVersion == "2")
+  }
+
   /// Memory that was given back and filled by an update of plain weights serves again.
   @Test func memoryComesBackByAnUpdate() async throws {
     var options = EngineOptions(dtype: .float32, pageSize: 4, maxTotalTokens: 512)

@@ -105,6 +105,12 @@ import Torch
     #expect(table["model.layers.0.linear_attn.in_proj.weight"]?.quantization == nil)
     #expect(table["model.layers.1.linear_attn.in_proj.weight"]?.quantization != nil)
     #expect(table["model.layers.0.linear_attn.out_proj.weight"]?.quantization != nil)
+    // What is sent to engines that have the checkpoint's tensors.
+    let scalings = try configuration.storedScalings()
+    #expect(scalings["model.layers.0.linear_attn.in_proj_ba.weight"] == nil && scalings["model.embed_tokens.weight"] == nil)
+    for name in ["0.linear_attn.in_proj_qkvz", "1.linear_attn.in_proj_ba", "3.self_attn.q_proj", "3.self_attn.k_proj", "0.mlp.experts.2.up_proj"] {
+      #expect(scalings["model.layers.\(name).weight"] == .publishedBlock, "\(name)")
+    }
   }
 
   /// With scales of rows, matrices whose inputs stand before their outputs cannot be read.

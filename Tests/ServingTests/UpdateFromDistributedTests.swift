@@ -3,6 +3,7 @@ import Foundation
 import HTTP
 import Inference
 import JSON
+import Models
 import Serving
 import TestSupport
 import Testing
@@ -10,22 +11,42 @@ import Torch
 import WeightSync
 
 /// A trainer's rank whose units are single weights.
-private actor WeightsOfASeed: WeightSource {
-  private let seed: UInt64
+actor WeightsOfASeed: WeightSource {
+  private let weights: @Sendable () throws -> [(name: String, tensor: Tensor)]
+  private let scalings: [String: Float8Scaling]
+  private let device: Device
   private var exporter = WeightExporter()
+  private var sender = WeightSender()
   private(set) var exports = 0
 
-  init(_ seed: UInt64) { self.seed = seed }
+  init(_ seed: UInt64, device: Device = .cpu) {
+    self.init(device: device) { try WeightRoutesTests.weights(seed).map { ($0.name, $0.tensor.to(device: device)) } }
+  }
 
-  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
+  init(
+    scalings: [String: Float8Scaling] = [:], device: Device = .cpu,
+    _ weights: @escaping @Sendable () throws -> [(name: String, tensor: Tensor)]
+  ) {
+    (self.weights, self.scalings, self.device) = (weights, scalings, device)
+  }
+
+  func exportWeights(_ request: WeightRequest) throws -> WeightExport {
     exports += 1
-    let weights = try WeightRoutesTests.weights(seed)
+    let weights = try weights()
     return try exporter.export(
-      fromUnit: unit, elementCounts: weights.map(\.tensor.count), byteLimit: byteLimit, dtype: dtype, fills: true
-    ) { [weights[$0]] }
+      request, elementCounts: weights.map(\.tensor.count), fills: true, device: device, scaling: { scalings[$0] }) { [weights[$0]] }
   }
 
   func releaseWeights() { exporter.release() }
+
+  func openWeightGroup(rankCount: Int, timeout: Duration) throws -> Int { try sender.open(rankCount: rankCount, timeout: timeout) }
+  func joinWeightGroup(_ place: WeightGroupPlace, timeout: Duration) async throws {
+    var place = place
+    if place.device.kind == .cuda { place.device = device }
+    try await sender.enter(place).join(timeout: timeout)
+  }
+  func broadcastBucket(_ number: Int) async throws { try await sender.bucket(number, of: &exporter).send() }
+  func leaveWeightGroup() { sender.leave() }
 }
 
 @Suite(.serialized) struct UpdateFromDistributedTests {
@@ -50,6 +71,57 @@ private actor WeightsOfASeed: WeightSource {
         }
         #expect(try await running.json["output_ids"]?.array?.count == 300)
       }
+    }
+  }
+
+  /// An engine of several ranks has as many places in the group, as SGLang's have.
+  @Test func anEngineOfTwoRanks() async throws {
+    try await WeightRoutesTests.withEngine(ranks: 2) { client, engine in
+      let source = WeightsOfASeed(23)
+      let update = try UpdateWeightFromDistributed(
+        sources: [source], engines: ["http://127.0.0.1:\(client.port)"], bufferSize: 5000, dtype: .float32,
+        way: .broadcast(.cpu), timeout: .seconds(20))
+      for version in ["1", "2"] { try await update.update(version: version) }
+      #expect(try await WeightRoutesTests.holds(engine, WeightRoutesTests.weights(23)))
+      try await update.disconnect()
+    }
+  }
+
+  /// What the checkpoint has as e4m3 travels so: numbers and scales, half the bytes, and the bits that the engine would have
+  /// made of plain numbers.
+  @Test(arguments: [UpdateWeightFromDistributed.Way.broadcast(.cpu), .requests])
+  func quantizedOnTheWay(way: UpdateWeightFromDistributed.Way) async throws {
+    let folder = try HuggingFaceFolder(fixture("float8/qwen3-block-16"))
+    let configuration = try ModelRegistry.configuration(of: folder)
+    let scaling = try #require(configuration.storedQuantization?.scaling)
+    try await WeightRoutesTests.withEngine(folder: folder) { client, engine in
+      let scaled = try await engine.weightNames().filter { $0.hasSuffix(scaling.scaleSuffix) }
+        .map { String($0.dropLast(scaling.scaleSuffix.count)) }
+      let scalings = Dictionary(uniqueKeysWithValues: scaled.map { ($0, scaling) })
+      let weights: @Sendable () throws -> [(name: String, tensor: Tensor)] = {
+        let model = try configuration.model(parallel: .single(), dtype: .float32)
+        model.initialize(seed: 9)
+        return model.table.parameters.flatMap { parameter in
+          checkpointTensors(parameter, parameter.tensor).map { (name: $0.name, tensor: $0.tensor) }
+        }
+      }
+      var sizes: [Int] = []
+      for isFloat8 in [false, true] {
+        try await engine.resetWeights()
+        let source = WeightsOfASeed(scalings: scalings, weights)
+        let update = try UpdateWeightFromDistributed(
+          sources: [source], engines: ["http://127.0.0.1:\(client.port)"], bufferSize: 30_000, dtype: .bfloat16,
+          isFloat8: isFloat8, way: way, timeout: .seconds(20))
+        sizes.append(try #require(try await update.update(version: "\(isFloat8)").bytes))
+        for (name, tensor) in try weights() where scaled.contains(name) {
+          let wanted = Float8Matrix(quantizing: tensor.to(dtype: .bfloat16), scaling)
+          #expect(try await engine.weight(named: name)?.bytes == wanted.values.withBytes { Data($0) }, "\(name)")
+          let scales = wanted.storedScales(scaling)
+          #expect(try await engine.weight(named: name + scaling.scaleSuffix)?.bytes == scales.withBytes { Data($0) }, "\(name)")
+        }
+        try await update.disconnect()
+      }
+      #expect(scaled.count > 10 && Double(sizes[1]) < 0.8 * Double(sizes[0]))
     }
   }
 

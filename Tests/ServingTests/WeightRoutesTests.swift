@@ -26,12 +26,17 @@ import WeightSync
 
   /// Runs `body` with a client of a server over a real engine.
   static func withEngine(
-    _ options: EngineOptions = EngineOptions(maxTotalTokens: 4096), groupTimeout: Duration = .seconds(20),
-    _ body: @escaping @Sendable (Client, Engine) async throws -> Void
+    _ options: EngineOptions = EngineOptions(maxTotalTokens: 4096), folder: HuggingFaceFolder? = nil, ranks: Int = 1,
+    groupTimeout: Duration = .seconds(20), _ body: @escaping @Sendable (Client, Engine) async throws -> Void
   ) async throws {
-    let engine = try Engine(folder: HuggingFaceFolder(fixture("models/qwen3-tied")), tokenizer: nil, options: options)
+    var options = options
+    options.tensorParallelSize = ranks
+    let folder = try folder ?? HuggingFaceFolder(fixture("models/qwen3-tied"))
+    let engine = try Engine(folder: folder, tokenizer: nil, options: options)
     var configuration = ServerConfiguration(port: 0)
     configuration.weightGroupTimeout = groupTimeout
+    configuration.arguments = ["tp_size": .int(ranks), "device": options.device.kind == .cuda ? "cuda" : "cpu"]
+    configuration.device = options.device
     try await Server(engine: engine, tokenizer: nil, configuration: configuration).whileRunning { port in
       try await body(Client(port: port), engine)
     }

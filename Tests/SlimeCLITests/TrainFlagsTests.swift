@@ -82,6 +82,10 @@ private func complaint(_ line: String) -> String {
     let configuration = try parse("--disable-grpo-std-normalization --no-offload-train --bf16")
     #expect(!configuration.algorithm.normalizeRewardsByDeviation)
     #expect(configuration.backend.dtype == .bfloat16)
+    #expect(configuration.cluster.offloadsTrainer == false && configuration.cluster.offloadsEngines == nil)
+    let shared = try parse("--colocate --device cuda --offload").cluster
+    #expect(shared.offloadsTrainer == true && shared.offloadsEngines == true)
+    #expect(complaint("--offload --no-offload-rollout").contains("--no-offload-rollout contradicts"))
   }
 
   @Test(arguments: [

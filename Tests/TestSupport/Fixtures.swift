@@ -1,10 +1,14 @@
 import Foundation
 
 /// Where checked-in fixtures live: `Tests/Fixtures/<name>`.
-public func fixture(_ name: String) -> URL {
-  URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .appendingPathComponent("Fixtures").appendingPathComponent(name)
-}
+public func fixture(_ name: String) -> URL { fixtures.appendingPathComponent(name) }
+
+/// Beside the sources, or where the tests were carried to another machine, below the working directory.
+private let fixtures: URL = {
+  let built = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Fixtures")
+  return FileManager.default.fileExists(atPath: built.path) ? built : URL(fileURLWithPath: "Tests/Fixtures")
+}()
 
 /// The names of all models in `Tests/Fixtures/models`, made by `Scripts/make_model_fixtures.py`: every family, with optional
 /// parts on and off.

@@ -6,37 +6,45 @@ import Testing
 import Torch
 import WeightSync
 
-/// Weights on their way into real engines.
-@Suite(.serialized) struct EngineUpdateTests {
-  private actor Target: WeightTarget {
-    nonisolated let name = "the engine"
-    private let engine: Engine
-    private let staging: WeightStaging
-    private var importer = SliceImporter()
-    private let failsAtLoad: Int?
-    private var loads = 0
+/// An engine of this process.
+actor EngineTarget: WeightTarget {
+  nonisolated let name = "the engine"
+  private let engine: Engine
+  private let staging: WeightStaging
+  private var importer = SliceImporter()
+  private let failsAtLoad: Int?
+  private var loads = 0
 
-    init(_ engine: Engine, _ staging: WeightStaging = .beside, failsAtLoad: Int? = nil) {
-      (self.engine, self.staging, self.failsAtLoad) = (engine, staging, failsAtLoad)
-    }
-
-    func weightShards() async throws -> [[WeightShard]] { try await engine.weightShards() }
-    func beginWeightUpdate() async throws { try await engine.beginWeightUpdate(staging) }
-    func loadWeights(_ buckets: [SliceBucket]) async throws {
-      if failsAtLoad == loads { throw Injected(description: "stopped") }
-      loads += 1
-      try await engine.updateWeights(try importer.slices(of: buckets))
-    }
-    func endWeightUpdate(version: String) async throws {
-      importer.close()
-      try await engine.endWeightUpdate(WeightInstallation(version: version, retractsRequests: true))
-    }
-    func abandonWeightUpdate() async throws {
-      importer.close()
-      try await engine.abandonWeightUpdate()
-    }
+  init(_ engine: Engine, _ staging: WeightStaging = .beside, failsAtLoad: Int? = nil) {
+    (self.engine, self.staging, self.failsAtLoad) = (engine, staging, failsAtLoad)
   }
 
+  func weightShards() async throws -> [[WeightShard]] { try await engine.weightShards() }
+  func beginWeightUpdate() async throws { try await engine.beginWeightUpdate(staging) }
+  func loadWeights(_ buckets: [SliceBucket]) async throws {
+    if failsAtLoad == loads { throw Injected(description: "stopped") }
+    loads += 1
+    try await engine.updateWeights(try importer.slices(of: buckets))
+  }
+  func linkWeights(_ shared: [SliceBucket]) async throws {
+    var opening = SliceImporter()
+    try await engine.linkWeights(try opening.slices(of: shared))
+  }
+  func copyLinkedWeights(version: String) async throws {
+    try await engine.copyLinkedWeights(WeightInstallation(version: version, retractsRequests: true))
+  }
+  func endWeightUpdate(version: String) async throws {
+    importer.close()
+    try await engine.endWeightUpdate(WeightInstallation(version: version, retractsRequests: true))
+  }
+  func abandonWeightUpdate() async throws {
+    importer.close()
+    try await engine.abandonWeightUpdate()
+  }
+}
+
+/// Weights on their way into real engines.
+@Suite(.serialized) struct EngineUpdateTests {
   private static func changed(_ folder: HuggingFaceFolder) throws -> Weights {
     let weights = try folder.weights()
     return Weights(
@@ -46,11 +54,12 @@ import WeightSync
       })
   }
 
-  /// After an update an engine is one that was loaded with these weights, bit for bit.
+  /// After an update an engine is one that was loaded with these weights, bit for bit; without a staging they are read in the
+  /// trainer's memory.
   @Test(
     arguments: [("qwen2", 600, 1), ("qwen3-tied", 1 << 26, 1), ("llama-biases-3-heads", 5000, 1), ("qwen3-tied", 2000, 2)],
-    [WeightStaging.beside, .inPlace])
-  func anUpdatedEngineEqualsALoadedOne(model: (name: String, byteLimit: Int, ranks: Int), staging: WeightStaging) async throws {
+    [WeightStaging.beside, .inPlace, nil])
+  func anUpdatedEngineEqualsALoadedOne(model: (name: String, byteLimit: Int, ranks: Int), staging: WeightStaging?) async throws {
     let folder = try HuggingFaceFolder(fixture("models/\(model.name)"))
     let weights = try Self.changed(folder)
     let other = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
@@ -66,14 +75,34 @@ import WeightSync
     #expect(before.outputLogProbs != loaded.outputLogProbs)
 
     let update = UpdateWeightFromTensor(
-      sources: [ShardSource(weights)], targets: [Target(engine, staging)], bufferSize: model.byteLimit)
+      sources: [ShardSource(weights, shares: staging == nil)], targets: [EngineTarget(engine, staging ?? .beside)],
+      bufferSize: model.byteLimit)
     try await update.update(version: "12")
     let after = try await engine.generate(request)
     #expect(after.outputTokens == loaded.outputTokens && after.outputLogProbs == loaded.outputLogProbs)
     #expect(after.inputLogProbs == loaded.inputLogProbs)
     #expect(after.weightVersion == "12" && before.weightVersion != "12")
     try await engine.checkIntegrity()
-    #expect(try openBuckets() == 0)
+    // An engine keeps what it is linked to open.
+    if staging != nil { #expect(try openBuckets() == 0) }
+  }
+
+  @Test func onlyWholeModelsAreLinked() async throws {
+    let folder = try HuggingFaceFolder(fixture("models/qwen3-tied"))
+    let engine = try Engine(folder: folder, tokenizer: nil)
+    await #expect(throws: EngineError.self) { try await engine.copyLinkedWeights(WeightInstallation(version: "1")) }
+    let weights = try Self.changed(folder)
+    func slices(_ shards: [WeightShard]) -> [WeightSlice] { shards.map { WeightSlice($0, weights[$0.name].clone()) } }
+    let error = await #expect(throws: EngineError.self) {
+      try await engine.linkWeights(slices(weights.whole.filter { $0.name != "model.norm.weight" }))
+    }
+    #expect(try #require(error).description.contains("'model.norm.weight' did not reach rank 0"))
+    let before = try await engine.generate(request)
+    try await engine.linkWeights(slices(weights.whole))
+    #expect(try await engine.generate(request).outputLogProbs == before.outputLogProbs)
+    try await engine.copyLinkedWeights(WeightInstallation(version: "1"))
+    let after = try await engine.generate(request)
+    #expect(after.weightVersion == "1" && after.outputLogProbs != before.outputLogProbs)
   }
 
   @Test func wrongWeightsAreRefusedInOneSentence() async throws {
@@ -106,7 +135,7 @@ import WeightSync
     let source = ShardSource(weights)
     await #expect(throws: Injected.self) {
       try await UpdateWeightFromTensor(
-        sources: [source], targets: [Target(engine, staging, failsAtLoad: 3)], bufferSize: 4000
+        sources: [source], targets: [EngineTarget(engine, staging, failsAtLoad: 3)], bufferSize: 4000
       ).update(version: "1")
     }
     // What did not come whole is refused at the end too.
@@ -130,7 +159,7 @@ import WeightSync
       }
     }
     let whole = Weights(try folder.weights().names.map { ($0, try folder.weights().tensor($0)) })
-    try await UpdateWeightFromTensor(sources: [ShardSource(whole)], targets: [Target(engine, staging)], bufferSize: 4000)
+    try await UpdateWeightFromTensor(sources: [ShardSource(whole)], targets: [EngineTarget(engine, staging)], bufferSize: 4000)
       .update(version: "4")
     let late = try await waiting
     #expect(late.outputLogProbs == before.outputLogProbs)
@@ -157,7 +186,7 @@ import WeightSync
         try await Task.sleep(for: .milliseconds(1))
         try #require(try await engine.status().generatedTokens < 400)
       }
-      try await UpdateWeightFromTensor(sources: [ShardSource(weights)], targets: [Target(engine)], bufferSize: 20_000)
+      try await UpdateWeightFromTensor(sources: [ShardSource(weights)], targets: [EngineTarget(engine)], bufferSize: 20_000)
         .update(version: version)
     }
     let output = try await running
@@ -170,7 +199,7 @@ import WeightSync
     for span in spans {
       let isNew = ["1", "3"].contains(span.version)
       try await UpdateWeightFromTensor(
-        sources: [ShardSource(isNew ? new : old)], targets: [Target(engine)], bufferSize: 1 << 20
+        sources: [ShardSource(isNew ? new : old)], targets: [EngineTarget(engine)], bufferSize: 1 << 20
       ).update(version: "again")
       var again = request
       again.tokens += output.outputTokens[..<span.end]

@@ -27,15 +27,46 @@ actor ShardSource: WeightSliceSource {
   private let weights: Weights
   private let shards: [WeightShard]
   private let failsAtBucket: Int?
-  private var exporter = SliceExporter()
+  private var exporter: SliceExporter
+  private let device: Device
   private(set) var buckets: [SliceBucket] = []
+  /// Values of its own, of which engines read in place.
+  private var own: [WeightSlice] = []
+  private var shared: SharedWeights?
 
-  init(rank: Int = 0, _ weights: Weights, _ shards: [WeightShard]? = nil, failsAtBucket: Int? = nil) {
+  /// - Parameter shares: it has values of its own, which it lets engines read in place if it can.
+  init(
+    rank: Int = 0, _ weights: Weights, _ shards: [WeightShard]? = nil, shares: Bool = false, device: Device = .cpu,
+    failsAtBucket: Int? = nil
+  ) {
+    (self.device, exporter) = (device, SliceExporter(device: device))
     (self.rank, self.weights, self.shards) = (rank, weights, shards ?? weights.whole)
     self.failsAtBucket = failsAtBucket
+    guard shares else { return }
+    own = self.shards.map { shard in
+      var shard = shard
+      let values = Self.part(weights, shard)
+      shard.dtype = values.dtype
+      return WeightSlice(shard, values.isContiguous ? values.to(device: device, copy: true) : values)
+    }
+  }
+
+  private static func part(_ weights: Weights, _ shard: WeightShard) -> Tensor {
+    weights[shard.name].narrowed(from: TensorBox(whole: shard.shape), to: shard.box)
   }
 
   func weightShards() -> [WeightShard] { shards }
+
+  func shareWeights() throws -> SliceBucket? {
+    guard !own.isEmpty else { return nil }
+    shared = try shared ?? SharedWeights(moving: own, on: device)
+    return shared?.bucket
+  }
+
+  func settleWeights() {}
+
+  /// Takes other values.
+  func step(to weights: Weights) { for slice in own { slice.tensor.copy_(Self.part(weights, slice.shard)) } }
 
   func fillBucket(_ wanted: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
     if failsAtBucket == buckets.count { throw Injected(description: "rank \(rank) cannot fill bucket \(buckets.count)") }
@@ -43,7 +74,7 @@ actor ShardSource: WeightSliceSource {
       guard shards.contains(where: { $0.name == shard.name && $0.box.intersection(shard.box) == shard.box }) else {
         throw Injected(description: "rank \(rank) does not hold \(shard)")
       }
-      return weights[shard.name].narrowed(from: TensorBox(whole: shard.shape), to: shard.box)
+      return Self.part(weights, shard)
     }
     buckets.append(bucket)
     return bucket
@@ -54,7 +85,7 @@ actor ShardSource: WeightSliceSource {
 
 /// An engine whose ranks keep what arrives, and count how often each element did.
 actor RecordingTarget: WeightTarget {
-  enum Moment: Sendable { case begin, load(Int), end }
+  enum Moment: Sendable { case begin, load(Int), end, copy }
 
   nonisolated let name: String
   private let shards: [[WeightShard]]
@@ -66,6 +97,8 @@ actor RecordingTarget: WeightTarget {
   private(set) var versions: [String] = []
   private(set) var begins = 0
   private(set) var abandons = 0
+  private(set) var links = 0
+  private var linked: [WeightSlice] = []
 
   init(_ shards: [[WeightShard]], name: String = "the engine", failingAt failure: Moment? = nil) {
     (self.shards, self.name, self.failure) = (shards, name, failure)
@@ -73,10 +106,27 @@ actor RecordingTarget: WeightTarget {
 
   func weightShards() -> [[WeightShard]] { shards }
 
+  func linkWeights(_ shared: [SliceBucket]) throws {
+    var opening = SliceImporter()
+    linked = try opening.slices(of: shared)
+    links += 1
+  }
+
+  func copyLinkedWeights(version: String) throws {
+    if case .copy = failure { throw Injected(description: "it cannot copy") }
+    clear()
+    take(linked)
+    versions.append(version)
+  }
+
   func beginWeightUpdate() throws {
     if case .begin = failure { throw Injected(description: "it cannot begin") }
     begins += 1
     loads = 0
+    clear()
+  }
+
+  private func clear() {
     values = shards.map { Dictionary(uniqueKeysWithValues: $0.map { ($0.name, .zeros($0.box.sizes, dtype: $0.dtype)) }) }
     counts = shards.map { Dictionary(uniqueKeysWithValues: $0.map { ($0.name, .zeros($0.box.sizes, dtype: .int32)) }) }
   }
@@ -84,7 +134,11 @@ actor RecordingTarget: WeightTarget {
   func loadWeights(_ buckets: [SliceBucket]) throws {
     if case .load(loads) = failure { throw Injected(description: "it cannot load") }
     loads += 1
-    for slice in try importer.slices(of: buckets) {
+    take(try importer.slices(of: buckets))
+  }
+
+  private func take(_ slices: [WeightSlice]) {
+    for slice in slices {
       for (rank, shards) in shards.enumerated() {
         for shard in shards where shard.name == slice.shard.name {
           guard let common = shard.box.intersection(slice.shard.box) else { continue }
@@ -119,8 +173,17 @@ actor RecordingTarget: WeightTarget {
   }
 }
 
-/// Descriptors and mappings of this process that belong to weight buckets.
+/// Descriptors and mappings of this process that belong to weight buckets. An engine that goes lets its own go a moment later.
 func openBuckets() throws -> Int {
+  let deadline = ContinuousClock.now + .seconds(3)
+  while true {
+    let count = try openBucketsNow()
+    if count == 0 || ContinuousClock.now > deadline { return count }
+    usleep(10_000)
+  }
+}
+
+private func openBucketsNow() throws -> Int {
   let files = FileManager.default
   let descriptors = try files.contentsOfDirectory(atPath: "/proc/self/fd").filter {
     (try? files.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)"))?.contains("slime-weights") == true

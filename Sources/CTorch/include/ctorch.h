@@ -109,6 +109,10 @@ CT_API void ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, 
                       ct_tensor *columns, ct_tensor *scores, ct_tensor *log_probs);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
+// Where in its storage a tensor begins, in bytes.
+CT_API size_t ct_storage_offset(ct_tensor tensor);
+// Moves the storage of a tensor and all its views, with what it holds, into the memory of `place`: bytes on the same device.
+CT_API void ct_move_storage(ct_tensor tensor, ct_tensor place);
 
 // MARK: Factories
 typedef struct {
@@ -117,6 +121,8 @@ typedef struct {
   int32_t device_index;
 } ct_options;
 CT_API ct_tensor ct_empty(ct_ints sizes, ct_options options);
+// On the host, where a GPU copies from and to without a detour.
+CT_API ct_tensor ct_empty_pinned(ct_ints sizes, int32_t dtype);
 CT_API ct_tensor ct_full(ct_ints sizes, ct_scalar value, ct_options options);
 CT_API ct_tensor ct_arange(ct_scalar start, ct_scalar end, ct_scalar step, ct_options options);
 CT_API ct_tensor ct_rand(ct_ints sizes, ct_generator generator, ct_options options);
@@ -222,6 +228,8 @@ CT_API void ct_store_release(ct_store store);
 CT_API void ct_turn_flight_recorder_off(void);
 CT_API ct_group ct_gloo_group(ct_store store, int32_t rank, int32_t size, const char* host, int64_t timeout_ms);
 CT_API void ct_group_release(ct_group group);
+// Ends what the group is at, also where other ranks are gone; it is of no use afterwards.
+CT_API void ct_group_abort(ct_group group);
 // Reductions: 0 sum, 1 average, 2 product, 3 minimum, 4 maximum (c10d's numbers). Each returns NULL on error.
 CT_API ct_work ct_all_reduce(ct_group group, ct_tensor tensor, int32_t reduction, int64_t timeout_ms);
 CT_API ct_work ct_all_gather(ct_group group, ct_tensor output, ct_tensor input, int64_t timeout_ms);
@@ -235,6 +243,8 @@ CT_API ct_work ct_receive(ct_group group, ct_tensor tensor, int32_t source, int3
 CT_API ct_work ct_barrier(ct_group group, int64_t timeout_ms);
 CT_API bool ct_work_wait(ct_work work, int64_t timeout_ms);
 CT_API bool ct_work_is_completed(ct_work work);
+// As the last one, with an error where it failed.
+CT_API bool ct_work_is_done(ct_work work);
 CT_API void ct_work_release(ct_work work);
 
 #include "ctorch_cuda.h"

@@ -38,9 +38,10 @@ typedef struct {
 } ct_attention_shape;
 
 typedef struct {
-  // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say.
+  // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say. libtorch
+  // ends the process when another rank is gone for longer than the deadline, unless `survives`: then whoever waits must abort.
   ct_group (*nccl_group)(ct_store store, int32_t rank, int32_t size, int32_t device_index, const char* name,
-                         int64_t timeout_ms);
+                         int64_t timeout_ms, bool survives);
 
   bool (*memory)(int32_t device_index, ct_memory* out);
   void (*reset_peak_memory)(int32_t device_index);
@@ -73,7 +74,7 @@ typedef struct {
   // Our kernels, for bf16. Shapes as in Kernels.swift; NULL where an argument may be left out.
   void (*write_pages)(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
   ct_tensor (*decode_attention)(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
-                                double scale, int32_t page_size, int32_t splits);
+                                ct_tensor order, double scale, int32_t page_size, int32_t splits);
   ct_tensor (*silu_multiply)(ct_tensor both);
   void (*add_norm)(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
   void (*norm_rotate)(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
@@ -81,6 +82,8 @@ typedef struct {
   ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor weight, ct_tensor bias);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
+  // Of fp32 too. height 0: all numbers share a scale.
+  void (*quantize)(ct_tensor matrix, int32_t height, int32_t width, ct_tensor* values, ct_tensor* scales);
 
   // Of training; shapes as in TrainingKernels.swift.
   ct_tensor (*silu_multiply_gradient)(ct_tensor both, ct_tensor gradient);
@@ -109,6 +112,16 @@ typedef struct {
   void (*close_shared_memory)(int32_t device_index, void* memory);
   // A row of bytes of a device, not copied; `release` runs after its last use.
   ct_tensor (*from_device_memory)(void* memory, int64_t bytes, int32_t device_index, void (*release)(void*), void* context);
+
+  // Addresses of a device, `bytes` rounded up to whole blocks, where memory is between `fill_region` and `empty_region`.
+  void* (*reserve_region)(int32_t device_index, size_t* bytes);
+  void (*fill_region)(int32_t device_index, void* start, size_t bytes);
+  void (*empty_region)(int32_t device_index, void* start, size_t bytes);
+  void (*release_region)(void* start, size_t bytes);
+
+  // Host memory that devices copy from and to without a detour.
+  void* (*pinned_memory)(size_t bytes);
+  void (*release_pinned_memory)(void* memory);
 } ct_cuda_functions;
 
 // Opens CTorchCUDA at `path`; false with an error when it cannot be opened or belongs to another build.

@@ -1,131 +1,148 @@
 R"cuda(
-// Paged decode attention: one query token a row, its context split over blocks (flash decoding, Dao et al., 2023).
-// HEAD: dimension of a head. QUERIES: query heads that a block serves, all of one key-value head.
-constexpr int LANES = HEAD / 8;         // lanes that share a token, 16 bytes each
-constexpr int TOKENS = 32 / LANES;      // tokens that a warp looks at at once
+// Paged decode attention: one query token a row, its context split over blocks (flash decoding, Dao et al., 2023), products
+// by tensor cores, so that memory alone decides how long it takes.
+// HEAD: dimension of a head. A block serves up to eight query heads, all of one key-value head.
+constexpr int QUERIES = 8;
 constexpr int WARPS = 4;
-constexpr int AHEAD = 4;                // loads in flight
-constexpr int STEP = WARPS * TOKENS * AHEAD;
+constexpr int TILE = 16;                // tokens that a warp looks at at once
+constexpr int STEP = WARPS * TILE;
+constexpr int PRODUCTS = HEAD / 16;     // of 16 dimensions each
+
+// sums += a · b: [16, 16] times [16, 8]. Lane 4 r + c has of a rows r and r + 8, of b and sums column r or columns 2 c and
+// 2 c + 1, and of what is summed over 2 c, 2 c + 1 and those 8 further on.
+__device__ __forceinline__ void multiply(
+    float (&sums)[4], uint32 a0, uint32 a1, uint32 a2, uint32 a3, uint32 b0, uint32 b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+__device__ __forceinline__ uint32 pair(float low, float high) {
+  uint32 result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ keys, const bf16* __restrict__ values,
-    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, float* __restrict__ parts,
-    bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
+    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order,
+    float* __restrict__ parts, bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
+  let_next_begin();
+  wait_for_earlier();
   const int blocks_per_group = (group + QUERIES - 1) / QUERIES;
   const int key_value_head = blockIdx.x / blocks_per_group;
   const int first_head = key_value_head * group + blockIdx.x % blocks_per_group * QUERIES;
   const int heads = key_value_heads * group;
   const int count = min(QUERIES, group - blockIdx.x % blocks_per_group * QUERIES);
-  const int row = blockIdx.y, split = blockIdx.z, splits = gridDim.z;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, place = lane / LANES, offset = lane % LANES * 8;
+  // Blocks begin in the order of their numbers: the longest contexts first.
+  const int row = order[blockIdx.y], split = blockIdx.z, splits = gridDim.z;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, r = lane / 4, c = lane % 4;
 
   const int length = lengths[row];
   const int share = ((length + splits - 1) / splits + STEP - 1) / STEP * STEP;
   const int begin = split * share, end = min(length, begin + share);
 
-  float query[QUERIES][8], sums[QUERIES][8], most[QUERIES], weight[QUERIES];
+  // Which dimension is which in a product does not matter as long as both sides agree: a lane takes eight neighbours of each
+  // 32, so that it loads 16 bytes at once.
+  uint32 query[PRODUCTS][2];
 #pragma unroll
-  for (int g = 0; g < QUERIES; ++g) {
-    most[g] = NOTHING;
-    weight[g] = 0;
-    if (g < count) {
-      unpack(*(const Eight*)(queries + row * query_stride + (first_head + g) * HEAD + offset), query[g]);
-    } else {
+  for (int i = 0; i < HEAD / 32; ++i) {
+    Eight eight = {};
+    if (r < count) eight = *(const Eight*)(queries + row * query_stride + (first_head + r) * HEAD + i * 32 + c * 8);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) query[g][i] = 0;
-    }
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      query[g][i] *= scale * 1.4426950408889634f;
-      sums[g][i] = 0;
-    }
+    for (int w = 0; w < 4; ++w) query[2 * i + w / 2][w % 2] = eight.words[w];
   }
+  float sums[PRODUCTS][4] = {}, most = NOTHING, weight = 0;
+  const float log_scale = scale * 1.4426950408889634f;
   const long token_stride = (long)key_value_heads * HEAD;
-  const long head_offset = (long)key_value_head * HEAD + offset;
+  const long head_offset = (long)key_value_head * HEAD;
   const int* table = pages + (long)row * pages_stride;
+  const bool pages_hold_tiles = page_size % TILE == 0;
 
-  for (int base = begin + warp * TOKENS * AHEAD; base < end; base += STEP) {
-    Eight key[AHEAD], value[AHEAD];
-    bool is_here[AHEAD];
+  for (int base = begin + warp * TILE; base < end; base += STEP) {
+    const long first = ((long)table[base / page_size] * page_size + base % page_size) * token_stride + head_offset;
+    auto place = [&](int token) {
+      token = min(token, end - 1);
+      if (pages_hold_tiles) return first + (token - base) * token_stride;
+      return ((long)table[token / page_size] * page_size + token % page_size) * token_stride + head_offset;
+    };
+    Eight key[2][HEAD / 32], value[4][HEAD / 64];
 #pragma unroll
-    for (int u = 0; u < AHEAD; ++u) {
-      const int token = base + u * TOKENS + place;
-      is_here[u] = token < end;
-      const int safe = is_here[u] ? token : begin;
-      const long at = ((long)table[safe / page_size] * page_size + safe % page_size) * token_stride + head_offset;
-      key[u] = *(const Eight*)(keys + at);
-      value[u] = *(const Eight*)(values + at);
+    for (int b = 0; b < 2; ++b) {
+      const bf16* at = keys + place(base + b * 8 + r) + c * 8;
+#pragma unroll
+      for (int i = 0; i < HEAD / 32; ++i) key[b][i] = *(const Eight*)(at + i * 32);
     }
-    float scores[QUERIES][AHEAD];
 #pragma unroll
-    for (int u = 0; u < AHEAD; ++u) {
-      float wide_key[8];
-      unpack(key[u], wide_key);
+    for (int t = 0; t < 4; ++t) {
+      const bf16* at = values + place(base + 2 * c + t % 2 + t / 2 * 8) + r * 8;
 #pragma unroll
-      for (int g = 0; g < QUERIES; ++g) {
-        float dot = 0;
+      for (int i = 0; i < HEAD / 64; ++i) value[t][i] = *(const Eight*)(at + i * 64);
+    }
+    // Of head r and tokens 2 c, 2 c + 1 of both halves of the tile.
+    float scores[2][4] = {};
 #pragma unroll
-        for (int i = 0; i < 8; ++i) dot += query[g][i] * wide_key[i];
+    for (int b = 0; b < 2; ++b)
 #pragma unroll
-        for (int o = LANES / 2; o > 0; o /= 2) dot += __shfl_xor_sync(0xffffffffu, dot, o);
-        scores[g][u] = is_here[u] ? dot : NOTHING;
+      for (int i = 0; i < HEAD / 32; ++i) {
+        const uint32* words = key[b][i].words;
+        multiply(scores[b], query[2 * i][0], 0, query[2 * i][1], 0, words[0], words[1]);
+        multiply(scores[b], query[2 * i + 1][0], 0, query[2 * i + 1][1], 0, words[2], words[3]);
+      }
+    float next = most;
+#pragma unroll
+    for (int b = 0; b < 2; ++b)
+#pragma unroll
+      for (int t = 0; t < 2; ++t) {
+        scores[b][t] = base + b * 8 + 2 * c + t < end ? scores[b][t] * log_scale : NOTHING;
+        next = fmaxf(next, scores[b][t]);
+      }
+    next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, 1));
+    next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, 2));
+    const float floor = next == NOTHING ? 0 : next, kept = exp2f(most - floor);
+    most = next;
+    weight *= kept;
+#pragma unroll
+    for (int b = 0; b < 2; ++b)
+#pragma unroll
+      for (int t = 0; t < 2; ++t) {
+        scores[b][t] = exp2f(scores[b][t] - floor);
+        weight += scores[b][t];
+      }
+    if (__any_sync(0xffffffffu, kept != 1)) {
+      const float even = __shfl_sync(0xffffffffu, kept, 8 * c), odd = __shfl_sync(0xffffffffu, kept, 8 * c + 4);
+#pragma unroll
+      for (int m = 0; m < PRODUCTS; ++m) {
+        sums[m][0] *= even;
+        sums[m][1] *= odd;
+        sums[m][2] *= even;
+        sums[m][3] *= odd;
       }
     }
-    float kept[QUERIES];
+    // [dimensions, tokens] times [tokens, heads]. A lane has HEAD / 8 dimensions; half of them are its first rows.
+    const uint32 low = pair(scores[0][0], scores[0][1]), high = pair(scores[1][0], scores[1][1]);
 #pragma unroll
-    for (int g = 0; g < QUERIES; ++g) {
-      float next = most[g];
-#pragma unroll
-      for (int u = 0; u < AHEAD; ++u) next = fmaxf(next, scores[g][u]);
-      const float floor = next == NOTHING ? 0 : next;
-      kept[g] = exp2f(most[g] - floor);
-      most[g] = next;
-      weight[g] *= kept[g];
-#pragma unroll
-      for (int u = 0; u < AHEAD; ++u) {
-        scores[g][u] = exp2f(scores[g][u] - floor);
-        weight[g] += scores[g][u];
-      }
-#pragma unroll
-      for (int i = 0; i < 8; ++i) sums[g][i] *= kept[g];
-    }
-#pragma unroll
-    for (int u = 0; u < AHEAD; ++u) {
-      float wide_value[8];
-      unpack(value[u], wide_value);
-#pragma unroll
-      for (int g = 0; g < QUERIES; ++g)
-#pragma unroll
-        for (int i = 0; i < 8; ++i) sums[g][i] += scores[g][u] * wide_value[i];
+    for (int m = 0; m < PRODUCTS; ++m) {
+      auto tokens = [&](int t, int own) {
+        return __byte_perm(
+            value[t][own / 8].words[own % 8 / 2], value[t + 1][own / 8].words[own % 8 / 2], own % 2 ? 0x7632 : 0x5410);
+      };
+      multiply(sums[m], tokens(0, m), tokens(0, m + PRODUCTS), tokens(2, m), tokens(2, m + PRODUCTS), low, high);
     }
   }
 
-  // The lanes with the same offset hold parts of the same sums.
-#pragma unroll
-  for (int g = 0; g < QUERIES; ++g) {
-#pragma unroll
-    for (int o = LANES; o < 32; o *= 2) {
-      const float other = __shfl_xor_sync(0xffffffffu, most[g], o);
-      const float all = fmaxf(most[g], other), floor = all == NOTHING ? 0 : all;
-      const float own_share = exp2f(most[g] - floor), other_share = exp2f(other - floor);
-      weight[g] = weight[g] * own_share + __shfl_xor_sync(0xffffffffu, weight[g], o) * other_share;
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-        sums[g][i] = sums[g][i] * own_share + __shfl_xor_sync(0xffffffffu, sums[g][i], o) * other_share;
-      most[g] = all;
-    }
-  }
+  weight += __shfl_xor_sync(0xffffffffu, weight, 1);
+  weight += __shfl_xor_sync(0xffffffffu, weight, 2);
   __shared__ float shared_sums[WARPS][QUERIES][HEAD], shared_most[WARPS][QUERIES], shared_weight[WARPS][QUERIES];
-  if (place == 0) {
 #pragma unroll
-    for (int g = 0; g < QUERIES; ++g) {
+  for (int m = 0; m < PRODUCTS; ++m)
 #pragma unroll
-      for (int i = 0; i < 8; ++i) shared_sums[warp][g][offset + i] = sums[g][i];
-      if (lane == 0) {
-        shared_most[warp][g] = most[g];
-        shared_weight[warp][g] = weight[g];
-      }
+    for (int i = 0; i < 4; ++i) {
+      const int own = i < 2 ? m : m + PRODUCTS;
+      shared_sums[warp][2 * c + i % 2][own / 8 * 64 + r * 8 + own % 8] = sums[m][i];
     }
+  if (c == 0) {
+    shared_most[warp][r] = most;
+    shared_weight[warp][r] = weight;
   }
   __syncthreads();
   for (int index = threadIdx.x; index < count * HEAD; index += WARPS * 32) {
@@ -158,6 +175,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
 // The parts of the splits put together; one block a row and head, a thread a dimension. At most 32 splits.
 extern "C" __global__ void merge_splits(
     const float* __restrict__ parts, const int* __restrict__ lengths, bf16* __restrict__ output, int splits, int heads) {
+  let_next_begin();
+  wait_for_earlier();
   const int length = lengths[blockIdx.x / heads];
   const int share = max(STEP, ((length + splits - 1) / splits + STEP - 1) / STEP * STEP);
   const int used = (length + share - 1) / share;

@@ -33,5 +33,15 @@ __device__ __forceinline__ float sum_of_warp(float value) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
   return value;
 }
+// Kernels of a decoding step are queued one after another, each waiting for the last; so that its blocks are there, and what
+// depends on nothing earlier is on its way, before that ends, each lets the next begin and waits by itself (programmatic
+// dependent launch; without effect where a kernel is launched otherwise).
+#if __CUDA_ARCH__ >= 900
+__device__ __forceinline__ void let_next_begin() { asm volatile("griddepcontrol.launch_dependents;"); }
+__device__ __forceinline__ void wait_for_earlier() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+#else
+__device__ __forceinline__ void let_next_begin() {}
+__device__ __forceinline__ void wait_for_earlier() {}
+#endif
 #define NOTHING (-__int_as_float(0x7f800000))
 )cuda"

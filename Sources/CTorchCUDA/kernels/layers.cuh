@@ -3,6 +3,8 @@ R"cuda(
 extern "C" __global__ void write_pages(
     const bf16* __restrict__ key, long key_stride, const bf16* __restrict__ value, long value_stride,
     bf16* __restrict__ keys, bf16* __restrict__ values, const long* __restrict__ slots, int width) {
+  let_next_begin();
+  wait_for_earlier();
   const long token = blockIdx.x, slot = slots[token];
   for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8) {
     *(Eight*)(keys + slot * width + i) = *(const Eight*)(key + token * key_stride + i);
@@ -12,6 +14,8 @@ extern "C" __global__ void write_pages(
 
 // silu(gate) * up of rows [gate | up]; each product rounded as libtorch's operators do.
 extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __restrict__ output, int width, long count) {
+  let_next_begin();
+  wait_for_earlier();
   for (long i = (blockIdx.x * (long)blockDim.x + threadIdx.x) * 8; i < count; i += (long)gridDim.x * blockDim.x * 8) {
     const long row = i / width, column = i % width;
     float gate[8], up[8];
@@ -27,6 +31,8 @@ extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __
 extern "C" __global__ void add_norm(
     const bf16* __restrict__ input, const bf16* __restrict__ delta, const bf16* __restrict__ weight, float epsilon,
     bf16* __restrict__ sum, bf16* __restrict__ normed, int width) {
+  let_next_begin();
+  wait_for_earlier();
   extern __shared__ float row[];
   __shared__ float squares[32];
   const long start = (long)blockIdx.x * width;
@@ -71,6 +77,8 @@ extern "C" __global__ void norm_rotate(
     int key_heads, const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon,
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, bf16* __restrict__ new_query,
     bf16* __restrict__ new_key) {
+  let_next_begin();
+  wait_for_earlier();
   const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
   const long token = blockIdx.x;
   __shared__ float shared[8][HEAD];
@@ -112,48 +120,53 @@ extern "C" __global__ void norm_rotate(
 }
 
 // output = input weightᵀ (+ bias) for ROWS rows of input, as few as a batch that decodes has: bound by the weight's bytes.
-// A warp an output; the input lies in shared memory.
+// A warp makes outputs one after another, with the loads for what comes next in flight; the input lies in shared memory.
 #ifdef ROWS
+constexpr int AHEAD = 4;               // loads of 16 bytes for each lane
+constexpr int PIECES = AHEAD * 32;     // of eight numbers that a warp multiplies at once
+
 extern "C" __global__ void __launch_bounds__(256) few_rows_linear(
     const bf16* __restrict__ input, const bf16* __restrict__ weight, const bf16* __restrict__ bias, bf16* __restrict__ output,
     int inputs, int outputs) {
+  let_next_begin();
   extern __shared__ Eight shared_input[];
-  const int pieces = inputs / 8;
+  const int pieces = inputs / 8, lane = threadIdx.x % 32, step = gridDim.x * 8;
+  auto fetch = [&](Eight (&loaded)[AHEAD], int column, int start) {
+    const uint4* own = (const uint4*)(weight + (long)column * inputs);
+#pragma unroll
+    for (int u = 0; u < AHEAD; ++u) {
+      const int piece = start + lane + 32 * u;
+      uint4 words = {0, 0, 0, 0};
+      if (column < outputs && piece < pieces) words = __ldcs(own + piece);
+      loaded[u] = {{words.x, words.y, words.z, words.w}};
+    }
+  };
+  int column = blockIdx.x * 8 + threadIdx.x / 32;
+  Eight next[AHEAD];
+  fetch(next, column, 0);  // weights depend on nothing earlier
+  wait_for_earlier();
   for (int i = threadIdx.x; i < ROWS * pieces; i += blockDim.x) shared_input[i] = ((const Eight*)input)[i];
   __syncthreads();
-  const int lane = threadIdx.x % 32;
-  for (int column = blockIdx.x * 8 + threadIdx.x / 32; column < outputs; column += gridDim.x * 8) {
-    const Eight* own = (const Eight*)(weight + (long)column * inputs);
-    float sums[ROWS];
+  for (; column < outputs; column += step) {
+    float sums[ROWS] = {};
+    for (int start = 0; start < pieces; start += PIECES) {
+      Eight now[AHEAD];
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r) sums[r] = 0;
-    int i = lane;
-    for (; i + 96 < pieces; i += 128) {
-      Eight loaded[4];
+      for (int u = 0; u < AHEAD; ++u) now[u] = next[u];
+      const bool is_last = start + PIECES >= pieces;
+      fetch(next, is_last ? column + step : column, is_last ? 0 : start + PIECES);
 #pragma unroll
-      for (int u = 0; u < 4; ++u) loaded[u] = own[i + 32 * u];
-#pragma unroll
-      for (int u = 0; u < 4; ++u) {
+      for (int u = 0; u < AHEAD; ++u) {
+        const int piece = min(start + lane + 32 * u, pieces - 1);
         float w[8];
-        unpack(loaded[u], w);
+        unpack(now[u], w);
 #pragma unroll
         for (int r = 0; r < ROWS; ++r) {
           float x[8];
-          unpack(shared_input[r * pieces + i + 32 * u], x);
+          unpack(shared_input[r * pieces + piece], x);
 #pragma unroll
           for (int k = 0; k < 8; ++k) sums[r] += w[k] * x[k];
         }
-      }
-    }
-    for (; i < pieces; i += 32) {
-      float w[8];
-      unpack(own[i], w);
-#pragma unroll
-      for (int r = 0; r < ROWS; ++r) {
-        float x[8];
-        unpack(shared_input[r * pieces + i], x);
-#pragma unroll
-        for (int k = 0; k < 8; ++k) sums[r] += w[k] * x[k];
       }
     }
 #pragma unroll

@@ -47,7 +47,7 @@ final class PackedRows {
     return rows.chunked(by: kind).flatMap { kind, rows -> [Part] in
       let tokens = rows.first!.tokens.lowerBound..<rows.last!.tokens.upperBound
       switch kind {
-      case .decoding: return [(tokens, .pageTable(PageTable(rows, device: device)))]
+      case .decoding: return [(tokens, .pageTable(PageTable(rows.map(\.pages), lengths: rows.map(\.contextLength), device: device)))]
       case .longPrompt:
         return rows.map { ($0.tokens, .whole(.init(lengths: [$0.queryLength], lengthSteps: 1, device: device))) }
       case .other:
@@ -68,8 +68,7 @@ final class PackedRows {
       switch kernel {
       case .pageTable(let table):
         return Kernels.decodeAttention(
-          query: query, keys: cachedKey, values: cachedValue, pages: table.pages, lengths: table.lengths, scale: scale,
-          pageSize: cache.pageSize,
+          query: query, keys: cachedKey, values: cachedValue, table: table, scale: scale, pageSize: cache.pageSize,
           splits: Kernels.decodeSplits(rows: tokens.count, keyValueHeads: cachedKey.size(1)))
       case .whole(let sequences):
         return CuDNNAttention.forward(
@@ -82,21 +81,6 @@ final class PackedRows {
       }
     }
     return outputs.count == 1 ? outputs[0] : Tensor.cat(outputs)
-  }
-}
-
-/// The page tables of rows.
-private struct PageTable {
-  /// `[rows, most pages of a row]`, int32
-  let pages: Tensor
-  /// Tokens of each context. `[rows]`, int32
-  let lengths: Tensor
-
-  init(_ rows: ArraySlice<AttentionRow>, device: Device) {
-    let width = rows.lazy.map(\.pages.count).max()!
-    let table = rows.flatMap { row in row.pages.map { Int32($0) } + repeatElement(0, count: width - row.pages.count) }
-    pages = Tensor(table, shape: [rows.count, width]).sent(to: device)
-    lengths = Tensor(rows.map { Int32($0.contextLength) }).sent(to: device)
   }
 }
 

@@ -10,16 +10,13 @@ final class PageTableAttention: AttentionBackend {
 
   private let cache: KVCache
   private let slots: Tensor
-  private let pages: Tensor
-  private let lengths: Tensor
+  private let table: PageTable
   private let splits: Int
 
   /// - Parameters:
   ///   - slots: where each row's key and value go. `[rows]`, int64
-  ///   - pages: each row's page table. `[rows, pages]`, int32
-  ///   - lengths: tokens of each row's context. `[rows]`, int32
-  init(cache: KVCache, slots: Tensor, pages: Tensor, lengths: Tensor) {
-    (self.cache, self.slots, self.pages, self.lengths) = (cache, slots, pages, lengths)
+  init(cache: KVCache, slots: Tensor, table: PageTable) {
+    (self.cache, self.slots, self.table) = (cache, slots, table)
     splits = Kernels.decodeSplits(rows: slots.size(0), keyValueHeads: cache.keys[0].size(1))
   }
 
@@ -30,7 +27,6 @@ final class PageTableAttention: AttentionBackend {
     let (keys, values) = (cache.keys[layer], cache.values[layer])
     Kernels.writePages(key: key, value: value, keys: keys, values: values, slots: slots)
     return Kernels.decodeAttention(
-      query: query, keys: keys, values: values, pages: pages, lengths: lengths, scale: scale, pageSize: cache.pageSize,
-      splits: splits)
+      query: query, keys: keys, values: values, table: table, scale: scale, pageSize: cache.pageSize, splits: splits)
   }
 }

@@ -17,29 +17,55 @@ public struct KVCache {
   let values: [Tensor]
   /// What such layers keep instead; nil: there are none.
   let states: StateCache?
+  /// Where keys and values lie at addresses that stay; nil: they have memory of their own.
+  private let region: DeviceRegion?
 
   /// - Parameters:
   ///   - tensorParallelSize: ranks that share the heads.
   ///   - stateSlots: places for the states of requests, in a model with layers that keep some.
   ///   - stateType: that the inputs of such layers come in; nil: `dtype`.
+  ///   - keepsAddresses: memory of a GPU comes back to the same addresses, where the driver can do that.
   public init(
     _ configuration: ModelConfiguration, pageCount: Int, pageSize: Int, dtype: DType, device: Device,
-    tensorParallelSize: Int = 1, stateSlots: Int = 0, stateType: DType? = nil
+    tensorParallelSize: Int = 1, stateSlots: Int = 0, stateType: DType? = nil, keepsAddresses: Bool = false
   ) {
     (self.pageSize, self.pageCount) = (pageSize, pageCount)
     let heads = Self.headCount(configuration, tensorParallelSize)
-    func memory(_ dimension: Int) -> [Tensor] {
-      let attentionLayers = Set(configuration.attentionLayers)
-      return (0..<configuration.layerCount).map {
-        .empty([attentionLayers.contains($0) ? pageCount * pageSize + 1 : 0, heads, dimension], dtype: dtype, device: device)
-      }
+    let attentionLayers = Set(configuration.attentionLayers)
+    func shapes(_ dimension: Int) -> [[Int]] {
+      (0..<configuration.layerCount).map { [attentionLayers.contains($0) ? pageCount * pageSize + 1 : 0, heads, dimension] }
     }
+    let (keyShapes, valueShapes) = (shapes(configuration.headDimension), shapes(configuration.valueHeadDimension))
     states = configuration.linearAttention.map {
       StateCache(
         $0, slotCount: stateSlots, dtype: stateType ?? dtype, device: device, tensorParallelSize: tensorParallelSize)
     }
-    (keys, values) = (memory(configuration.headDimension), memory(configuration.valueHeadDimension))
+    guard keepsAddresses, device.kind == .cuda, let (region, tensors) = try? Self.region(keyShapes + valueShapes, dtype, device)
+    else {
+      region = nil
+      func memory(_ shapes: [[Int]]) -> [Tensor] { shapes.map { .empty($0, dtype: dtype, device: device) } }
+      (keys, values) = (memory(keyShapes), memory(valueShapes))
+      return
+    }
+    self.region = region
+    (keys, values) = (Array(tensors.prefix(keyShapes.count)), Array(tensors.dropFirst(keyShapes.count)))
   }
+
+  /// Tensors one behind another in memory whose addresses stay.
+  private static func region(_ shapes: [[Int]], _ dtype: DType, _ device: Device) throws -> (DeviceRegion, [Tensor]) {
+    let alignment = 256
+    var ranges: [Range<Int>] = []
+    for shape in shapes {
+      let start = ((ranges.last?.upperBound ?? 0) + alignment - 1) / alignment * alignment
+      ranges.append(start..<start + shape.reduce(dtype.size, *))
+    }
+    let region = try DeviceRegion(byteCount: ranges.last?.upperBound ?? 0, on: device)
+    let bytes = try region.bytes()
+    return (region, zip(shapes, ranges).map { bytes[$1].viewing(dtype).view($0) })
+  }
+
+  /// Whether memory that was let go of comes back to the same addresses.
+  var keepsAddresses: Bool { region != nil && states == nil }
 
   var dtype: DType { keys[0].dtype }
   var keyDimension: Int { keys[0].size(2) }
@@ -62,13 +88,13 @@ public struct KVCache {
   }
 
   /// Gives the memory back; `refill` must come before the next use.
-  func empty() {
-    for tensor in keys + values { tensor.emptyStorage() }
+  func empty() throws {
+    if let region { try region.empty() } else { for tensor in keys + values { tensor.emptyStorage() } }
     states?.empty()
   }
 
-  func refill() {
-    for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) }
+  func refill() throws {
+    if let region { try region.refill() } else { for tensor in keys + values { tensor.refillStorage(bytes: tensor.byteCount) } }
     states?.refill()
   }
 

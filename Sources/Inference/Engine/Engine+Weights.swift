@@ -11,10 +11,25 @@ extension Engine {
   public func beginWeightUpdate(_ staging: WeightStaging) async throws { await stage.begin(staging) }
 
   public func updateWeights(_ slices: sending [WeightSlice]) async throws {
-    let slices = HandedOver(slices)
-    guard try await stage.add(slices) else { return }
+    guard let written = try await stage.add(HandedOver(slices)) else { return }
     let names = stage.names
-    try await perform { try $0.write(slices, modelNames: names) }
+    try await perform { try $0.write(written, modelNames: names) }
+  }
+
+  /// Says where a trainer has all weights that the engine wants, for `copyLinkedWeights`, until it is linked to others.
+  /// - Throws: `EngineError` that names a slice that is not of this model, or what is missing.
+  public func linkWeights(_ slices: sending [WeightSlice]) async throws {
+    let slices = HandedOver(slices)
+    try await stage.check(slices)
+    try await perform { try $0.link(slices) }
+  }
+
+  /// Changes to the weights that the trainer has now, between two steps. Nobody else takes part in it: it is done, or nothing is.
+  /// - Returns: how many requests were running.
+  @discardableResult
+  public func copyLinkedWeights(_ installation: WeightInstallation) async throws -> Int {
+    let names = stage.names
+    return try await perform { try $0.copyLinkedWeights(names: names, installation) }
   }
 
   public var hasOpenWeightUpdate: Bool { get async { await stage.isOpen } }

@@ -16,11 +16,28 @@ extension EngineCore {
     try install(names, installation) { try ranks.onEvery { $0.install(parts: parts.value[$0.parallel.rank]) } }
   }
 
-  /// Writes slices into the model. Until a whole update has come, it is nothing to sample from.
-  func write(_ slices: HandedOver<[WeightSlice]>, modelNames: [String]) throws {
+  /// Writes slices into the model, each rank its own. Until a whole update has come, it is nothing to sample from.
+  func write(_ slices: HandedOver<[[WeightSlice]]>, modelNames: [String]) throws {
     try requireWeights("be updated")
     missingWeights = Set(modelNames)
-    try catchingTorchErrors { try ranks.onEvery { $0.write(slices.value) } }
+    try catchingTorchErrors { try ranks.onEvery { $0.write(slices.value[$0.parallel.rank]) } }
+  }
+
+  /// Remembers where a whole update is copied from.
+  func link(_ slices: HandedOver<[WeightSlice]>) throws {
+    try catchingTorchErrors { try ranks.onEvery { $0.link(slices.value) } }
+  }
+
+  /// - Parameter names: of all weights.
+  func copyLinkedWeights(names: [String], _ installation: WeightInstallation) throws -> Int {
+    guard ranks.runner.linkedWeights != nil else {
+      throw EngineError("The engine is not linked to a trainer's weights; link it before they are copied.")
+    }
+    return try install(names, installation) {
+      // Should the copy fail, what is half old and half new is nothing to sample from.
+      missingWeights = Set(names)
+      try ranks.onEvery { $0.copyLinkedWeights() }
+    }
   }
 
   private func install(_ names: [String], _ installation: WeightInstallation, _ copy: () throws -> Void) throws -> Int {
@@ -65,7 +82,7 @@ extension EngineCore {
     if let message = busy, !new.isEmpty { throw InvalidRequest(message) }
     if new.contains(.keyValueCache) { forgetPrefixes() }
     try ranks.onEvery { [keeps = options.stashesWeights] in
-      if !new.isEmpty { $0.forgetRecordings() }
+      if !new.isEmpty { $0.forgetRecordings(new) }
       try $0.release(new, keepsWeights: keeps)
     }
     try speculator?.drafter.release(new)
@@ -82,9 +99,9 @@ extension EngineCore {
 
   func resume(_ tags: Set<MemoryTag>) throws {
     let back = tags.intersection(released)
-    try ranks.onEvery { $0.resume(back) }
-    speculator?.drafter.resume(back)
+    try ranks.onEvery { try $0.resume(back) }
+    try speculator?.drafter.resume(back)
     released.subtract(back)
-    if !back.isEmpty, released.isEmpty { try recordDecoding() }
+    if !back.isEmpty, released.isEmpty, !ranks.runner.hasRecordings { try recordDecoding() }
   }
 }

@@ -63,8 +63,9 @@ final class EngineCore {
     let pageCount = try Self.pageCount(
       configuration, options, ranks, limit, contextLength: contextLength,
       draftBytes: speculator?.drafter.cacheBytesPerToken ?? 0)
-    try ranks.onEvery { [pageSize = options.pageSize] in
-      try $0.makeCache(pageCount: pageCount, pageSize: pageSize, stateSlots: limit.slots ?? 0)
+    try ranks.onEvery { [pageSize = options.pageSize, keepsAddresses = options.keepsAddresses] in
+      try $0.makeCache(
+        pageCount: pageCount, pageSize: pageSize, stateSlots: limit.slots ?? 0, keepsAddresses: keepsAddresses)
     }
     scheduler = try Scheduler(
       SchedulerConfiguration(

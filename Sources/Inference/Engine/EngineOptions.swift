@@ -45,6 +45,9 @@ public struct EngineOptions: Sendable {
   /// Whether weights that are let go of are kept in host memory; otherwise an update must bring them again. On a CPU they
   /// lie there already, and keep their place.
   public var stashesWeights = true
+  /// Whether weights and KV that are let go of come back to the same addresses of a GPU, so that recorded steps stay good. While
+  /// they are loaded weights are there twice.
+  public var keepsAddresses = false
   /// Largest batch whose decoding step is recorded as a CUDA graph, and those below it; 0: none is.
   public var recordedBatch = 256
   /// Whether the next batch is planned while the device runs one; nil: on a GPU.

@@ -19,6 +19,7 @@ final class DecodeGraphs {
   private let positions: Tensor
   private let slots: Tensor
   private let lengths: Tensor
+  private let order: Tensor
   private let pages: Tensor
   private var recordings: [Recording] = []
 
@@ -26,7 +27,7 @@ final class DecodeGraphs {
   /// host's, and attention is the usual.
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
-    return Kernels.run(on: device, dtype) && configuration.mixture == nil && configuration.latentAttention == nil
+    return Kernels.run(on: device, dtype) && configuration.latentAttention == nil
       && configuration.linearAttention == nil && configuration.quantization == nil
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
       && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
@@ -47,13 +48,14 @@ final class DecodeGraphs {
     func input(_ shape: [Int], _ dtype: DType) -> Tensor { .zeros(shape, dtype: dtype, device: device) }
     (tokens, positions, slots) = (
       input([largestBatch], .int64), input([largestBatch], .int64), input([largestBatch], .int64))
-    lengths = input([largestBatch], .int32)
+    (lengths, order) = (input([largestBatch], .int32), input([largestBatch], .int32))
     pages = input([largestBatch, (contextLength + cache.pageSize - 1) / cache.pageSize], .int32)
     _ = slots.fill_(cache.spareSlot)
     for rows in Self.sizes(upTo: largestBatch).reversed() {
       func first(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: rows) }
       let attention = PageTableAttention(
-        cache: cache, slots: first(slots), pages: first(pages), lengths: first(lengths))
+        cache: cache, slots: first(slots),
+        table: PageTable(pages: first(pages), lengths: first(lengths), order: first(order)))
       func logits() -> Tensor {
         let context = ForwardContext(positions: first(positions), attention: attention, fusesOperators: true)
         return model.logits(model.hidden(first(tokens), context))
@@ -89,14 +91,12 @@ final class DecodeGraphs {
     write(
       plan.items.map { $0.slots(pageSize: cache.pageSize)[0] } + repeatElement(cache.spareSlot, count: rest),
       to: rows(slots))
-    write(plan.items.map { Int32($0.end) } + repeatElement(0, count: rest), to: rows(lengths))
-    let width = plan.items.lazy.map(\.pages.count).max()!
-    var table = [Int32](repeating: 0, count: count * width)
-    for (row, item) in plan.items.enumerated() {
-      for (column, page) in item.pages.enumerated() { table[row * width + column] = Int32(page) }
-    }
-    let target = pages.narrow(0, start: 0, length: count).narrow(1, start: 0, length: width)
-    _ = target.copy_(Tensor(table, shape: [count, width]).sent(to: pages.device))
+    let ends = plan.items.map(\.end) + repeatElement(0, count: rest)
+    write(ends.map { Int32($0) }, to: rows(lengths))
+    write(PageTable.order(ends), to: rows(order))
+    let table = PageTable.rectangle(plan.items.map(\.pages))
+    let target = pages.narrow(0, start: 0, length: count).narrow(1, start: 0, length: table.size(1))
+    _ = target.copy_(table.sent(to: pages.device))
     try recording.graph.replay()
     return recording.logits.narrow(0, start: 0, length: count)
   }

@@ -62,14 +62,14 @@ final class HeadRunner {
 
   // MARK: Memory
 
-  func empty() {
-    cache.empty()
+  func empty() throws {
+    try cache.empty()
     features.emptyStorage()
     latest = nil
   }
 
-  func refill() {
-    cache.refill()
+  func refill() throws {
+    try cache.refill()
     features.refillStorage(bytes: features.byteCount)
   }
 }

@@ -24,8 +24,14 @@ final class ModelRunner {
   private var graphs: DecodeGraphs?
   /// What the last plan sampled, `[rows]`, int64; nil: nothing, or no plan needs it.
   private var sampledTokens: Tensor?
-  /// Copies in host memory of weights whose own memory was given back, by their places in `weights`.
-  var stashedWeights: [Int: Tensor] = [:]
+  /// Memory of the host for weights whose own is given back, by their places in `weights`; made when it is first needed.
+  var stashes: [Int: Tensor] = [:]
+  /// Those that hold weights now.
+  var stashed: Set<Int> = []
+  /// Where the weights lie at addresses that stay; nil: each has memory of its own.
+  private(set) var weightRegion: DeviceRegion?
+  /// From memory of a trainer that shares its weights; nil: none does.
+  var linkedWeights: WeightCopies?
   /// Of each checkpoint tensor that this rank holds, or holds parts of, by its name.
   private(set) lazy var places: [String: [Place]] = Dictionary(grouping: placesByWeight.values, by: \.stored.name)
   /// Of each weight that this rank holds, or holds a part of, by the model's own name for it.
@@ -55,13 +61,26 @@ final class ModelRunner {
     return memory.free + memory.reserved - memory.allocated - Int(Double(memory.total) * (1 - fraction))
   }
 
-  /// - Parameter stateSlots: places for the states that the model keeps of requests.
-  func makeCache(pageCount: Int, pageSize: Int, stateSlots: Int = 0) throws {
+  /// - Parameters:
+  ///   - stateSlots: places for the states that the model keeps of requests.
+  ///   - keepsAddresses: memory of a GPU that is let go of comes back to the same addresses.
+  func makeCache(pageCount: Int, pageSize: Int, stateSlots: Int = 0, keepsAddresses: Bool = false) throws {
+    if keepsAddresses { try moveWeightsToRegion() }
     cache = try catchingTorchErrors {
       KVCache(
         model.configuration, pageCount: pageCount, pageSize: pageSize, dtype: cacheType, device: parallel.device,
-        tensorParallelSize: parallel.tensor.size, stateSlots: stateSlots, stateType: dtype)
+        tensorParallelSize: parallel.tensor.size, stateSlots: stateSlots, stateType: dtype,
+        keepsAddresses: keepsAddresses)
     }
+  }
+
+  private func moveWeightsToRegion() throws {
+    guard parallel.device.kind == .cuda, weightRegion == nil else { return }
+    let storages = StorageLayout(of: weights.map(\.tensor))
+    guard let region = try? DeviceRegion(byteCount: storages.byteCount, on: parallel.device) else { return }
+    try catchingTorchErrors { storages.move(to: try region.bytes()) }
+    try DeviceMemory.emptyCache()
+    weightRegion = region
   }
 
   func makeAdapters(capacity: Int) { adapters = RankAdapters(model, dtype: dtype, capacity: capacity) }
@@ -81,8 +100,13 @@ final class ModelRunner {
     }
   }
 
-  /// Recordings name memory that is about to go.
-  func forgetRecordings() { graphs = nil }
+  var hasRecordings: Bool { graphs != nil }
+
+  /// Recordings name memory that is about to go, unless it comes back to its place.
+  func forgetRecordings(_ tags: Set<MemoryTag>) {
+    let isKept = (weightRegion != nil || !tags.contains(.weights)) && (cache.keepsAddresses || !tags.contains(.keyValueCache))
+    if !isKept || tags.contains(.cudaGraph) { graphs = nil }
+  }
 
   /// In deterministic mode, the ranks' parts of the vocabulary, whose sums training adds up one by one.
   private(set) lazy var vocabularyParts: [Range<Int>]? = !parallel.isDeterministic ? nil

@@ -25,7 +25,7 @@ package protocol Drafter: AnyObject {
 
   /// Lets memory go, which is asked for when nothing runs, and takes it back.
   func release(_ tags: Set<MemoryTag>) throws
-  func resume(_ tags: Set<MemoryTag>)
+  func resume(_ tags: Set<MemoryTag>) throws
 
   /// - Throws: what is wrong with what it holds.
   func checkIntegrity() throws

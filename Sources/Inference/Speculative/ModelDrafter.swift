@@ -171,7 +171,7 @@ package final class ModelDrafter: Drafter {
   }
 
   package func release(_ tags: Set<MemoryTag>) throws { try runner.release(tags, keepsWeights: true) }
-  package func resume(_ tags: Set<MemoryTag>) { runner.resume(tags) }
+  package func resume(_ tags: Set<MemoryTag>) throws { try runner.resume(tags) }
 
   /// - Throws: `PageAccountingError` when a page of its cache leaked or has two owners.
   package func checkIntegrity() throws { try cache.checkIntegrity(progress.values.map(\.sequence)) }

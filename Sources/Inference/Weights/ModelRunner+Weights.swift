@@ -32,12 +32,15 @@ extension ModelRunner {
 
   /// Copies what slices have of this rank's parts into the model.
   func write(_ slices: [WeightSlice]) {
-    for slice in slices {
-      guard let place = placesByWeight[slice.shard.name], let common = place.piece.box.intersection(slice.shard.box)
-      else { continue }
-      place.tensor.narrowed(from: place.piece.box, to: common)
-        .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common), nonBlocking: true)
-    }
+    WeightCopies(from: slices, to: placesByWeight).run()
+    Runtime.synchronize(parallel.device)
+  }
+
+  /// Remembers slices that `copyLinkedWeights` copies from.
+  func link(_ slices: [WeightSlice]) { linkedWeights = WeightCopies(from: slices, to: placesByWeight) }
+
+  func copyLinkedWeights() {
+    linkedWeights?.run()
     Runtime.synchronize(parallel.device)
   }
 
@@ -63,7 +66,7 @@ extension ModelRunner {
   // MARK: Memory
 
   /// All that is held here, and whether updates may leave it out: a draft head's weights.
-  private var weights: [(tensor: Tensor, isOfHead: Bool)] {
+  var weights: [(tensor: Tensor, isOfHead: Bool)] {
     model.table.parameters.flatMap { parameter in
       parameter.tensors.map { ($0, model.configuration.isOfPredictionLayer(parameter.name)) }
     } + (head?.table?.parameters ?? []).flatMap { $0.tensors.map { ($0, true) } }
@@ -74,31 +77,41 @@ extension ModelRunner {
     if tags.contains(.weights) { adapters?.leaveDevice() }
     let isOnHost = parallel.device.kind == .cpu
     if tags.contains(.keyValueCache) {
-      cache.empty()
-      headRunner?.empty()
+      try cache.empty()
+      try headRunner?.empty()
     }
     if tags.contains(.weights) {
-      for (index, weight) in weights.enumerated() {
-        let isKept = keepsWeights || weight.isOfHead
-        if isKept, isOnHost { continue }
-        if isKept { stashedWeights[index] = weight.tensor.to(device: .cpu, copy: true) }
-        weight.tensor.emptyStorage()
+      for (index, weight) in weights.enumerated() where !isOnHost && (keepsWeights || weight.isOfHead) {
+        let stash = stashes[index] ?? .emptyPinned(weight.tensor.shape, dtype: weight.tensor.dtype)
+        stash.copy_(weight.tensor, nonBlocking: true)
+        stashes[index] = stash
+        stashed.insert(index)
+      }
+      Runtime.synchronize(parallel.device)
+      if let weightRegion {
+        try weightRegion.empty()
+      } else {
+        for weight in weights where !(isOnHost && (keepsWeights || weight.isOfHead)) { weight.tensor.emptyStorage() }
       }
     }
     if !isOnHost { try DeviceMemory.emptyCache() }
   }
 
-  func resume(_ tags: Set<MemoryTag>) {
+  func resume(_ tags: Set<MemoryTag>) throws {
     if tags.contains(.keyValueCache) {
-      cache.refill()
-      headRunner?.refill()
+      try cache.refill()
+      try headRunner?.refill()
     }
     guard tags.contains(.weights) else { return }
-    for (index, weight) in weights.enumerated() where weight.tensor.storageByteCount == 0 {
-      let tensor = weight.tensor
-      tensor.refillStorage(bytes: tensor.byteCount)
-      if let stashed = stashedWeights[index] { _ = tensor.copy_(stashed) }
+    if let weightRegion {
+      try weightRegion.refill()
+    } else {
+      for weight in weights where weight.tensor.storageByteCount == 0 { weight.tensor.refillStorage(bytes: weight.tensor.byteCount) }
     }
-    stashedWeights = [:]
+    for (index, weight) in weights.enumerated() where stashed.contains(index) {
+      _ = weight.tensor.copy_(stashes[index]!, nonBlocking: true)
+    }
+    stashed = []
+    Runtime.synchronize(parallel.device)
   }
 }

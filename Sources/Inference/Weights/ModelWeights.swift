@@ -94,12 +94,11 @@ struct ModelWeights {
     }
     return try catchingTorchErrors {
       withoutGradients {
-        zip(bucket, found).flatMap { new, description in
-          quantized(new) ?? [
-            StagedWeight(
-              name: new.name, tensor: new.tensor.to(dtype: description.dtype, device: .cpu, copy: true).contiguous())
-          ]
+        let staged = zip(bucket, found).flatMap { new, description in
+          quantized(new) ?? [StagedWeight(name: new.name, tensor: new.tensor.copiedToHost(dtype: description.dtype))]
         }
+        for device in Set(bucket.map(\.tensor.device)) { Runtime.synchronize(device) }
+        return staged
       }
     }
   }

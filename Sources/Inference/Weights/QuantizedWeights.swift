@@ -43,17 +43,16 @@ extension ModelWeights {
   /// A tensor as it waits: weights that the model keeps as e4m3 quantised, e4m3 as it is; nil: it is neither.
   func quantized(_ new: NamedTensor) -> [StagedWeight]? {
     if new.tensor.dtype == .float8e4m3 {
-      return [StagedWeight(name: new.name, tensor: new.tensor.to(device: .cpu, copy: true).contiguous())]
+      return [StagedWeight(name: new.name, tensor: new.tensor.copiedToHost())]
     }
     func quantized(_ name: String, _ tensor: Tensor, _ scaling: Float8Scaling) -> StagedWeight {
       let matrix = Float8Matrix(quantizing: tensor, scaling)
-      return StagedWeight(name: name, tensor: matrix.values, scales: matrix.scales)
+      return StagedWeight(name: name, tensor: matrix.values.copiedToHost(), scales: matrix.scales.copiedToHost())
     }
     if let shared = shared(new) {
-      let whole = new.tensor.to(device: .cpu)
-      return shared.members.map { quantized($0.name, $0.part(of: whole), $0.scaling) }
+      return shared.members.map { quantized($0.name, $0.part(of: new.tensor), $0.scaling) }
     }
-    return scalings[new.name].map { [quantized(new.name, new.tensor.to(device: .cpu), $0)] }
+    return scalings[new.name].map { [quantized(new.name, new.tensor, $0)] }
   }
 
   /// The weights of a whole update, e4m3 with the scales that came with it, as the model keeps them.
@@ -152,7 +151,7 @@ extension ModelRunner.Place {
       _ = tensor.copy_(part)
       return
     }
-    let whole = Float8Matrix(quantizing: part.to(device: .cpu), scaling)
+    let whole = Float8Matrix(quantizing: part, scaling)
     install(StagedWeight(name: stored.name, tensor: whole.values, scales: whole.scales))
   }
 

@@ -18,39 +18,52 @@ struct SlicedUpdate {
   private struct Part {
     let shard: WeightShard
     let device: Device
+    /// Whether it goes into the model once all of it is here.
+    let waits: Bool
     var arrived: [TensorBox] = []
     var values: Tensor?
+    /// Whether it went into the model.
+    var isWritten = false
 
     /// Takes what a slice has of it.
-    mutating func take(_ slice: WeightSlice, keepsValues: Bool) {
-      guard let common = shard.box.intersection(slice.shard.box) else { return }
-      arrived.append(common)
-      guard keepsValues else { return }
+    mutating func take(_ slice: WeightSlice) {
+      guard !isWritten, let common = shard.box.intersection(slice.shard.box) else { return }
       let values = self.values ?? .empty(shard.box.sizes, dtype: shard.dtype, device: device)
       self.values = values
       values.narrowed(from: shard.box, to: common)
         .copy_(slice.tensor.narrowed(from: slice.shard.box, to: common), nonBlocking: true)
     }
+
+    /// Gives its values away, where all are there.
+    mutating func written() -> WeightSlice? {
+      guard let values, arrived.hole(in: shard.box) == nil else { return nil }
+      (self.values, isWritten) = (nil, true)
+      return WeightSlice(shard, values)
+    }
   }
 
-  let staging: WeightStaging
-  /// Whether anything came.
-  private(set) var isBegun = false
+  private let staging: WeightStaging
   private var parts: [[String: Part]]
   private let devices: [Device]
 
   /// - Parameters:
   ///   - shards: what each rank holds.
   ///   - devices: where.
-  init(_ shards: [[WeightShard]], devices: [Device], staging: WeightStaging) {
+  ///   - quantized: what is kept as e4m3. Half of a weight cannot be quantised: of an update in place, those that are not whole
+  ///     yet wait beside the model.
+  init(_ shards: [[WeightShard]], devices: [Device], staging: WeightStaging, quantized: Set<String>) {
     (self.staging, self.devices) = (staging, devices)
     parts = zip(shards, devices).map { shards, device in
-      Dictionary(uniqueKeysWithValues: shards.map { ($0.name, Part(shard: $0, device: device)) })
+      Dictionary(
+        uniqueKeysWithValues: shards.map {
+          ($0.name, Part(shard: $0, device: device, waits: staging == .beside || quantized.contains($0.name)))
+        })
     }
   }
 
-  /// - Throws: `EngineError` about the first slice that is not of this model; nothing is taken then.
-  mutating func take(_ slices: [WeightSlice]) throws {
+  /// Notes that slices are there.
+  /// - Throws: `EngineError` about the first slice that is not of this model; nothing is noted then.
+  mutating func note(_ slices: [WeightSlice]) throws {
     for slice in slices {
       let shard = slice.shard
       guard let own = parts.lazy.compactMap({ $0[shard.name] }).first?.shard else {
@@ -65,14 +78,40 @@ struct SlicedUpdate {
           "The weight update holds \(shard.box) of '\(shard.name)' as a tensor of shape \(slice.tensor.shape), which does not fit.")
       }
     }
-    isBegun = isBegun || !slices.isEmpty
+    for rank in parts.indices {
+      for slice in slices {
+        guard let common = parts[rank][slice.shard.name]?.shard.box.intersection(slice.shard.box) else { continue }
+        parts[rank][slice.shard.name]!.arrived.append(common)
+      }
+    }
+  }
+
+  /// Notes slices, and copies what waits.
+  /// - Returns: what each rank writes into the model now, by rank; nil: all waits.
+  /// - Throws: `EngineError` about the first slice that is not of this model; nothing is taken then.
+  mutating func take(_ slices: [WeightSlice]) throws -> [[WeightSlice]]? {
+    try note(slices)
+    var written = Array(repeating: [WeightSlice](), count: parts.count)
     try catchingTorchErrors {
       for rank in parts.indices {
-        for slice in slices { parts[rank][slice.shard.name]?.take(slice, keepsValues: staging == .beside) }
+        var waiting: Set<String> = []
+        for slice in slices {
+          let name = slice.shard.name
+          guard let part = parts[rank][name] else { continue }
+          guard part.waits else {
+            written[rank].append(slice)
+            continue
+          }
+          parts[rank][name]!.take(slice)
+          waiting.insert(name)
+        }
+        guard staging == .inPlace else { continue }
+        written[rank] += waiting.compactMap { parts[rank][$0]!.written() }
       }
       // The sender may use the memory again as soon as this returns.
       for device in Set(devices) { Runtime.synchronize(device) }
     }
+    return staging == .inPlace ? written : nil
   }
 
   /// Each rank's parts by name; none where they are in the model already.

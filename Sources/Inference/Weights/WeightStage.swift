@@ -46,11 +46,7 @@ final class WeightStage: @unchecked Sendable {
     await perform { stage in
       stage.updates += 1
       var update = Update(number: stage.updates)
-      // Half of a weight cannot be quantised.
-      let isPlain = stage.places.scalings.isEmpty
-      update.slices = staging.map {
-        SlicedUpdate(stage.shards, devices: stage.devices, staging: isPlain ? $0 : .beside)
-      }
+      update.slices = staging.map(stage.sliced)
       (stage.open, stage.lapsed) = (update, false)
       stage.watch()
     }
@@ -72,24 +68,37 @@ final class WeightStage: @unchecked Sendable {
   }
 
   /// Takes slices of the open update, which must have been begun for slices.
-  /// - Returns: whether they belong into the model at once.
-  func add(_ slices: HandedOver<[WeightSlice]>) async throws -> Bool {
+  /// - Returns: what each rank writes into the model now; nil: nothing is written before the update ends.
+  func add(_ slices: HandedOver<[WeightSlice]>) async throws -> HandedOver<[[WeightSlice]]>? {
     try await perform { stage in
       try stage.adding {
         guard stage.open!.slices != nil else { throw EngineError("The open weight update is one of whole tensors, not of slices.") }
-        try stage.open!.slices!.take(slices.value)
+        return try stage.open!.slices!.take(slices.value).map(HandedOver.init)
       }
-      return stage.open!.slices!.staging == .inPlace
     }
   }
 
+  /// - Throws: `EngineError` where slices are not a whole update of this model.
+  func check(_ slices: HandedOver<[WeightSlice]>) async throws {
+    try await perform { stage in
+      var update = stage.sliced(.inPlace)
+      try update.note(slices.value)
+      _ = try update.finished()
+    }
+  }
+
+  private func sliced(_ staging: WeightStaging) -> SlicedUpdate {
+    SlicedUpdate(shards, devices: devices, staging: staging, quantized: Set(places.scalings.keys))
+  }
+
   /// Changes the open update; where that fails, the update has failed.
-  private func adding(_ body: () throws -> Void) throws {
+  private func adding<R>(_ body: () throws -> R) throws -> R {
     guard open != nil else { throw noUpdate }
     do {
-      try body()
+      let result = try body()
       open!.arrivals += 1
       watch()
+      return result
     } catch {
       open!.failure = open!.failure ?? error
       throw error

@@ -18,4 +18,20 @@ extension ModelConfiguration {
     guard parameter.quantization != nil else { return storedPart(piece) }
     return storedAlone(piece) ?? StoredPart(piece.checkpointName, piece.shape)
   }
+
+  /// How the checkpoint has its e4m3 tensors, by name: matrices of linear layers, by themselves or with others above and below.
+  public func storedScalings() throws -> [String: Float8Scaling] {
+    guard let scheme = storedQuantization else { return [:] }
+    var (linear, own) = (self, self)
+    (linear.quantization, own.quantization) = (Float8Scheme(scheme.scaling), scheme)
+    var scalings: [String: Float8Scaling] = [:]
+    for parameter in try linear.model(parallel: .single(), dtype: .float32).table.parameters where parameter.quantization != nil {
+      for piece in parameter.pieces {
+        let part = storedPart(piece)
+        guard part.shape.count == 2, let scaling = own.scaling(of: piece), Float8Place(part)?.knows(scaling) == true else { continue }
+        scalings[part.name] = scaling
+      }
+    }
+    return scalings
+  }
 }

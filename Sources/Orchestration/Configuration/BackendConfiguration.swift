@@ -66,7 +66,7 @@ public enum TrainBackendKind: String, Sendable, Codable, CaseIterable {
 
 /// How weights reach engines.
 public enum WeightTransport: String, Sendable, Codable, CaseIterable {
-  /// By collectives to external engines (over Gloo on the CPU), through shared memory to those of the run.
+  /// By collectives to external engines (over Gloo where a side has no GPU), through shared memory to those of the run.
   case nccl
   /// Through a folder that trainer and engines see.
   case disk

@@ -10,6 +10,9 @@ public struct ClusterConfiguration: Sendable, Equatable, Codable {
   public var engines: Int?
   /// Trainer and engines share their devices.
   public var colocate = false
+  /// Whether what the trainer, and what the engines need alone is on the shared devices only while they work; nil: on GPUs it is.
+  public var offloadsTrainer: Bool?
+  public var offloadsEngines: Bool?
   /// The run starts no engine, but uses those that run at these addresses: `http://host:port` or `host:port`.
   public var usesExternalEngines = false
   public var externalEngines: [String] = []

@@ -138,6 +138,14 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var optimizer = OptimizerConfiguration()
   /// Of the files to load.
   public var gigabytes = 4.0
+  /// Whether the engine of a weight update keeps linear weights as e4m3.
+  public var isFloat8 = false
+  /// Ways of a weight update; empty: all.
+  public var updateKinds: [UpdateKind] = []
+  /// Prompts of a step, samples of each, and steps.
+  public var promptCount = 32
+  public var samplesPerPrompt = 8
+  public var steps = 3
   /// Where they are made for the time of the run; nil: the system's folder for such.
   public var temporaryFolder: String?
 
@@ -147,6 +155,19 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public func lengths(upTo longest: Int) -> ClosedRange<Int> {
     max(1, min(longest, Int(Double(longest) * randomRangeRatio)))...longest
   }
+}
+
+/// The way of a weight update.
+public enum UpdateKind: String, Sendable, Codable, CaseIterable {
+  /// The engine reads the trainer's memory in place (CUDA IPC, or shared memory of the host).
+  case tensor
+  /// The same through buckets.
+  case bucket
+  /// Broadcast to a server: over NCCL where there are two GPUs, else over Gloo.
+  case distributed
+  /// Inside requests to a server.
+  case http
+  case disk
 }
 
 public enum BenchSubject: String, Sendable, Codable, CaseIterable {
@@ -164,6 +185,10 @@ public enum BenchSubject: String, Sendable, Codable, CaseIterable {
   case kernels
   /// How fast a folder becomes a model, beside reading its files.
   case load
+  /// How long a weight update takes, and how much memory.
+  case update
+  /// What a step of colocated training spends its time with.
+  case step
   /// How fast texts become tokens, beside the Python package `tokenizers`.
   case tokenizer
 }

@@ -25,9 +25,6 @@ extension TrainConfiguration {
     try require(
       engine == EngineConfiguration(),
       "--sglang-context-length and its like set up engines that the run starts; with --rollout-external, give them to the servers")
-    try require(
-      backend.device == .cpu || backend.weightTransport != .nccl || !trains,
-      "--rollout-external on --device cuda needs --update-weight-transport disk or http: weights are not broadcast from a GPU yet")
   }
 
   private func validateWeightUpdate() throws(ConfigurationError) {

@@ -24,6 +24,11 @@ extension ClusterConfiguration {
     try require(
       !colocate || isExternal || engineGPUs <= trainerRanks,
       "--rollout-num-gpus \(engineGPUs) is more than the \(trainerRanks) devices that --colocate shares with the trainer")
+    for (flag, isSet) in [("offload-train", offloadsTrainer), ("offload-rollout", offloadsEngines)] where isSet == true {
+      try require(
+        colocate && device == .cuda,
+        "--\(flag) is for GPUs that trainer and engines share; add --colocate --device cuda, or leave it out")
+    }
     try require(
       distributedBackend != .nccl || device == .cuda, "--distributed-backend nccl needs --device cuda; use gloo on the CPU")
     try require(

@@ -5,12 +5,12 @@ import Models
 import Torch
 
 /// A small Qwen3 with fresh weights and a byte-level tokenizer, as a Hugging Face folder.
-enum DemoModel {
+package enum DemoModel {
   private static let specialTokens = ["<|endoftext|>", "<|user|>", "<|assistant|>", "<|end|>"]
   /// What the byte-level BPE merges into one token besides single bytes.
   private static let answerHead = "\\boxed{"
 
-  static func write(to folder: URL, seed: Int) throws {
+  package static func write(to folder: URL, seed: Int) throws {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     let vocabulary = self.vocabulary
     let config = config(vocabularySize: vocabulary.count + specialTokens.count)

@@ -18,6 +18,8 @@ public struct EngineSetup: Sendable, Codable {
   public var modelProvider: String?
   /// Where slices of an update go until all are there.
   public var weightStaging = WeightStaging.beside
+  /// Whether it lets go of weights and KV while the trainer works, and gets its weights from an update.
+  public var givesMemoryBack = false
 
   public init(
     folder: String, dtype: DType, device: Device = .cpu, limits: EngineConfiguration, randomSeed: Int = 0, threadCount: Int = 1,
@@ -46,6 +48,7 @@ public distributed actor EngineActor {
     let url = URL(fileURLWithPath: setup.folder)
     var options = try setup.limits.options(dtype: setup.dtype, device: setup.device, randomSeed: setup.randomSeed)
     options.modelProvider = setup.modelProvider
+    if setup.givesMemoryBack { (options.keepsAddresses, options.stashesWeights) = (true, false) }
     engine = try Engine(folder: HuggingFaceFolder(url), tokenizer: Tokenizer(folder: url), options: options)
   }
 
@@ -63,6 +66,20 @@ public distributed actor EngineActor {
   public distributed func status() async throws -> EngineStatus { try await started().status() }
 
   public distributed func weightShards() async throws -> [[WeightShard]] { try await started().weightShards() }
+
+  public distributed func releaseMemory(_ tags: [MemoryTag]) async throws { try await started().releaseMemory(Set(tags)) }
+  public distributed func resumeMemory(_ tags: [MemoryTag]) async throws { try await started().resumeMemory(Set(tags)) }
+
+  public distributed func linkWeights(_ shared: [SliceBucket]) async throws {
+    // The slices keep the memory open for as long as the engine is linked to them.
+    var opening = SliceImporter()
+    try await started().linkWeights(try opening.slices(of: shared))
+  }
+
+  /// Requests in flight give their KV back and go on with the new weights.
+  public distributed func copyLinkedWeights(version: String) async throws {
+    try await started().copyLinkedWeights(WeightInstallation(version: version, retractsRequests: true))
+  }
 
   public distributed func beginWeightUpdate() async throws {
     slices.close()

@@ -42,7 +42,8 @@ enum RunEngines {
 }
 
 extension TrainConfiguration {
-  func weightUpdate(from trainers: TrainerGroup, to engines: RunEngines) throws -> any WeightUpdate {
+  /// - Parameter isFloat8: whether the model folder has linear weights as e4m3.
+  func weightUpdate(from trainers: TrainerGroup, to engines: RunEngines, isFloat8: Bool) throws -> any WeightUpdate {
     let timeout = Duration.seconds(cluster.distributedTimeoutMinutes * 60)
     let sources = trainers.ranks.map { TrainerWeights($0, timeout: timeout) }
     let (bufferSize, dtype) = (backend.updateWeightBufferSize, backend.resolvedDType.tensorType)
@@ -63,8 +64,9 @@ extension TrainConfiguration {
       return UpdateWeightFromTensor(sources: sources, targets: engines, bufferSize: bufferSize)
     case .external(let engines):
       return try UpdateWeightFromDistributed(
-        sources: sources, engines: engines.map(\.address), bufferSize: bufferSize, dtype: dtype,
-        way: backend.weightTransport == .http ? .requests : .broadcast(.cpu), timeout: timeout)
+        sources: sources, engines: engines.map(\.address), bufferSize: bufferSize, dtype: dtype, isFloat8: isFloat8,
+        way: backend.weightTransport == .http ? .requests : .broadcast(backend.device == .cuda ? .cuda : .cpu),
+        timeout: timeout)
     }
   }
 }

@@ -23,6 +23,9 @@ package struct WorkerEngine: GenerationEngine {
   package func flushCache() async -> Bool { (try? await actor.flushCache()) == true }
   package func status() async throws -> EngineStatus { try await actor.status() }
 
+  func releaseMemory(_ tags: [MemoryTag]) async throws { try await onWeights { try await $0.releaseMemory(tags) } }
+  func resumeMemory(_ tags: [MemoryTag]) async throws { try await onWeights { try await $0.resumeMemory(tags) } }
+
   private func onWeights<R: Sendable>(_ body: (EngineActor) async throws -> R) async throws -> R {
     try await withDeadline(weightTimeout) { try await body(actor) }
   }
@@ -31,6 +34,10 @@ package struct WorkerEngine: GenerationEngine {
 extension WorkerEngine: WeightTarget {
   package var name: String { "\(actor.id.process)" }
   package func weightShards() async throws -> [[WeightShard]] { try await onWeights { try await $0.weightShards() } }
+  package func linkWeights(_ shared: [SliceBucket]) async throws { try await onWeights { try await $0.linkWeights(shared) } }
+  package func copyLinkedWeights(version: String) async throws {
+    try await onWeights { try await $0.copyLinkedWeights(version: version) }
+  }
   package func beginWeightUpdate() async throws { try await onWeights { try await $0.beginWeightUpdate() } }
   package func loadWeights(_ buckets: [SliceBucket]) async throws { try await onWeights { try await $0.loadWeights(buckets) } }
   package func endWeightUpdate(version: String) async throws {

@@ -8,6 +8,8 @@ struct RunWorkers {
   /// Trainers too, on the actor's devices; nil where there is no critic.
   let critics: TrainerGroup?
   let engines: EnginePool?
+  /// Those of them that the run started, which give memory back while the trainer works; empty where they keep it.
+  let givingMemory: [WorkerEngine]
   /// From the trainers to the engines; nil where either is missing.
   let weightUpdate: (any WeightUpdate)?
 
@@ -42,15 +44,22 @@ struct RunWorkers {
         })
       async let trainers = startTrainers(.actor, actor, inputs, supervisor, threads: threads(trainerCount))
       async let critics = startTrainers(.critic, critic, inputs, supervisor, threads: threads(criticCount))
+      // Engines that get the device's memory to themselves look for it when they start.
+      let sleepers = configuration.offloadsTrainer ? [try await trainers, try await critics].compactMap { $0 } : []
+      for trainers in sleepers { try await trainers.sleep() }
       async let launched = engineCount == 0
         ? nil
         : startEngines(inputs, supervisor, threads: threads(engineCount * ranksPerEngine), firstDevice: trainerCount)
-      let engines = try await launched.map(RunEngines.launched) ?? external.map(RunEngines.external)
+      let own = try await launched
+      let engines = own.map(RunEngines.launched) ?? external.map(RunEngines.external)
       let actors = try await trainers
       return RunWorkers(
         supervisor: supervisor, trainers: actors, critics: try await critics, engines: engines.map(\.pool),
+        givingMemory: configuration.offloadsEngines ? own ?? [] : [],
         weightUpdate: try actors.flatMap { trainers in
-          try engines.map { try configuration.weightUpdate(from: trainers, to: $0) }
+          try engines.map {
+            try configuration.weightUpdate(from: trainers, to: $0, isFloat8: inputs.model.storedQuantization != nil)
+          }
         })
     } catch {
       let cause = await supervisor.cause(of: error)
@@ -83,8 +92,8 @@ struct RunWorkers {
       for (index, engine) in actors.enumerated() {
         var limits = configuration.engine
         limits.tensorParallelSize = configuration.cluster.rolloutGPUsPerEngine
-        // Where a trainer shares the device, what the cache may take has to be said.
-        if !configuration.cluster.colocate {
+        // Where a trainer stays on the device too, what the cache may take has to be said.
+        if !configuration.cluster.colocate || (configuration.offloadsTrainer && configuration.offloadsEngines) {
           limits.memFractionStatic = limits.memFractionStatic ?? EngineConfiguration.memoryFraction
         }
         let first = index * limits.tensorParallelSize
@@ -95,6 +104,7 @@ struct RunWorkers {
           modelProvider: configuration.checkpoint.modelProvider)
         // Where the trainer shares a GPU's memory, there is room for one copy of the weights, and nothing is sampled meanwhile.
         if configuration.cluster.colocate, configuration.backend.device == .cuda { setup.weightStaging = .inPlace }
+        setup.givesMemoryBack = configuration.offloadsEngines
         group.addTask { [setup] in try await withDeadline(nil) { try await engine.start(setup) } }
       }
       try await group.waitForAll()
@@ -134,5 +144,10 @@ public enum WorkerRole {
 }
 
 extension TrainConfiguration {
+  private var sharesGPUs: Bool { cluster.colocate && backend.device == .cuda && usesEngine && trains }
+  /// Whether the trainer's optimizer, and the engines' weights and cache, are on the devices only while they are needed.
+  var offloadsTrainer: Bool { sharesGPUs && cluster.offloadsTrainer ?? true }
+  var offloadsEngines: Bool { sharesGPUs && cluster.offloadsEngines ?? true }
+
   func device(_ index: Int) -> Device { backend.device == .cuda ? .cuda(index) : .cpu }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Inference
 import Observability
 import Rollout
 import Training
@@ -18,9 +19,11 @@ public struct TrainingLoop {
   private let reward: @Sendable (Sample) async throws -> Reward
 
   /// Runs a validated configuration to its end.
-  /// - Parameter observer: told what happens, and may end the run; for commands that do more than show the metrics.
+  /// - Parameters:
+  ///   - sinks: where metrics go besides the console and the saves' folder.
+  ///   - observer: told what happens, and may end the run; for commands that do more than show the metrics.
   public static func run(
-    _ configuration: TrainConfiguration, console: Console = .standard,
+    _ configuration: TrainConfiguration, console: Console = .standard, recordingTo sinks: [any MetricsSink] = [],
     observer: @escaping @Sendable (RunEvent) -> RunDecision = { _ in .goOn }
   ) async throws {
     let inputs = try RunInputs(configuration)
@@ -34,7 +37,7 @@ public struct TrainingLoop {
     let workers = try await RunWorkers.start(inputs, resume)
     do {
       var step = resume?.nextStep ?? 0
-      let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, observer)
+      let loop = try TrainingLoop(inputs, workers, resume, firstStep: step, reward, console, sinks, observer)
       try await loop.run(step: &step, console)
     } catch {
       let cause = await workers.supervisor.cause(of: error)
@@ -46,14 +49,14 @@ public struct TrainingLoop {
 
   private init(
     _ inputs: RunInputs, _ workers: RunWorkers, _ resume: RunCheckpoints.Resume?, firstStep: Int,
-    _ reward: @escaping @Sendable (Sample) async throws -> Reward, _ console: Console,
+    _ reward: @escaping @Sendable (Sample) async throws -> Reward, _ console: Console, _ others: [any MetricsSink],
     _ observer: @escaping @Sendable (RunEvent) -> RunDecision
   ) throws {
     (configuration, self.inputs, self.workers, self.observer) = (inputs.configuration, inputs, workers, observer)
     (self.reward, self.console) = (reward, console)
     checkpoints = configuration.checkpoint.save.map { RunCheckpoints($0, critic: inputs.configuration.critic.save) }
     firstRollout = configuration.data.startRolloutID ?? resume?.nextRollout ?? 0
-    var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)]
+    var sinks: [any MetricsSink] = [ConsoleSink(console, isShown: Self.isShown)] + others
     if let save = configuration.checkpoint.save {
       sinks.append(try JSONLinesSink(URL(fileURLWithPath: save).appendingPathComponent("metrics.jsonl"), firstStep: firstStep))
     }
@@ -69,6 +72,15 @@ public struct TrainingLoop {
     ].contains(name) || name.hasPrefix("eval/") && !name.contains("response_len")
   }
 
+  /// What a step spends its time with, one after another; the rest of it is idle. Of the rollout and the actor, as they timed it,
+  private static let rolloutPhases = [
+    "generation", "reward", "ref_log_probs", "teacher_log_probs", "log_probs", "actor_train",
+  ]
+  /// and as the loop did.
+  private static let otherPhases = [
+    "critic_train", "save", "update_weights", "eval", "sleep", "wake_up", "offload_rollout", "onload_rollout",
+  ]
+
   private func run(step: inout Int, _ console: Console) async throws {
     let end = inputs.rolloutCount
     let interval = configuration.eval.interval
@@ -80,9 +92,13 @@ public struct TrainingLoop {
     if interval != nil, end == 0 || (firstRollout == 0 && !configuration.eval.skipBeforeTraining) {
       pending.merge(try await evaluate(rolloutID: 0))
     }
+    pending.merge(timers.take())
     for rolloutID in stride(from: firstRollout, to: end, by: 1) {
       let began = ContinuousClock.now
-      let batch = try await timers.measure("data_preprocess") { try await rollout(rolloutID, into: &pending) }
+      let batch = try await rollout(rolloutID, into: &pending)
+      let isUpdateDue = workers.engines != nil && workers.trainers != nil
+        && (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
+      try await giveTrainersTheDevices(weightsComeBack: isUpdateDue)
       var steps: [Metrics] = [Metrics()]
       if let trainers = workers.trainers {
         steps = try await train(batch, trainers, into: &pending).enumerated()
@@ -100,16 +116,22 @@ public struct TrainingLoop {
           if forceSync { try await finish(&saving) }
         }
       }
-      if workers.engines != nil, workers.trainers != nil,
-        (rolloutID + 1) % configuration.backend.updateWeightsInterval == 0
-      {
+      try await giveEnginesTheDevices(isUpdateDue ? [.weights] : [])
+      if isUpdateDue {
         pending.merge(try await timers.measure("update_weights") { try await updateWeights(version: rolloutID + 1) })
       }
+      try await onEngines("onload_rollout") { try await $0.resumeMemory([.keyValueCache]) }
       if let interval, (rolloutID + 1) % interval == 0 || isLast {
         pending.merge(try await evaluate(rolloutID: rolloutID + 1))
       }
-      pending.merge(timers.take())
-      pending["perf/step_time"] = (ContinuousClock.now - began) / .seconds(1)
+      let times = timers.take()
+      pending.merge(times)
+      let seconds = (ContinuousClock.now - began) / .seconds(1)
+      pending["perf/step_time"] = seconds
+      let busy = Self.rolloutPhases.reduce(0) { $0 + (pending["perf/\($1)_time"] ?? 0) }
+        + Self.otherPhases.reduce(0) { $0 + (times["perf/\($1)_time"] ?? 0) }
+      pending["perf/idle_time"] = max(0, seconds - busy)
+      pending["perf/idle_ratio"] = max(0, 1 - busy / seconds)
       steps[steps.count - 1].merge(pending)
       pending = Metrics()
       for metrics in steps {
@@ -121,6 +143,33 @@ public struct TrainingLoop {
     }
     if !pending.isEmpty { try sinks.record(pending, step: step) }
     progress.finish()
+  }
+
+  // MARK: Devices that trainers and engines share
+
+  /// - Parameter weightsComeBack: whether engines get new weights before they are asked again.
+  private func giveTrainersTheDevices(weightsComeBack: Bool) async throws {
+    try await onEngines("offload_rollout") { try await $0.releaseMemory(weightsComeBack ? [.weights, .keyValueCache] : [.keyValueCache]) }
+    guard configuration.offloadsTrainer else { return }
+    try await timers.measure("wake_up") { for trainers in [workers.trainers, workers.critics] { try await trainers?.wakeUp() } }
+  }
+
+  private func giveEnginesTheDevices(_ tags: [MemoryTag]) async throws {
+    if configuration.offloadsTrainer {
+      try await timers.measure("sleep") { for trainers in [workers.trainers, workers.critics] { try await trainers?.sleep() } }
+    }
+    if !tags.isEmpty { try await onEngines("onload_rollout") { try await $0.resumeMemory(tags) } }
+  }
+
+  /// Engines that are gone are named by the next update.
+  private func onEngines(_ timer: String, _ body: @escaping @Sendable (WorkerEngine) async throws -> Void) async throws {
+    guard let last = workers.givingMemory.last else { return }
+    try await timers.measure(timer) {
+      if workers.givingMemory.count == 1 { return try await body(last) }
+      await withTaskGroup(of: Void.self) { group in
+        for engine in workers.givingMemory { group.addTask { try? await body(engine) } }
+      }
+    }
   }
 
   /// The critic learns first; what it expected before is what the actor's advantages are measured from.
@@ -142,6 +191,8 @@ public struct TrainingLoop {
     for (role, report) in reports {
       for (index, step) in report.steps.enumerated() { steps[index].merge(Metrics(prefix: "train/" + role, step)) }
       pending.merge(Metrics(prefix: "rollout/" + role, report.rollout))
+      guard role.isEmpty else { continue }
+      for (phase, seconds) in report.seconds.sorted(by: { $0.key < $1.key }) { pending["perf/\(phase)_time"] = seconds }
     }
     return steps
   }
@@ -161,12 +212,14 @@ public struct TrainingLoop {
       metrics.merge(Metrics(prefix: "", try result.metrics(rewardKey: rewardKey, devices: configuration.cluster.engineGPUs)))
       samples = result.samples
     }
-    if let template = configuration.debug.saveRolloutData {
-      try DebugRolloutData(template: template).save(samples, rolloutID: rolloutID)
+    return try timers.measure("data_preprocess") {
+      if let template = configuration.debug.saveRolloutData {
+        try DebugRolloutData(template: template).save(samples, rolloutID: rolloutID)
+      }
+      let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: rewardKey) }
+      let rewards = configuration.rewardNormalization.apply(raw, groupIDs: samples.enumerated().map { $1.groupIndex ?? -1 - $0 })
+      return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards, rewardKey: rewardKey)
     }
-    let raw = try samples.map { try ($0.reward ?? .number(0)).value(key: rewardKey) }
-    let rewards = configuration.rewardNormalization.apply(raw, groupIDs: samples.enumerated().map { $1.groupIndex ?? -1 - $0 })
-    return try TrainBatch(rolloutID: rolloutID, samples: samples, rewards: rewards, rewardKey: rewardKey)
   }
 
   private func supervised() async throws -> [Sample] {

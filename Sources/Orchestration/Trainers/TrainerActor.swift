@@ -61,13 +61,32 @@ public distributed actor TrainerActor {
     try started().core.trainer.score(sequences, tokensPerPack: tokensPerPack)
   }
 
+  public distributed func sleep() throws { try started().core.trainer.backend.sleep() }
+  public distributed func wakeUp() throws { try started().core.trainer.backend.wakeUp() }
+
   public distributed func updateWeights() throws { try started().updateWeights() }
 
-  public distributed func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
-    try started().core.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype)
+  public distributed func exportWeights(_ request: WeightRequest) throws -> WeightExport {
+    try started().core.exportWeights(request)
   }
 
+  public distributed func openWeightGroup(rankCount: Int, timeout: Duration) throws -> Int {
+    try started().core.sender.open(rankCount: rankCount, timeout: timeout)
+  }
+
+  public distributed func joinWeightGroup(_ place: WeightGroupPlace, timeout: Duration) async throws {
+    try await started().core.enterWeightGroup(place).join(timeout: timeout)
+  }
+
+  /// The rank gathers the next bucket meanwhile.
+  public distributed func broadcastBucket(_ number: Int) async throws { try await started().core.bucket(number).send() }
+
+  public distributed func leaveWeightGroup() throws { try started().core.sender.leave() }
+
   public distributed func weightShards() throws -> [WeightShard] { try started().core.weightShards() }
+
+  public distributed func shareWeights() throws -> SliceBucket? { try started().core.shareWeights() }
+  public distributed func settleWeights() throws { try started().core.settleWeights() }
 
   public distributed func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
     try started().core.fillBucket(shards, buffer: buffer, capacity: capacity)

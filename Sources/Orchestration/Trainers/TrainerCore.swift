@@ -15,7 +15,11 @@ final class TrainerCore {
   private let folder: HuggingFaceFolder
   private let options: TrainingOptions
   private var exporter = WeightExporter()
+  /// Rank 0's part in a group of engines.
+  var sender = WeightSender()
   private var slices: SliceExporter
+  /// nil: engines have not asked for it, or what this rank holds cannot be shared.
+  private var shared: SharedWeights?
   /// What this rank holds, by name, while an update asks for it.
   private var held: [String: [HeldWeight]]?
   private var saving: BackgroundTask<RankContents?>?
@@ -64,17 +68,33 @@ final class TrainerCore {
     if options.keepsOldActor { try backend.keepWeights(as: .oldActor) }
   }
 
-  func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) throws -> WeightExport {
+  func exportWeights(_ request: WeightRequest) throws -> WeightExport {
     // Engines are given tensors as checkpoints have them, whatever the trainer's model calls its parts.
     var assembly = try storedLayout().assembly()
+    let scalings = request.isFloat8 ? try storedScalings() : [:]
     return try exporter.export(
-      fromUnit: unit, elementCounts: backend.weightUnitSizes, byteLimit: byteLimit, dtype: dtype, fills: args.rank == 0,
-      keepsType: CausalLM.isConstant, weights: { try self.backend.weights(ofUnit: $0).compactMap { assembly.add($0.name, $0.tensor) } })
+      request, elementCounts: backend.weightUnitSizes, fills: args.rank == 0, device: args.device,
+      keepsType: CausalLM.isConstant, scaling: { scalings[$0] },
+      weights: { try self.backend.weights(ofUnit: $0).compactMap { assembly.add($0.name, $0.tensor) } })
   }
 
-  func weightShards() -> [WeightShard] {
-    backend.heldWeights.map { WeightShard($0.name, shape: $0.shape, box: $0.box, dtype: $0.values.dtype) }
+  func enterWeightGroup(_ place: WeightGroupPlace) -> WeightGroup {
+    var place = place
+    if place.device.kind == .cuda { place.device = args.device }
+    return sender.enter(place)
   }
+
+  func bucket(_ number: Int) throws -> WeightBroadcast { try sender.bucket(number, of: &exporter) }
+
+  func weightShards() -> [WeightShard] { backend.heldWeights.map(\.shard) }
+
+  func shareWeights() throws -> SliceBucket? {
+    shared = try shared ?? SharedWeights(
+      moving: backend.heldWeights.map { WeightSlice($0.shard, $0.values) }, on: args.device)
+    return shared?.bucket
+  }
+
+  func settleWeights() throws { try catchingTorchErrors { Runtime.synchronize(args.device) } }
 
   func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) throws -> SliceBucket {
     let held = self.held ?? Dictionary(grouping: backend.heldWeights, by: \.name)
@@ -101,6 +121,16 @@ final class TrainerCore {
     let layout = StoredLayout(try options.configuration(of: folder).model(parallel: .single(), dtype: .float32))
     knownLayout = layout
     return layout
+  }
+
+  private var knownScalings: [String: Float8Scaling]?
+
+  /// How the checkpoint has its e4m3 weights, by name.
+  private func storedScalings() throws -> [String: Float8Scaling] {
+    if let knownScalings { return knownScalings }
+    let scalings = try ModelRegistry.configuration(of: folder, provider: options.modelProvider).storedScalings()
+    knownScalings = scalings
+    return scalings
   }
 
   // MARK: Saving
@@ -148,6 +178,10 @@ final class TrainerCore {
     try carried.writeRest(to: writer)
     try writer.finish()
   }
+}
+
+extension HeldWeight {
+  fileprivate var shard: WeightShard { WeightShard(name, shape: shape, box: box, dtype: values.dtype) }
 }
 
 extension JSONValue {

@@ -49,6 +49,10 @@ public struct TrainerGroup: Sendable {
       .sorted { $0.index < $1.index }
   }
 
+  /// Moves what is not needed until `wakeUp` to host memory.
+  func sleep() async throws { _ = try await onAll { try await $1.sleep() } }
+  func wakeUp() async throws { _ = try await onAll { try await $1.wakeUp() } }
+
   /// The weights are about to go to the engine.
   public func updateWeights() async throws { _ = try await onAll { try await $1.updateWeights() } }
 
@@ -91,15 +95,48 @@ package struct TrainerWeights: WeightSource, WeightSliceSource {
 
   package init(_ trainer: TrainerActor, timeout: Duration) { (self.trainer, self.timeout) = (trainer, timeout) }
 
-  package func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
-    try await withDeadline(timeout) { try await trainer.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype) }
+  package func exportWeights(_ request: WeightRequest) async throws -> WeightExport {
+    try await withDeadline(timeout) { try await trainer.exportWeights(request) }
   }
 
+  package func openWeightGroup(rankCount: Int, timeout: Duration) async throws -> Int {
+    try await withDeadline(self.timeout) { try await trainer.openWeightGroup(rankCount: rankCount, timeout: timeout) }
+  }
+
+  package func joinWeightGroup(_ place: WeightGroupPlace, timeout: Duration) async throws {
+    try await withDeadline(self.timeout) { try await trainer.joinWeightGroup(place, timeout: timeout) }
+  }
+
+  package func broadcastBucket(_ number: Int) async throws {
+    try await withDeadline(timeout) { try await trainer.broadcastBucket(number) }
+  }
+
+  package func leaveWeightGroup() async throws { try await withDeadline(timeout) { try await trainer.leaveWeightGroup() } }
+
   package func weightShards() async throws -> [WeightShard] { try await withDeadline(timeout) { try await trainer.weightShards() } }
+
+  package func shareWeights() async throws -> SliceBucket? { try await withDeadline(timeout) { try await trainer.shareWeights() } }
+
+  package func settleWeights() async throws { try await withDeadline(timeout) { try await trainer.settleWeights() } }
 
   package func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
     try await withDeadline(timeout) { try await trainer.fillBucket(shards, buffer: buffer, capacity: capacity) }
   }
 
   package func releaseWeights() async throws { try await withDeadline(timeout) { try await trainer.releaseWeights() } }
+}
+
+/// A trainer rank whose weights engines do not read in place: all of them go through buckets.
+package struct BucketedWeights: WeightSliceSource {
+  let base: TrainerWeights
+
+  package init(_ base: TrainerWeights) { self.base = base }
+
+  package func weightShards() async throws -> [WeightShard] { try await base.weightShards() }
+  package func shareWeights() -> SliceBucket? { nil }
+  package func settleWeights() {}
+  package func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
+    try await base.fillBucket(shards, buffer: buffer, capacity: capacity)
+  }
+  package func releaseWeights() async throws { try await base.releaseWeights() }
 }

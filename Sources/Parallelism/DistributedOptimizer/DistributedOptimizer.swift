@@ -77,6 +77,13 @@ public final class DistributedOptimizer {
   /// All that the model computes with, in memory that stays in place.
   public var weights: [Tensor] { buffers.map(\.weights) + constants.map(\.tensor) }
 
+  /// What the device need not hold while nothing is trained: all but `weights`. Gradients are forgotten, as they are after
+  /// each step.
+  public var idleState: (kept: [Tensor], forgotten: [Tensor]) {
+    let apart = buffers.filter(\.isApart).map(\.master.values) + buffers.compactMap(\.master.remainders)
+    return (apart + optimizers.flatMap { $0.firstMoments + $0.secondMoments }, buffers.map(\.gradients))
+  }
+
   /// Takes whole fp32 values; `value` is asked for each parameter.
   public func fill(_ value: (Parameter) throws -> Tensor) rethrows {
     for buffer in buffers { try buffer.fill(value) }

@@ -80,7 +80,8 @@ public final class ParameterBuffer {
   /// Bytes of trained weights besides those that the model computes with.
   package var masterByteCount: Int { (isApart ? master.values.byteCount : 0) + (master.remainders?.byteCount ?? 0) }
 
-  private var isApart: Bool { !master.values.sharesStorage(with: weights) }
+  /// Whether the trained weights have memory besides `weights`.
+  var isApart: Bool { !master.values.sharesStorage(with: weights) }
 
   /// Takes whole fp32 values; `value` is asked for each parameter.
   public func fill(_ value: (Parameter) throws -> Tensor) rethrows {

@@ -42,6 +42,9 @@ public struct RolloutResult: Sendable {
   public var surplusGroups: Int
   public var abortedGroups: Int
   public var seconds: Double
+  /// Of these, in which samples were generated, and in which none was but rewards were waited for.
+  public var generationSeconds = 0.0
+  public var rewardSeconds = 0.0
 
   public var samples: [Sample] { groups.flatMap { $0 } }
 }
@@ -127,6 +130,7 @@ public struct RolloutGenerator: Sendable {
     result.abortedGroups = returned.count
     await source.putBack(surplus + returned.sorted(by: Self.byIndex))
     result.seconds = began.duration(to: clock.now) / .seconds(1)
+    (result.generationSeconds, result.rewardSeconds) = runner.clock.seconds
     return result
   }
 

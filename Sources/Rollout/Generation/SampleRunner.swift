@@ -18,6 +18,7 @@ struct SampleRunner: Sendable {
   /// Starts the ids of all requests.
   let name: String
   let isEvaluation: Bool
+  let clock = RolloutClock()
   private let stop = Flag()
 
   init(
@@ -51,7 +52,7 @@ struct SampleRunner: Sendable {
     if case .group(let score) = reward, !results.contains(where: { $0.status == .aborted }),
       results.contains(where: { $0.reward == nil })
     {
-      let rewards = try await score(results)
+      let rewards = try await clock.scoring { [results] in try await score(results) }
       guard rewards.count == results.count else {
         throw SampleError("the group reward returned \(rewards.count) rewards for \(results.count) samples")
       }
@@ -74,7 +75,7 @@ struct SampleRunner: Sendable {
           let context = GenerationContext(
             engine: engine, codec: codec, sampling: sampling, samplingSeed: seed,
             requestID: "\(name)-\(sample.index ?? 0)", isEvaluation: isEvaluation)
-          return try await generator.generate(sample, context)
+          return try await clock.generating { try await generator.generate(sample, context) }
         }
       }
       if results.count > 1 {
@@ -84,7 +85,7 @@ struct SampleRunner: Sendable {
       }
       guard case .each(let score) = reward, !results.contains(where: { $0.status == .aborted }) else { return results }
       for position in results.indices where results[position].reward == nil {
-        results[position].reward = try await score(results[position])
+        results[position].reward = try await clock.scoring { [sample = results[position]] in try await score(sample) }
       }
       return results
     } catch let error as SampleError {

@@ -6,6 +6,8 @@ extension RolloutResult {
     let lengths = samples.map { Double($0.responseLength) }
     var metrics = try rolloutMetrics(of: samples, rewardKey: rewardKey)
     metrics["perf/rollout_time"] = self.seconds
+    metrics["perf/generation_time"] = generationSeconds
+    metrics["perf/reward_time"] = rewardSeconds
     metrics["perf/tokens_per_gpu_per_sec"] = lengths.reduce(0, +) / seconds / Double(devices)
     metrics["perf/longest_sample_tokens_per_sec"] = (lengths.max() ?? 0) / seconds
     for (reason, count) in dropped { metrics["rollout/dynamic_filter/drop_\(reason)"] = Double(count) }

@@ -7,10 +7,11 @@ import WeightSync
 
 extension ServerState {
   func addGroupRoutes(to router: Router<ServingContext>) {
-    control("init_weights_update_group", router) { fields, _ in
-      let place = try groupPlace(fields)
+    control("init_weights_update_group", router) { fields, engine in
+      let rankCount = try await engine.weightShards().count
+      let place = try groupPlace(fields, rankCount)
       do {
-        try await weights.groups.join(place)
+        try await weights.groups.join(place, rankCount: rankCount)
       } catch {
         throw InvalidRequest("Failed to initialize custom process group: \(error).")
       }
@@ -31,11 +32,11 @@ extension ServerState {
       let bucket: [NamedTensor]
       do {
         bucket = try await weights.groups.receive(
-          descriptions(fields), from: fields.string("group_name") ?? Self.defaultGroup, flattened: isFlattened)
+          descriptions(fields), from: fields.string("group_name") ?? Self.defaultGroup, flattened: isFlattened,
+          checksum: fields.string("checksum"))
       } catch {
         throw InvalidRequest("Failed to receive weights: \(error)")
       }
-      if let expected = try fields.string("checksum") { try check(bucket, expected) }
       let isInForce = try await weights.take(bucket, installation, engine)
       return ["message": .string("Succeeded to update parameter online." + Self.suffix(installation, isInForce))]
     }
@@ -43,14 +44,15 @@ extension ServerState {
 
   private static let defaultGroup = "weight_update_group"
 
-  private func groupPlace(_ fields: Fields) throws -> WeightGroupPlace {
+  private func groupPlace(_ fields: Fields, _ rankCount: Int) throws -> WeightGroupPlace {
     try fields.expectOnly(["master_address", "master_port", "rank_offset", "world_size", "group_name", "backend"])
     guard let address = try fields.string("master_address"), let port = try fields.int("master_port"),
       let rank = try fields.int("rank_offset"), let size = try fields.int("world_size")
     else { throw InvalidRequest("master_address, master_port, rank_offset and world_size are needed.") }
     guard (1...65535).contains(port) else { throw InvalidRequest("master_port must be from 1 to 65535, got \(port).") }
-    guard size > 1, (1..<size).contains(rank) else {
-      throw InvalidRequest("rank_offset must be from 1 to world_size - 1, got \(rank) of \(size): rank 0 is the sender.")
+    guard rank >= 1, rank + rankCount <= size else {
+      throw InvalidRequest(
+        "rank_offset must be from 1 to world_size - \(rankCount), got \(rank) of \(size): rank 0 is the sender, and this engine has \(rankCount) ranks.")
     }
     let device: Device = switch try fields.string("backend") ?? "nccl" {
     case "gloo": .cpu
@@ -82,16 +84,6 @@ extension ServerState {
         shape.reduce(1.0, { $0 * Double($1) }) < 1e12
       else { throw InvalidRequest("the tensor '\(names[i])' has no sound shape.") }
       return WeightDescription(names[i], dtype: dtype, shape: shape)
-    }
-  }
-
-  /// The checksum is of all tensors' bytes, one after another.
-  private func check(_ bucket: [NamedTensor], _ expected: String) throws {
-    var bytes = Data()
-    for named in bucket { named.tensor.withBytes { bytes.append(contentsOf: $0) } }
-    let found = bytes.withUnsafeBytes { XXHash64.hex($0) }
-    guard found == expected.lowercased() else {
-      throw InvalidRequest("The bucket has the checksum \(found), not \(expected): it was damaged on its way.")
     }
   }
 }

@@ -16,6 +16,15 @@ extension ClusterConfiguration {
     .option("sglang-dp-size", \.engines, "engines; default as many as --rollout-num-gpus has room for")
       .also("sglang-data-parallel-size", "sglang-dp"),
     .toggle("colocate", \.colocate, "trainer and engines share their devices"),
+    .decision(
+      "offload-train", [\.offloadsTrainer], sets: true,
+      "the trainer's optimizer is in host memory while engines work; on shared GPUs it is unless --no-offload-train"),
+    .decision("no-offload-train", [\.offloadsTrainer], sets: false, "it stays on the GPUs"),
+    .decision(
+      "offload-rollout", [\.offloadsEngines], sets: true,
+      "engines give weights and KV cache back while the trainer works; on shared GPUs they do unless --no-offload-rollout"),
+    .decision("no-offload-rollout", [\.offloadsEngines], sets: false, "they keep them"),
+    .decision("offload", [\.offloadsTrainer, \.offloadsEngines], sets: true, "both"),
     .toggle("rollout-external", \.usesExternalEngines, "start no engine: use those of --rollout-external-engine-addrs"),
     .list("rollout-external-engine-addrs", \.externalEngines, "ADDR", "HOST:PORT of servers of the model: slime serve, or SGLang's"),
   ]

@@ -51,6 +51,16 @@ extension Command {
           ] + OptimizerConfiguration.precisionFlags.map { $0.lifted(\.optimizer) }
         ),
         (
+          "Weight update and step",
+          [
+            .list("kind", \.updateKinds, "KIND", "ways of an update to time: tensor, bucket, distributed, http, disk; default all"),
+            .toggle("fp8", \.isFloat8, "the engine keeps linear weights as e4m3"),
+            .option("rollout-batch-size", \.promptCount, "prompts of a step"),
+            .option("n-samples-per-prompt", \.samplesPerPrompt, "responses to each, of --random-output-len tokens"),
+            .option("steps", \.steps, "steps; the first does not count"),
+          ]
+        ),
+        (
           "Load",
           [
             .option("gigabytes", \.gigabytes, "GB", "of the model that is made, loaded and removed"),
@@ -68,7 +78,9 @@ extension Command {
       rollout    an engine that generates, beside transformers (--python); on a model with random weights unless
                  --hf-checkpoint names one
       soak       an engine under many requests, aborts, pauses and weight updates: each ends once, nothing leaks
+      step       a step of colocated training, phase by phase, as slime train logs it; micro-batches have --seq-length tokens
       train      steps of a training backend, beside transformers, eager and compiled (--python); models as for rollout
+      update     weights from a trainer to an engine on one device, by kind: time and extra memory; models as for rollout
       tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
     """
 

@@ -75,6 +75,22 @@ extension Flag {
       set: { (configuration, _) in configuration[keyPath: path] = sets })
   }
 
+  /// A flag without a value that decides what is otherwise decided for the user, in one place or several.
+  static func decision(
+    _ name: String, _ paths: [WritableKeyPath<Configuration, Bool?> & Sendable], sets: Bool, _ help: String
+  ) -> Self {
+    Flag(
+      name: name, values: .none, placeholder: "", help: help, standard: { _ in nil },
+      set: { (configuration, _) throws(ConfigurationError) in
+        for path in paths {
+          guard configuration[keyPath: path] != !sets else {
+            throw ConfigurationError("--\(name) contradicts a flag before it; leave one of them out")
+          }
+          configuration[keyPath: path] = sets
+        }
+      })
+  }
+
   /// A flag without a value that stands for `option value`, and contradicts any other value of it.
   static func shorthand<Value: FlagValue & Equatable>(
     _ name: String, for option: String, _ path: WritableKeyPath<Configuration, Value?> & Sendable, _ value: Value

@@ -2,10 +2,7 @@ extension UnsupportedGroup {
   /// slime's own flags that `slime train` does not have.
   static let slime: [UnsupportedGroup] = [
     .init("slime", "a run has one machine: use --actor-num-gpus-per-node and --rollout-num-gpus", ["num-gpus-per-node"]),
-    .init("slime", "trainer and engines keep their memory while the other works; leave it out", [
-      "offload", "offload-train", "offload-rollout", .accept(switch: "no-offload-train"),
-      .accept(switch: "no-offload-rollout"), "release-train",
-    ]),
+    .init("slime", "the trainer's weights stay on the device, and the rest of it goes to the host with --offload-train", ["release-train"]),
     .init("slime", "set variables in the environment of slime itself", [.accept("train-env-vars", "{}")]),
     .init("slime", "use --update-weight-mode delta, which checks what it changes; leave it out", [
       "check-weight-update-equal",

@@ -37,6 +37,15 @@ extension Runtime {
 }
 
 extension Tensor {
+  /// A copy in host memory, from a GPU at full speed: it is there when the device has done what is queued.
+  public func copiedToHost(dtype: DType? = nil) -> Tensor {
+    let dtype = dtype ?? self.dtype
+    guard device.kind == .cuda else { return to(dtype: dtype, device: .cpu, copy: true).contiguous() }
+    let copy = Tensor.emptyPinned(shape, dtype: dtype)
+    copy.copy_(detached().to(dtype: dtype).contiguous(), nonBlocking: true)
+    return copy
+  }
+
   /// A host tensor's copy on a device. Unlike `to(device:)` it does not wait until what is queued there is done.
   public func sent(to device: Device) -> Tensor {
     device.kind == .cuda ? pinned().to(device: device, nonBlocking: true) : to(device: device)

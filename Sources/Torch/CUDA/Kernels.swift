@@ -35,16 +35,15 @@ public enum Kernels {
   /// - Parameters:
   ///   - query: `[rows, heads, dimension]`; dimension 64, 128 or 256.
   ///   - keys: `[slots, keyValueHeads, dimension]`, as `values`.
-  ///   - pages: `[rows, at least as many as the longest context has]`, int32
-  ///   - lengths: tokens of each context, that of the query included; 0: nothing. `[rows]`, int32
   ///   - splits: parts into which each context is cut, so that few rows occupy the whole GPU: `decodeSplits`, at most 32.
   /// - Returns: `[rows, heads, dimension]`
   public static func decodeAttention(
-    query: Tensor, keys: Tensor, values: Tensor, pages: Tensor, lengths: Tensor, scale: Double, pageSize: Int, splits: Int
+    query: Tensor, keys: Tensor, values: Tensor, table contexts: PageTable, scale: Double, pageSize: Int, splits: Int
   ) -> Tensor {
-    withExtendedLifetime((query, keys, values, pages, lengths)) {
+    withExtendedLifetime((query, keys, values, contexts)) {
       Tensor(owned: table.decode_attention(
-        query.handle, keys.handle, values.handle, pages.handle, lengths.handle, scale, Int32(pageSize), Int32(splits)))
+        query.handle, keys.handle, values.handle, contexts.pages.handle, contexts.lengths.handle, contexts.order.handle,
+        scale, Int32(pageSize), Int32(splits)))
     }
   }
 

@@ -1,4 +1,5 @@
 import CTorch
+import Synchronization
 
 /// Memory of a GPU that several processes of one machine see (CUDA IPC).
 ///
@@ -12,6 +13,12 @@ public final class SharedDeviceMemory: @unchecked Sendable {
   public let handle: [UInt8]
   private let address: UnsafeMutableRawPointer
   private let isOwn: Bool
+  /// What this process made, by its handle: CUDA does not open memory where it was made.
+  private static let own = Mutex<[[UInt8]: Weak]>([:])
+
+  private struct Weak: @unchecked Sendable {
+    weak var memory: SharedDeviceMemory?
+  }
 
   /// Whether our GPU library is open, without which there is none.
   public static var isAvailable: Bool { ct_cuda() != nil }
@@ -21,6 +28,7 @@ public final class SharedDeviceMemory: @unchecked Sendable {
   }
 
   deinit {
+    if isOwn { Self.own.withLock { $0[handle] = nil } }
     guard let functions = ct_cuda()?.pointee else { return }
     // Nobody is left to hear of an error.
     _ = isolatingTorchError {
@@ -36,13 +44,16 @@ public final class SharedDeviceMemory: @unchecked Sendable {
     var handle = [UInt8](repeating: 0, count: handleSize)
     let address = try CUDALibrary.call { $0.shared_memory(Int32(device.index), byteCount, &handle) }
     guard let address else { throw TorchError("\(byteCount) bytes on \(device) cannot be shared") }
-    return SharedDeviceMemory(device, byteCount, handle, address, isOwn: true)
+    let memory = SharedDeviceMemory(device, byteCount, handle, address, isOwn: true)
+    own.withLock { $0[handle] = Weak(memory: memory) }
+    return memory
   }
 
-  /// Memory that another process made on `device`.
+  /// Memory that another process, or this one, made on `device`.
   /// - Throws: `TorchError` where it is gone.
   public static func open(_ handle: [UInt8], byteCount: Int, on device: Device) throws -> SharedDeviceMemory {
     guard handle.count == handleSize else { throw TorchError("a handle of shared memory has \(handleSize) bytes, not \(handle.count)") }
+    if let memory = own.withLock({ $0[handle]?.memory }) { return memory }
     let address = try CUDALibrary.call { $0.open_shared_memory(Int32(device.index), handle) }
     guard let address else { throw TorchError("shared memory on \(device) cannot be opened") }
     return SharedDeviceMemory(device, byteCount, handle, address, isOwn: false)

@@ -62,12 +62,15 @@ public final class ProcessGroup {
     guard size > 1 else { return .single(name) }
     let cuda = try CUDALibrary.opened()
     return try join(name, store: store, rank: rank, size: size, timeout: timeout, .nccl) {
-      cuda.nccl_group($0, Int32(rank), Int32(size), Int32(device.index), name, timeout.milliseconds)
+      cuda.nccl_group($0, Int32(rank), Int32(size), Int32(device.index), name, timeout.milliseconds, false)
     }
   }
 
   /// A group whose other ranks PyTorch makes (`_new_process_group_helper` over a `PrefixStore` of the group's name, as
   /// SGLang's `init_custom_process_group` does): the ranks look for each other under the same keys.
+  ///
+  /// This process survives the others: over NCCL, whose work would wait for ever for a rank that is gone, whoever waits must ask
+  /// `Work.isDone` and `abort` the group.
   /// - Parameters:
   ///   - device: a GPU for a group over NCCL, the CPU for one over Gloo.
   ///   - host: the address of the interface that this rank listens on.
@@ -78,7 +81,7 @@ public final class ProcessGroup {
     if device.kind == .cuda {
       let cuda = try CUDALibrary.opened()
       return try join(name, in: own, rank: rank, size: size, timeout: timeout, .nccl) {
-        cuda.nccl_group($0, Int32(rank), Int32(size), Int32(device.index), name, timeout.milliseconds)
+        cuda.nccl_group($0, Int32(rank), Int32(size), Int32(device.index), name, timeout.milliseconds, true)
       }
     }
     return try join(name, in: own, rank: rank, size: size, timeout: timeout, .gloo) {
@@ -116,6 +119,12 @@ public final class ProcessGroup {
       }
     }
     return ProcessGroup(name: name, rank: rank, size: size, timeout: timeout, transport, handle: handle)
+  }
+
+  /// Ends what the group is at, also where other ranks are gone; it is of no use afterwards.
+  public func abort() {
+    guard let handle else { return }
+    _ = withExtendedLifetime(self) { isolatingTorchError { ct_group_abort(handle) } }
   }
 
   // MARK: Collectives on contiguous tensors. Each `start…` returns at once, and its result is there after the work's
@@ -273,6 +282,15 @@ public final class Work {
 
   public var isCompleted: Bool {
     withExtendedLifetime(self) { handle.map { work in isolatingTorchError { ct_work_is_completed(work) }.0 } ?? true }
+  }
+
+  /// Whether the collective is done, on a GPU too.
+  /// - Throws: `TorchError` where it failed.
+  public func isDone() throws -> Bool {
+    guard let handle else { return true }
+    let (isDone, error) = withExtendedLifetime(self) { isolatingTorchError { ct_work_is_done(handle) } }
+    if let error { throw TorchError("\(place) failed: \(error)") }
+    return isDone
   }
 
   /// Returns when the collective is done (on a GPU: when the current stream waits for it).

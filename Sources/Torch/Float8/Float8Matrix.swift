@@ -37,6 +37,16 @@ public struct Float8Matrix {
   /// nothing but zeros has scale 1).
   /// - Parameter matrix: `[rows, columns]`, of any floating-point type.
   public init(quantizing matrix: Tensor, _ scaling: Float8Scaling) {
+    guard Kernels.quantize(matrix) else {
+      self = .quantized(matrix, scaling)
+      return
+    }
+    let (values, scales) = Kernels.quantized(matrix, scaling)
+    self.init(values: values, scales: scales, groupSize: scaling.groupSize)
+  }
+
+  /// The same by operators.
+  package static func quantized(_ matrix: Tensor, _ scaling: Float8Scaling) -> Float8Matrix {
     let (rows, columns) = (matrix.size(0), matrix.size(1))
     let (height, width) =
       switch scaling {
@@ -44,14 +54,14 @@ public struct Float8Matrix {
       case .row: (1, columns)
       case .block(let height, let width): (height, width)
       }
-    let blocks = Self.blocks(matrix.to(dtype: .float32), height, width)
+    let blocks = blocks(matrix.to(dtype: .float32), height, width)
     let largest = blocks.abs().amax([1, 3], keepdim: true)
-    let factors = (Self.largest / largest).maskedFill(largest.lt(Self.smallest), value: 1)
+    let factors = (Self.largest / largest).maskedFill(largest.lt(smallest), value: 1)
     let values = (blocks * factors).clamped(-Self.largest, max: Self.largest).to(dtype: .float8e4m3)
       .view([blocks.size(0) * height, blocks.size(2) * width]).narrow(0, start: 0, length: rows)
       .narrow(1, start: 0, length: columns).contiguous()
     let scales = factors.reciprocal().view([blocks.size(0), blocks.size(2)])
-    self.init(
+    return Float8Matrix(
       values: values,
       scales: height == 1
         ? scales : scales.repeatInterleave(height, dim: 0).narrow(0, start: 0, length: rows).contiguous(),

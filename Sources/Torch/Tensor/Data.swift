@@ -81,6 +81,19 @@ extension Tensor {
     withExtendedLifetime(self) { _ = checked(ct_resize_storage(handle, 0)) }
   }
 
+  /// Moves the storage of this tensor and all its views, with what it holds, into the memory of `place`.
+  /// - Parameter place: a row of at least as many bytes on the same device, which the storage keeps.
+  package func moveStorage(to place: Tensor) {
+    withExtendedLifetime((self, place)) { ct_move_storage(handle, place.handle) }
+    checkTorchError()
+  }
+
+  /// Where the first element lies.
+  package var address: Int { withExtendedLifetime(self) { Int(bitPattern: checked(ct_data(handle))) } }
+
+  /// Bytes of the storage before the first element.
+  package var storageOffset: Int { withExtendedLifetime(self) { checked(Int(ct_storage_offset(handle))) } }
+
   /// Gives an emptied storage fresh memory of `bytes` bytes.
   package func refillStorage(bytes: Int) {
     withExtendedLifetime(self) { _ = checked(ct_resize_storage(handle, bytes)) }

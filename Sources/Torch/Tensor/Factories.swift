@@ -10,6 +10,17 @@ extension Tensor {
     Tensor(owned: withInts(shape) { ct_empty($0, options(dtype, device)) })
   }
 
+  /// Host memory as it is found, to which and from which a GPU copies at full speed and without waiting.
+  public static func emptyPinned(_ shape: [Int], dtype: DType) -> Tensor {
+    let bytes = shape.reduce(dtype.size, *)
+    // libtorch keeps what it was given back, rounded up to a power of two: for what is large, that is too much.
+    guard bytes > 64 << 20, let functions = ct_cuda()?.pointee else {
+      return Tensor(owned: withInts(shape) { ct_empty_pinned($0, dtype.rawValue) })
+    }
+    guard let memory = checked(functions.pinned_memory(bytes)) else { return Tensor(owned: ct_undefined()) }
+    return Tensor(borrowing: memory, shape: shape, dtype: dtype) { functions.release_pinned_memory(memory) }
+  }
+
   public static func full(
     _ shape: [Int], _ value: some TensorScalar, dtype: DType = .float32, device: Device = .cpu
   ) -> Tensor {

@@ -17,6 +17,8 @@ public final class FSDPBackend: TrainBackend {
   public internal(set) var lossScale: DynamicLossScale?
   private let options: TrainingOptions
   private let policies: PolicyWeights
+  private lazy var refuge = HostRefuge(
+    optimizer.firstMoments + optimizer.secondMoments + actor.sharded.units.compactMap(\.master.remainders))
 
   /// - Parameters:
   ///   - folder: the model and its weights to start from.
@@ -83,6 +85,9 @@ public final class FSDPBackend: TrainBackend {
       }
     }
   }
+
+  public func sleep() throws { try refuge.leave() }
+  public func wakeUp() throws { try refuge.comeBack() }
 
   public func applyGradients(learningRate: Double) -> GradientStep {
     let units = actor.sharded.units

@@ -20,6 +20,10 @@ public final class MegatronBackend: TrainBackend {
   private let recomputesAttention: Bool
   private let attention: AttentionImplementation
   private let policies: PolicyWeights
+  private lazy var refuge: HostRefuge = {
+    let state = optimizer.idleState
+    return HostRefuge(state.kept, forgetting: state.forgotten)
+  }()
 
   public var microBatchGroup: Int { chunks.count > 1 ? parallel.stageCount : 1 }
 
@@ -150,6 +154,9 @@ public final class MegatronBackend: TrainBackend {
       }
     }
   }
+
+  public func sleep() throws { try refuge.leave() }
+  public func wakeUp() throws { try refuge.comeBack() }
 
   public func applyGradients(learningRate: Double) -> GradientStep {
     let norm = optimizer.step(learningRate: learningRate)

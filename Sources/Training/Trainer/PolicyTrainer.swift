@@ -38,18 +38,32 @@ public final class PolicyTrainer {
       dataParallelSize: parallel.layout.dataParallelSize, contextParallelSize: parallel.layout.contextParallelSize,
       microBatchGroup: backend.microBatchGroup, workloads: options.balancesData ? workloads(batch) : nil)
     let plan = RankPlan(schedule, batch, rank: parallel.coordinates.data)
+    var seconds: [String: Double] = [:]
+    /// What is timed ends with numbers on the host: a device has nothing left to do then.
+    func timed<R>(_ phase: String, _ body: () throws -> R) rethrows -> R {
+      let start = ContinuousClock.now
+      defer { seconds[phase, default: 0] += (ContinuousClock.now - start) / .seconds(1) }
+      return try body()
+    }
     return try catchingTorchErrors {
       var columns = TokenColumns(
         advantages: [], oldLogProbs: nil, referenceLogProbs: nil, rolloutLogProbs: plan.batch.rolloutLogProbs,
         weights: plan.weights(options.normalization, batch), masks: plan.batch.lossMasks)
       let sizes = schedule.steps.map { stepSize($0, batch) }
       let packs = try zip(plan.steps, sizes).map { step, size in try step.map { try trainingPack(plan.batch, $0, size) } }
-      if options.needsReference { columns.referenceLogProbs = try outputs(.reference, plan, packs) }
-      if options.distillationCoefficient != nil { columns.teacherLogProbs = try outputs(.teacher, plan, packs) }
-      if needsOldLogProbs(steps: schedule.steps.count) {
-        columns.oldLogProbs = try outputs(options.keepsOldActor ? .oldActor : .actor, plan, packs)
+      if options.needsReference {
+        columns.referenceLogProbs = try timed("ref_log_probs") { try outputs(.reference, plan, packs) }
       }
-      columns.values = options.loss == .value ? try outputs(.actor, plan, packs) : plan.batch.values
+      if options.distillationCoefficient != nil {
+        columns.teacherLogProbs = try timed("teacher_log_probs") { try outputs(.teacher, plan, packs) }
+      }
+      if needsOldLogProbs(steps: schedule.steps.count) {
+        columns.oldLogProbs = try timed("log_probs") {
+          try outputs(options.keepsOldActor ? .oldActor : .actor, plan, packs)
+        }
+      }
+      columns.values = options.loss == .value
+        ? try timed("values") { try outputs(.actor, plan, packs) } : plan.batch.values
       setAdvantages(plan.batch, &columns)
       var report = TrainReport()
       if options.loss == .value { report.values = plan.values(columns.values, isTold: answersForSamples) }
@@ -57,11 +71,13 @@ public final class PolicyTrainer {
       report.tokens = batch.tokens.count
       let furtherCounts = schedule.steps.map { self.furtherCounts($0, batch) }
       for (index, (samples, packs)) in zip(plan.steps, packs).enumerated() {
-        report.steps.append(try step(plan.batch, samples, packs, columns, furtherCounts[index]))
+        report.steps.append(
+          try timed("actor_train") { try step(plan.batch, samples, packs, columns, furtherCounts[index]) })
       }
       if let interval = options.referenceUpdateInterval, (batch.rolloutID + 1) % interval == 0 {
         try backend.keepWeights(as: .reference)
       }
+      report.seconds = seconds
       return report
     }
   }

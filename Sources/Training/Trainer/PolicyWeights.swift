@@ -11,7 +11,14 @@ final class PolicyWeights {
 
   /// The live weights become those of `policy` too.
   func keep(as policy: Policy) {
-    withoutGradients { kept[policy] = live.map { $0.to(device: .cpu, copy: true) } }
+    withoutGradients {
+      // Where a GPU copies to it, memory of the host is dear to make and is used again.
+      let memory = kept[policy] ?? live.map {
+        $0.device.kind == .cuda ? .emptyPinned($0.shape, dtype: $0.dtype) : $0.emptyLike()
+      }
+      for (copy, own) in zip(memory, live) { copy.copy_(own, nonBlocking: true) }
+      kept[policy] = memory
+    }
   }
 
   /// Runs `body` with the weights of `policy` in the live model, and puts the trained ones back.
@@ -25,12 +32,12 @@ final class PolicyWeights {
     restore(other)
     defer {
       restore(kept[.actor]!)
-      kept[.actor] = nil
+      if live.allSatisfy({ $0.device.kind == .cpu }) { kept[.actor] = nil }
     }
     return try body()
   }
 
   private func restore(_ tensors: [Tensor]) {
-    withoutGradients { for (own, other) in zip(live, tensors) { own.copy_(other) } }
+    withoutGradients { for (own, other) in zip(live, tensors) { own.copy_(other, nonBlocking: true) } }
   }
 }

@@ -61,6 +61,11 @@ public protocol TrainBackend: AnyObject {
 
   /// Optimizer steps done so far.
   var stepCount: Int { get }
+
+  /// Moves what is not needed until `wakeUp` to host memory, so that others may use the device: the optimizer's state, but not
+  /// the weights.
+  func sleep() throws
+  func wakeUp() throws
 }
 
 extension TrainBackend {
@@ -126,6 +131,8 @@ public struct TrainReport: Sendable, Codable, Equatable {
   public var steps: [[String: Double]] = []
   /// Trained tokens, prompts included.
   public var tokens = 0
+  /// What took how long on this rank, by phase: `log_probs`, `ref_log_probs`, `teacher_log_probs`, `values`, `actor_train`.
+  public var seconds: [String: Double] = [:]
   /// Of a critic: what it expected before the first step, for the samples that this rank answers for.
   public var values: [SampleValues] = []
 }

@@ -2,6 +2,7 @@ import Foundation
 import HTTP
 import Inference
 import JSON
+import Models
 import NIOCore
 
 /// An engine behind SGLang's HTTP API: ours or SGLang's own.
@@ -71,20 +72,27 @@ public struct RemoteEngine: Sendable {
     throw WeightSyncError("The engine at \(address) does not know \(paths.joined(separator: " nor ")).")
   }
 
-  /// How many ranks the engine has, each of which joins a group.
-  func rankCount() async throws -> Int {
-    let info = try await get("/server_info", "/get_server_info")
-    guard let count = info["tp_size"]?.int else {
-      throw WeightSyncError("The engine at \(address) does not tell its tp_size in /server_info.")
-    }
-    return count * (info["pp_size"]?.int ?? 1)
+  /// What an engine tells of itself that decides how it is sent weights.
+  struct Traits: Sendable {
+    /// Each joins a group.
+    var rankCount: Int?
+    /// Whether an update waits beside the weights that it serves, whole or not at all, as ours do. SGLang's own engines write
+    /// what comes into the model and must not generate meanwhile.
+    var stagesUpdates: Bool
+    var isOnCPU: Bool
+    /// Whether it was told to keep plain numbers of a checkpoint in e4m3.
+    var keepsPlainNumbers: Bool
   }
 
-  /// Whether an update waits beside the weights that it serves, whole or not at all, as ours do. SGLang's own engines write
-  /// what comes into the model and must not generate meanwhile.
-  func stagesUpdates() async throws -> Bool {
-    try await get("/server_info", "/get_server_info")["stages_weight_updates"]?.bool ?? false
+  func traits() async throws -> Traits {
+    let info = try await get("/server_info", "/get_server_info")
+    return Traits(
+      rankCount: info["tp_size"]?.int.map { $0 * (info["pp_size"]?.int ?? 1) },
+      stagesUpdates: info["stages_weight_updates"]?.bool ?? false, isOnCPU: info["device"]?.string == "cpu",
+      keepsPlainNumbers: info["quantization"]?.string == WeightQuantization.unquantized.rawValue)
   }
+
+  func stagesUpdates() async throws -> Bool { try await traits().stagesUpdates }
 
   func isReachable() async -> Bool { (try? await send("GET", "/health", timeout: .seconds(5)))?.status == 200 }
 

@@ -1,9 +1,10 @@
 import Foundation
 import Inference
+import Synchronization
 import Torch
 
 /// A group of a trainer's rank, which is rank 0 and sends, and of engines, which receive.
-public struct WeightGroupPlace: Sendable, Equatable {
+public struct WeightGroupPlace: Sendable, Equatable, Codable {
   public var name: String
   /// Where rank 0's store listens.
   public var address: String
@@ -35,12 +36,19 @@ public struct WeightDescription: Sendable, Equatable {
 public final class WeightGroup: Sendable {
   public let place: WeightGroupPlace
   private let thread: WorkThread<Members>
+  private let isLeft = Flag()
 
   /// What lives on the thread.
   private final class Members {
     var store: Store?
     var group: ProcessGroup?
     var failure: (any Error)?
+  }
+
+  private final class Flag: Sendable {
+    private let value = Atomic(false)
+    var isSet: Bool { value.load(ordering: .acquiring) }
+    func set() { value.store(true, ordering: .releasing) }
   }
 
   /// - Parameter store: the store that rank 0 opened; nil: it is looked for at the place's address.
@@ -68,65 +76,128 @@ public final class WeightGroup: Sendable {
     }
   }
 
+  /// Ends what the group is at; later calls fail.
+  public func leave() { isLeft.set() }
+
   /// Receives what rank 0 broadcasts: tensor by tensor in this order, or all as one row of bytes.
-  public func receive(_ weights: [WeightDescription], flattened: Bool) async throws -> sending [NamedTensor] {
+  /// - Parameter checksum: of all bytes, one tensor after another (`SliceBucket.checksum(of:)`); nil: they are not compared.
+  public func receive(
+    _ weights: [WeightDescription], flattened: Bool, checksum: String? = nil
+  ) async throws -> sending [NamedTensor] {
     let device = place.device
-    let received = try await onGroup { group in
+    let received = try await onGroup { broadcast in
       if flattened {
         let flat = Tensor.empty([weights.reduce(0) { $0 + $1.byteCount }], dtype: .uint8, device: device)
-        group.broadcast(flat, from: 0)
-        var start = 0
-        return HandedOver(weights.map { weight in
-          let bytes = flat.narrow(0, start: start, length: weight.byteCount).clone()
-          start += weight.byteCount
-          return NamedTensor(weight.name, bytes.viewing(weight.dtype).view(weight.shape))
-        })
+        try broadcast([flat])
+        return HandedOver([flat])
       }
-      let tensors = weights.map { NamedTensor($0.name, .empty($0.shape, dtype: $0.dtype, device: device)) }
-      for work in tensors.map({ group.startBroadcast($0.tensor, from: 0) }) { work.wait() }
-      if device.kind == .cuda { Runtime.synchronize(device) }
+      let tensors = weights.map { Tensor.empty($0.shape, dtype: $0.dtype, device: device) }
+      try broadcast(tensors)
       return HandedOver(tensors)
     }
-    return received.value
+    // What was damaged is no reason to leave the group.
+    let checked = try await thread.run { _ in
+      try catchingTorchErrors {
+        try withoutGradients {
+          let tensors = received.value
+          if let checksum { try Self.check(flattened ? tensors[0] : flattenedBytes(tensors, on: device), checksum) }
+          return HandedOver(flattened ? Self.parts(of: tensors[0], weights) : zip(weights, tensors).map { NamedTensor($0.name, $1) })
+        }
+      }
+    }
+    return checked.value
+  }
+
+  private static func parts(of flat: Tensor, _ weights: [WeightDescription]) -> [NamedTensor] {
+    var start = 0
+    return weights.map { weight in
+      let bytes = flat[start..<start + weight.byteCount]
+      // A number begins at a multiple of its size.
+      let own = start % weight.dtype.size == 0 ? bytes : bytes.clone()
+      start += weight.byteCount
+      return NamedTensor(weight.name, own.viewing(weight.dtype).view(weight.shape))
+    }
+  }
+
+  private static func check(_ bytes: Tensor, _ expected: String) throws {
+    let found = SliceBucket.checksum(of: bytes)
+    guard found == expected.lowercased() else {
+      throw WeightSyncError("The bucket has the checksum \(found), not \(expected): it was damaged on its way.")
+    }
   }
 
   /// Sends tensors as `receive` takes them.
   public func send(_ weights: sending [NamedTensor], flattened: Bool) async throws {
-    let (weights, device) = (HandedOver(weights), place.device)
-    _ = try await onGroup { group in
-      let tensors = weights.value.map { $0.tensor.detached().contiguous() }
-      if flattened {
-        let flat = Tensor.empty([tensors.reduce(0) { $0 + $1.byteCount }], dtype: .uint8)
-        flat.withMutableBytes { memory in
-          var start = 0
-          for tensor in tensors {
-            tensor.withBytes { UnsafeMutableRawBufferPointer(rebasing: memory[start..<start + $0.count]).copyMemory(from: $0) }
-            start += tensor.byteCount
-          }
-        }
-        group.broadcast(flat.to(device: device), from: 0)
-      } else {
-        for work in tensors.map({ group.startBroadcast($0.to(device: device), from: 0) }) { work.wait() }
-      }
-      if device.kind == .cuda { Runtime.synchronize(device) }
+    let (weights, device) = (HandedOver(weights.map(\.tensor)), place.device)
+    _ = try await onGroup { broadcast in
+      let tensors = weights.value.map { $0.detached().contiguous() }
+      try broadcast(flattened ? [flattenedBytes(tensors, on: device)] : tensors.map { $0.to(device: device) })
     }
   }
 
-  /// A group that failed once is of no use: its ranks may have stopped at different places.
-  private func onGroup<R: Sendable>(_ body: @escaping @Sendable (ProcessGroup) throws -> R) async throws -> R {
-    try await thread.run { [name = place.name] members in
+  /// Sends a row of bytes.
+  func send(_ bytes: HandedOver<Tensor>) async throws {
+    _ = try await onGroup { [device = place.device] broadcast in try broadcast([bytes.value.to(device: device)]) }
+  }
+
+  /// Runs `body`, which is given what broadcasts tensors from rank 0. A group that failed once is of no use: its ranks may
+  /// have stopped at different places.
+  private func onGroup<R: Sendable>(_ body: @escaping @Sendable (_ broadcast: ([Tensor]) throws -> Void) throws -> R) async throws -> R {
+    try await thread.run { [place, isLeft] members in
       if let failure = members.failure {
-        throw WeightSyncError("The weight group '\(name)' failed before (\(failure)); destroy it and make another.")
+        throw WeightSyncError("The weight group '\(place.name)' failed before (\(failure)); destroy it and make another.")
       }
-      guard let group = members.group else { throw WeightSyncError("The weight group '\(name)' has not met yet.") }
+      guard let group = members.group else { throw WeightSyncError("The weight group '\(place.name)' has not met yet.") }
       do {
-        return try withoutGradients { try catchingTorchErrors { try body(group) } }
+        return try withoutGradients {
+          try catchingTorchErrors {
+            try body { tensors in
+              let works = tensors.map { group.startBroadcast($0, from: 0) }
+              if place.device.kind == .cuda { try Self.watch(works, group, members.store, place, isLeft) }
+              for work in works { work.wait() }
+              if place.device.kind == .cuda { Runtime.synchronize(place.device) }
+            }
+          }
+        }
       } catch {
         members.failure = error
+        // Were it still at something, it would wait for ever.
+        if place.device.kind == .cuda { group.abort() }
         throw error
       }
     }
   }
+
+  /// Returns when works on a GPU are done. NCCL does not notice that another rank is gone; the store is gone with rank 0.
+  private static func watch(
+    _ works: [Work], _ group: ProcessGroup, _ store: Store?, _ place: WeightGroupPlace, _ isLeft: Flag
+  ) throws {
+    let deadline = ContinuousClock.now + group.timeout
+    var look = ContinuousClock.now + .seconds(1)
+    while try !works.allSatisfy({ try $0.isDone() }) {
+      let now = ContinuousClock.now
+      guard !isLeft.isSet else { throw WeightSyncError("The weight group '\(place.name)' was left during a broadcast.") }
+      guard now < deadline else {
+        throw WeightSyncError("A broadcast in the weight group '\(place.name)' was not done within \(group.timeout).")
+      }
+      if now > look {
+        try store?.set("waiting/\(place.rank)", "")
+        look = now + .seconds(1)
+      }
+      usleep(50)
+    }
+  }
+}
+
+/// Contiguous tensors' bytes one after another, as one row.
+func flattenedBytes(_ tensors: [Tensor], on device: Device) -> Tensor {
+  let flat = Tensor.empty([tensors.reduce(0) { $0 + $1.byteCount }], dtype: .uint8, device: device)
+  var start = 0
+  for tensor in tensors where tensor.count > 0 {
+    flat[start..<start + tensor.byteCount].copy_(tensor.reshape([tensor.count]).viewing(.uint8))
+    start += tensor.byteCount
+  }
+  return flat
 }
 
 /// A value that one thread leaves for another and does not touch again.

@@ -135,6 +135,25 @@ public struct CopyPlan: Sendable, Equatable {
   }
 }
 
+extension CopyPlan {
+  /// What is sent, where the trainer's ranks have it.
+  /// - Parameter shared: by rank, all that it holds, in the type in which it does.
+  func buckets(of shared: [SliceBucket]) -> [SliceBucket] {
+    struct Place: Hashable {
+      let source: Int
+      let name: String
+      let box: TensorBox
+    }
+    var sent = Set(transfers.map { Place(source: $0.source, name: $0.shard.name, box: $0.shard.box) })
+    return shared.enumerated().map { source, bucket in
+      var bucket = bucket
+      // Once, though a rank may hold it twice.
+      bucket.entries.removeAll { sent.remove(Place(source: source, name: $0.shard.name, box: $0.shard.box)) == nil }
+      return bucket
+    }
+  }
+}
+
 extension WeightShard {
   /// Parts of at most so many bytes, cut between rows.
   func cut(to limit: Int) -> [WeightShard] {

@@ -3,7 +3,8 @@ import Torch
 
 /// Slices of weights side by side in memory that another process of this machine can read.
 ///
-/// The memory is the sender's: it can be read until the sender fills it again or lets it go.
+/// The memory is the sender's: it can be read until the sender fills it again, lets it go or, where it is the weights' own,
+/// steps them.
 public struct SliceBucket: Sendable, Equatable, Codable {
   public struct Entry: Sendable, Equatable, Codable {
     public var shard: WeightShard
@@ -14,8 +15,8 @@ public struct SliceBucket: Sendable, Equatable, Codable {
   public var memory: BucketMemory.Address
   /// Of the slices.
   public var byteCount: Int
-  /// Of these bytes; see `checksum(of:)`.
-  public var checksum: String
+  /// Of these bytes (see `checksum(of:)`); nil: they are the weights themselves, which were copied nowhere.
+  public var checksum: String?
   public var entries: [Entry]
 
   /// Slices begin at multiples of this.
@@ -52,15 +53,17 @@ public struct SliceBucket: Sendable, Equatable, Codable {
   /// - Throws: `WeightSyncError` where the bytes are not those that were sent.
   func slices(in memory: BucketMemory) throws -> [WeightSlice] {
     let end = entries.map { $0.offset + $0.shard.byteCount }.max() ?? 0
-    guard entries.allSatisfy({ $0.offset >= 0 && $0.offset % Self.alignment == 0 && $0.shard.byteCount >= 0 }), end <= byteCount,
-      byteCount <= memory.byteCount
+    guard entries.allSatisfy({ $0.offset >= 0 && $0.offset % $0.shard.dtype.size == 0 && $0.shard.byteCount >= 0 }),
+      end <= byteCount, byteCount <= memory.byteCount
     else { throw WeightSyncError("A weight bucket of \(byteCount) bytes cannot hold the slices that it lists.") }
     return try catchingTorchErrors {
       try withoutGradients {
         let flat = memory.bytes[0..<byteCount]
-        let found = Self.checksum(of: flat)
-        guard found == checksum else {
-          throw WeightSyncError("The weight bucket has the checksum \(found), not \(checksum): it was damaged on its way.")
+        if let checksum {
+          let found = Self.checksum(of: flat)
+          guard found == checksum else {
+            throw WeightSyncError("The weight bucket has the checksum \(found), not \(checksum): it was damaged on its way.")
+          }
         }
         return entries.map { WeightSlice($0.shard, Self.view($0, of: flat)) }
       }

@@ -168,6 +168,8 @@ struct Rule: Sendable, CustomTestStringConvertible {
     Rule("have no effect without --sglang-speculative-algorithm") { $0.engine.draftTokens = 6 },
     Rule("--ckpt-step", "--load") { $0.checkpoint.loadIteration = 3 },
     Rule("--rollout-num-gpus 0") { $0.cluster.rolloutGPUs = 0 },
+    Rule("--offload-train", "--colocate --device cuda") { ($0.cluster.offloadsTrainer, $0.cluster.colocate) = (true, true) },
+    Rule("--offload-rollout", "--colocate --device cuda") { ($0.cluster.offloadsEngines, $0.backend.device) = (true, .cuda) },
     Rule("--rollout-num-gpus 2", "--colocate") { ($0.cluster.rolloutGPUs, $0.cluster.colocate) = (2, true) },
     Rule("--distributed-backend nccl", "gloo") { $0.cluster.distributedBackend = .nccl },
     Rule("--distributed-timeout-minutes") { $0.cluster.distributedTimeoutMinutes = 0 },

@@ -66,8 +66,14 @@ import WeightSync
   private struct DoomedSource: WeightSliceSource {
     let base: TrainerWeights
     let blow: Blow?
+    let shares: Bool
 
     func weightShards() async throws -> [WeightShard] { try await base.weightShards() }
+    func shareWeights() async throws -> SliceBucket? { shares ? try await base.shareWeights() : nil }
+    func settleWeights() async throws {
+      blow?.fall()
+      try await base.settleWeights()
+    }
     func fillBucket(_ shards: [WeightShard], buffer: Int, capacity: Int) async throws -> SliceBucket {
       blow?.fall()
       return try await base.fillBucket(shards, buffer: buffer, capacity: capacity)
@@ -83,6 +89,11 @@ import WeightSync
 
     var name: String { base.name }
     func weightShards() async throws -> [[WeightShard]] { try await base.weightShards() }
+    func linkWeights(_ shared: [SliceBucket]) async throws { try await base.linkWeights(shared) }
+    func copyLinkedWeights(version: String) async throws {
+      blow?.fall()
+      try await base.copyLinkedWeights(version: version)
+    }
     func beginWeightUpdate() async throws { try await base.beginWeightUpdate() }
     func loadWeights(_ buckets: [SliceBucket]) async throws {
       if !fallsAtEnd { blow?.fall() }
@@ -97,11 +108,13 @@ import WeightSync
 
   private func update(
     _ trainers: [TrainerActor], _ engines: [EngineActor], trainer doomed: (rank: Int, blow: Blow)? = nil,
-    engine target: (rank: Int, blow: Blow)? = nil, fallsAtEnd: Bool = false, timeout: Duration = .seconds(60)
+    engine target: (rank: Int, blow: Blow)? = nil, fallsAtEnd: Bool = false, shares: Bool = false,
+    timeout: Duration = .seconds(60)
   ) -> UpdateWeightFromTensor {
     UpdateWeightFromTensor(
       sources: trainers.enumerated().map { rank, trainer in
-        DoomedSource(base: TrainerWeights(trainer, timeout: timeout), blow: doomed?.rank == rank ? doomed?.blow : nil)
+        DoomedSource(
+          base: TrainerWeights(trainer, timeout: timeout), blow: doomed?.rank == rank ? doomed?.blow : nil, shares: shares)
       },
       targets: engines.enumerated().map { rank, engine in
         DoomedTarget(
@@ -172,6 +185,46 @@ import WeightSync
           let served = try await workers.engines[rank].generate(request(8))
           #expect(served.weightVersion == version && served.outputTokens.count == 8)
         }
+      }
+    }
+  }
+
+  /// A trainer that dies before engines copy its weights leaves the old version; one that dies after they have opened them is
+  /// not needed any more.
+  @Test(arguments: [false, true]) func sharedWeightsComeWholeOrNotAtAll(areOpen: Bool) async throws {
+    let room = UpdateRoom()
+    try await withWorkers(room, TrainerLayout(name: "tp 2", ranks: 2, tensor: 2), engines: 2, tensor: 2) { workers in
+      let blow = Blow(try workers.pid(WorkerRole.trainer, 1), atBucket: 0)
+      let dying = update(
+        workers.trainers, workers.engines, trainer: areOpen ? nil : (1, blow), engine: areOpen ? (0, blow) : nil, shares: true)
+      if areOpen {
+        #expect(try await dying.update(version: "1").failures.isEmpty)
+      } else {
+        await #expect(throws: (any Error).self) { try await dying.update(version: "1") }
+      }
+      for engine in workers.engines {
+        try await expectWeights(of: engine, are: room.model(.dense, seed: areOpen ? 1 : 0), "after the death")
+        #expect(try await engine.generate(request(8)).weightVersion == (areOpen ? "1" : "default"))
+      }
+      // Another trainer takes its place.
+      let next = update(workers.critics, workers.engines, shares: true)
+      #expect(try await next.update(version: "2").failures.isEmpty)
+      for engine in workers.engines {
+        try await expectWeights(of: engine, are: room.model(.dense, seed: 2), "the next update")
+      }
+    }
+  }
+
+  @Test func theOthersCopySharedWeightsWhenAnEngineDies() async throws {
+    let room = UpdateRoom()
+    try await withWorkers(room, TrainerLayout(name: "fsdp 2", ranks: 2, backend: .fsdp), engines: 2) { workers in
+      let pid = try workers.pid(WorkerRole.engine, 0)
+      let killing = update(workers.trainers, workers.engines, engine: (0, Blow(pid, atBucket: 0)), shares: true)
+      for version in ["1", "2"] {
+        let report = try await killing.update(version: version)
+        #expect(report.failures.map(\.index) == [0])
+        try await expectWeights(of: workers.engines[1], are: room.model(.dense, seed: 1), "engine 1")
+        #expect(try await workers.engines[1].status().weightVersion == version)
       }
     }
   }

@@ -117,10 +117,12 @@ func engineSetup(model: URL, tensor: Int = 1, expert: Int = 1, dtype: DType = .f
 }
 
 extension UpdateWeightFromTensor {
-  init(_ trainers: [TrainerActor], _ engines: [EngineActor], bufferSize: Int) {
+  /// - Parameter bufferSize: nil: engines read the trainer's memory in place.
+  init(_ trainers: [TrainerActor], _ engines: [EngineActor], bufferSize: Int?) {
+    let weights = trainers.map { TrainerWeights($0, timeout: .seconds(60)) }
     self.init(
-      sources: trainers.map { TrainerWeights($0, timeout: .seconds(60)) },
-      targets: engines.map { WorkerEngine($0, weightTimeout: .seconds(60)) }, bufferSize: bufferSize)
+      sources: bufferSize == nil ? weights : weights.map(BucketedWeights.init),
+      targets: engines.map { WorkerEngine($0, weightTimeout: .seconds(60)) }, bufferSize: bufferSize ?? 1)
   }
 }
 

@@ -19,11 +19,13 @@ import WeightSync
     for (index, layout) in TrainerLayout.all.enumerated() where model.hasExperts || layout.expert == 1 {
       let new = try room.model(model, seed: UInt64(index + 1))
       let trainers = try await InProcess.trainers(layout, model: new)
-      for (name, engines, bufferSize, dtype) in [
+      for (place, (name, engines, bufferSize, dtype)) in ([
         ("tp 1", [one], 10_000, .float32), ("tp 2", [split], 1 << 20, .float32), ("two engines", pair, 30_000, .float32),
         ("tp 2 ep 2", divided.map { [$0] } ?? [], 5_000, .float32), ("bf16", [narrow], 8_000, .bfloat16),
-      ] as [(String, [EngineActor], Int, DType)] where !engines.isEmpty {
-        let report = try await UpdateWeightFromTensor(trainers, engines, bufferSize: bufferSize).update(version: "\(index)")
+      ] as [(String, [EngineActor], Int, DType)]).enumerated() where !engines.isEmpty {
+        // Every second one is read in place.
+        let update = UpdateWeightFromTensor(trainers, engines, bufferSize: (index + place).isMultiple(of: 2) ? nil : bufferSize)
+        let report = try await update.update(version: "\(index)")
         #expect(report.failures.isEmpty)
         for engine in engines {
           try await expectWeights(of: engine, are: new, dtype: dtype, "\(model), \(layout.name) to \(name)")

@@ -28,12 +28,20 @@ import WeightSync
       (self.base, self.blow, self.place) = (base, blow, place)
     }
 
-    func exportWeights(fromUnit unit: Int, byteLimit: Int, dtype: DType) async throws -> WeightExport {
+    func exportWeights(_ request: WeightRequest) async throws -> WeightExport {
       if count.next() == place { blow?() }
-      return try await base.exportWeights(fromUnit: unit, byteLimit: byteLimit, dtype: dtype)
+      return try await base.exportWeights(request)
     }
 
     func releaseWeights() async throws { try await base.releaseWeights() }
+    func openWeightGroup(rankCount: Int, timeout: Duration) async throws -> Int {
+      try await base.openWeightGroup(rankCount: rankCount, timeout: timeout)
+    }
+    func joinWeightGroup(_ place: WeightGroupPlace, timeout: Duration) async throws {
+      try await base.joinWeightGroup(place, timeout: timeout)
+    }
+    func broadcastBucket(_ number: Int) async throws { try await base.broadcastBucket(number) }
+    func leaveWeightGroup() async throws { try await base.leaveWeightGroup() }
   }
 
   /// Two servers of one model, and trainers of two others.

@@ -1,0 +1,107 @@
+import Benchmarks
+import Checkpoints
+import Foundation
+import Inference
+import JSON
+import TestSupport
+import Testing
+import Torch
+
+/// Our kernels against the operators that they stand for, on random numbers.
+@Suite(.serialized, .onGPU) struct KernelsOnGPUTests {
+  @Test func kernelsAreAsExactAsOperators() throws {
+    let rows = try KernelsBenchmark.run(device: GPU.open())
+    #expect(rows.count > 30)
+  }
+}
+
+/// Engines on a GPU against what the CPU computes.
+@Suite(.serialized, .onGPU) struct EngineOnGPUTests {
+  /// In fp32, the tokens that `transformers` generates greedily on a CPU.
+  @Test(arguments: ["qwen3-tied", "llama3-gqa", "qwen3-moe", "deepseek-v3", "gemma2", "gpt-oss", "qwen3-next", "mistral-window"])
+  func greedyIsThatOfTransformers(_ name: String) async throws {
+    let device = try GPU.open()
+    let reference = try SafetensorsFile(fixture("models/\(name)/reference.safetensors"))
+    let tokens: [Int] = try reference.tensor("prompts").array()
+    let bounds: [Int] = try reference.tensor("prompt_cu_seqlens").array()
+    let wanted = try reference.tensor("generated")
+    let engine = try Engine(
+      folder: modelFolder(name), tokenizer: nil,
+      options: EngineOptions(dtype: .float32, device: device, pageSize: 4, maxTotalTokens: 2048, chunkedPrefillSize: 8))
+    let requests = zip(bounds, bounds.dropFirst()).enumerated().map { index, range in
+      greedy("\(index)", Array(tokens[range.0..<range.1]), count: wanted.size(1))
+    }
+    for (index, output) in try await generateAll(engine, requests).enumerated() {
+      #expect(output.outputTokens == wanted[index].array(), "prompt \(index)")
+    }
+    try await expectIdle(engine)
+  }
+
+  /// Heads of 64 numbers, which our kernels take.
+  private static func writeModel(to folder: URL) throws {
+    let config: JSONValue = [
+      "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 1024, "hidden_size": 256,
+      "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64,
+      "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000, "max_position_embeddings": 1024,
+      "initializer_range": 0.1, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+    ]
+    try writeRandomModel(config, to: folder, seed: 3)
+  }
+
+  /// In bf16, by kernels of ours and recorded steps or without: log-probabilities are near those of fp32 on a CPU, for batches of
+  /// sizes that are recorded and others.
+  @Test(arguments: [0, 32]) func logProbsAreNearThoseOfTheCPU(recordedBatch: Int) async throws {
+    let device = try GPU.open()
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.writeModel(to: folder)
+    let reference = try ReferenceModel(HuggingFaceFolder(folder))
+    var options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 16_384, chunkedPrefillSize: 64)
+    options.recordedBatch = recordedBatch
+    let engine = try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
+    for count in [1, 3, 17, 40] {
+      let requests = randomRequests(count, seed: UInt64(count), vocabulary: 1024).map { request in
+        var plain = greedy(request.id, request.tokens, count: 20)
+        plain.sampling.temperature = 1
+        return plain
+      }
+      var differences: [Float] = []
+      for (request, output) in zip(requests, try await generateAll(engine, requests)) {
+        #expect(output.outputTokens.count == 20)
+        let wanted = reference.logProbs(request.tokens + output.outputTokens).dropFirst(request.tokens.count - 1)
+        differences += zip(output.outputLogProbs, wanted).map { abs($0.logProb! - $1) }
+      }
+      let mean = differences.reduce(0, +) / Float(differences.count)
+      #expect(mean < 2e-2, "\(count) requests: \(mean)")
+    }
+    try await expectIdle(engine)
+  }
+
+  /// What was given back and taken again serves as before, recorded steps at the same addresses too.
+  @Test(arguments: [false, true]) func memoryComesBack(keepsAddresses: Bool) async throws {
+    let device = try GPU.open()
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.writeModel(to: folder)
+    var options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 1 << 20)
+    (options.recordedBatch, options.keepsAddresses) = (8, keepsAddresses)
+    let engine = try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
+    let request = greedy("a", [5, 9, 33, 60], count: 12)
+    let before = try await engine.generate(request)
+    let taken = try DeviceMemory.of(device).free
+    try await engine.releaseMemory([.weights, .keyValueCache])
+    // Keys and values of a million tokens, in three layers of two heads.
+    #expect(try DeviceMemory.of(device).free > taken + (1 << 20) * 3 * 2 * 2 * 64 * 2 * 9 / 10)
+    try await engine.resumeMemory([.weights])
+    try await engine.resumeMemory([.keyValueCache])
+    let after = try await engine.generate(request)
+    #expect(after.outputTokens == before.outputTokens)
+    #expect(after.outputLogProbs == before.outputLogProbs)
+  }
+
+  private func greedy(_ id: String, _ tokens: [Int], count: Int) -> GenerateRequest {
+    var sampling = SamplingParameters()
+    (sampling.temperature, sampling.ignoreEOS, sampling.maxNewTokens) = (0, true, count)
+    return GenerateRequest(id: id, tokens: tokens, sampling: sampling, returnLogProbs: true)
+  }
+}
