@@ -146,6 +146,33 @@ class MiMo(NextN):
         return self.separated({**own, **self.layer.state_dict()})
 
 
+class QwenNext(NextN):
+    """Norms whose weights are around 0, and names of its own beside the model."""
+
+    NAMES = {"enorm": "pre_fc_norm_embedding", "hnorm": "pre_fc_norm_hidden", "eh_proj": "fc", "shared_head.norm": "norm"}
+
+    def __init__(self, model, *rest):
+        super().__init__(model, *rest)
+        self.enorm, self.hnorm = self.enorm - 1, self.hnorm - 1
+        for name, parameter in self.layer.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.data -= 1
+
+    def rms(self, hidden, weight):
+        return super().rms(hidden, 1 + weight)
+
+    def own(self):
+        return {self.NAMES[name]: value for name, value in super().own().items()}
+
+    def named(self, values):
+        own = {f"{name}.weight" for name in self.NAMES.values()}
+        return {f"mtp.{name}" if name in own else f"mtp.layers.{self.number}.{name}": value for name, value in values.items()}
+
+    def tensors(self):
+        own = {f"{name}.weight": value for name, value in self.own().items()}
+        return self.separated({**own, **self.layer.state_dict()})
+
+
 class Eagle(Head):
     def __init__(self, model, generator, quiet):
         size = model.config.hidden_size

@@ -145,6 +145,19 @@ MODELS = {
         num_key_value_heads=4, rope_parameters=rope(1e6), use_sliding_window=True, sliding_window=6, max_window_layers=2,
         num_experts=4, num_experts_per_tok=2, moe_intermediate_size=8, shared_expert_intermediate_size=12,
         norm_topk_prob=True, vocab_size=61)),
+    "qwen2-moe-sparse-tied": ("qwen2_moe", "v5", dict(
+        hidden_size=20, num_attention_heads=2, num_key_value_heads=1, num_hidden_layers=4, qkv_bias=False, decoder_sparse_step=2,
+        mlp_only_layers=[3], tie_word_embeddings=True, rope_parameters=rope(1e5), num_experts=3, num_experts_per_tok=2,
+        moe_intermediate_size=9, shared_expert_intermediate_size=7, norm_topk_prob=True, vocab_size=61)),
+    "qwen3-moe-window-bias": ("qwen3_moe", "published", dict(
+        num_attention_heads=2, num_key_value_heads=2, head_dim=10, attention_bias=True, use_sliding_window=True, sliding_window=5,
+        max_window_layers=1, rope_parameters=rope(1e4, "linear", factor=2.0), num_experts=4, num_experts_per_tok=2,
+        moe_intermediate_size=9, norm_topk_prob=False, vocab_size=61)),
+    "deepseek-v2-biases-tied": ("deepseek_v2", "v5", dict(
+        q_lora_rank=8, kv_lora_rank=6, qk_nope_head_dim=4, qk_rope_head_dim=6, v_head_dim=10, n_routed_experts=4,
+        num_experts_per_tok=3, first_k_dense_replace=1, n_shared_experts=1, moe_intermediate_size=9, routed_scaling_factor=1.5,
+        topk_method="greedy", attention_bias=True, mlp_bias=True, tie_word_embeddings=True, vocab_size=61,
+        rope_parameters=rope(2e4))),
     "mistral": ("mistral", "published", dict(
         num_key_value_heads=2, head_dim=6, rms_norm_eps=1e-5, rope_parameters=rope(1e6), sliding_window=None)),
     "mistral-window": ("mistral", "v5", dict(
@@ -189,6 +202,13 @@ MODELS = {
         hidden_size=24, num_attention_heads=6, num_key_value_heads=2, head_dim=6, query_pre_attn_scalar=10,
         sliding_window=5, attn_logit_softcapping=None, final_logit_softcapping=6.0, attention_bias=True,
         layer_types=["sliding_attention", "full_attention"], rope_parameters=dict(
+            sliding_attention=rope(2e4), full_attention=rope(1e6)))),
+    "gemma3-eyes": ("gemma3", "published", dict(
+        num_key_value_heads=2, head_dim=8, query_pre_attn_scalar=8, sliding_window=6, sliding_window_pattern=3,
+        num_hidden_layers=4, rope_parameters=dict(sliding_attention=rope(1e4), full_attention=rope(1e6, "linear", factor=8.0)))),
+    "gemma3-eyes-untied": ("gemma3", "v5", dict(
+        hidden_size=28, num_attention_heads=2, num_key_value_heads=1, head_dim=10, query_pre_attn_scalar=12, sliding_window=5,
+        layer_types=["full_attention", "sliding_attention"], tie_word_embeddings=False, rope_parameters=dict(
             sliding_attention=rope(2e4), full_attention=rope(1e6)))),
     "deepseek-v2": ("deepseek_v2", "published", dict(
         num_hidden_layers=3, q_lora_rank=12, kv_lora_rank=10, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=6,
@@ -277,7 +297,14 @@ MODELS = {
         shared_expert_intermediate_size=5, vocab_size=61, rope_parameters=rope(1e4, partial_rotary_factor=1.0))),
 }
 SHARD_SIZE = {"qwen3-sharded": "20KB"}
-STACKED = {"qwen3-moe-stacked", "qwen35-moe-1-expert-tied"}
+# Saved as transformers 5 computes with them: the experts of a layer as one, other first words of names.
+STACKED = {"qwen3-moe-stacked", "qwen35-moe-1-expert-tied", "gemma3-eyes-untied"}
+# What models have beside their language model that is left aside here.
+EYES = dict(
+    mm_tokens_per_image=4, image_token_index=97, boi_token_index=95, eoi_token_index=96,
+    vision_config=dict(
+        hidden_size=12, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14,
+        vision_use_head=False))
 # What a checkpoint holds that the model does not have.
 EXTRA = {
     "deepseek-v3": {"model.layers.3.eh_proj.weight": torch.zeros(4, 8)},
@@ -331,7 +358,8 @@ def randomise(model, generator):
 
 
 def respell_as_published(path):
-    config = json.loads(path.read_text())
+    whole = json.loads(path.read_text())
+    config = whole.get("text_config", whole)
     scaling = config.pop("rope_parameters")
     if config["model_type"] == "gemma3_text":
         config["rope_local_base_freq"] = scaling["sliding_attention"]["rope_theta"]
@@ -349,7 +377,7 @@ def respell_as_published(path):
     # Older models say `type`, Llama 3.1, Gemma 3 and later `rope_type`.
     spelling = "rope_type" if kind == "llama3" or config["model_type"] == "gemma3_text" else "type"
     config["rope_scaling"] = None if kind == "default" else {**scaling, spelling: kind}
-    config["torch_dtype"] = config.pop("dtype")
+    whole["torch_dtype"] = whole.pop("dtype")
     config.pop("layer_types", None)
     if config["model_type"] == "gpt_neox":
         del config["rope_theta"]
@@ -365,11 +393,16 @@ def respell_as_published(path):
         config["rope_scaling"] = None
     if config["model_type"] in ("llama", "qwen2", "qwen2_moe", "qwen3_moe", "mistral", "mixtral") and config.get("head_dim") == config["hidden_size"] // config["num_attention_heads"]:
         del config["head_dim"]
-    path.write_text(json.dumps(config, indent=2) + "\n")
+    path.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 def build(family, changes):
     """A model of COMMON with changes."""
+    if family == "gemma3":
+        text = {**COMMON, "model_type": "gemma3_text", **changes}
+        ties = text.pop("tie_word_embeddings") or "tie_word_embeddings" not in changes
+        config = AutoConfig.for_model(family, text_config={**text, "tie_word_embeddings": ties}, tie_word_embeddings=ties, **EYES)
+        return AutoModelForCausalLM.from_config(config)
     config = AutoConfig.for_model(family, **{**(GPT2 if family == "gpt2" else COMMON), **changes})
     return AutoModelForCausalLM.from_config(config)
 
@@ -378,7 +411,7 @@ def create(folder, name):
     """Writes the model folder."""
     family, spelling, changes = MODELS[name]
     model, generator = build(family, changes), torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    config = model.config
+    config = model.config.get_text_config()
     randomise(model, generator)
     if name.endswith("mxfp4"):
         pack_experts(model, name, generator)
@@ -443,6 +476,10 @@ def published(model, tensors, original=True):
     return {name: tensor for name, tensor in saved.items() if not name.endswith("e_score_correction_bias")}
 
 
+def is_left_aside(name):
+    return name.startswith(("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."))
+
+
 def watch_margins(model, margins):
     """Notes by how much routers prefer what they choose."""
     def note(router, inputs, outputs):
@@ -493,7 +530,7 @@ def generation(fresh, generator):
     prompts, generated, gaps = [], [], []
     for length in PROMPT_LENGTHS:
         for attempt in range(400):
-            prompt = torch.randint(model.config.vocab_size, (1, length), generator=generator)
+            prompt = torch.randint(model.config.get_text_config().vocab_size, (1, length), generator=generator)
             made, gap = greedy(model, {"input_ids": prompt, "attention_mask": torch.ones_like(prompt)}, margins)
             if gap > GREEDY_MARGIN and min(margins, default=1) > ROUTER_MARGIN:
                 break
@@ -534,7 +571,7 @@ def reference(folder, generator):
     lengths = LENGTHS + LONGER.get(folder.name, [])
     watch_margins(fresh, margins)
     for attempt in range(100):
-        sequences = [torch.randint(fresh.config.vocab_size, (length,), generator=generator) for length in lengths]
+        sequences = [torch.randint(fresh.config.get_text_config().vocab_size, (length,), generator=generator) for length in lengths]
         margins.clear()
         with torch.no_grad():
             for tokens in sequences:
@@ -561,7 +598,8 @@ def reference(folder, generator):
         "logits_sequence": torch.tensor([kept[0]]),
         "logits": kept[1],
         "loss": torch.tensor([loss]),
-        **{f"gradient.{name}": gradient for name, gradient in published(fresh, gradients).items()},
+        **{f"gradient.{name}": gradient for name, gradient in published(fresh, gradients).items()
+           if not is_left_aside(name)},
         **generation(fresh, generator),
     }, folder / "reference.safetensors")
     if margin is not None:

@@ -1,9 +1,9 @@
 """Writes Tests/Fixtures/prediction/<name>/: tiny models with prediction layers, and what PyTorch says of their training.
 
-Needs torch and transformers (fp32, CPU). From the repository root: python3 Scripts/make_prediction_fixtures.py
+Needs torch and transformers (fp32, CPU). From the repository root: python3 Scripts/make_prediction_fixtures.py [NAME ...]
 
   model/                  a Hugging Face model: `mimo` with two layers (the second reads what the first made), `deepseek` with
-                          one, which is a mixture of experts
+                          one, which is a mixture of experts, `qwen3-next` with one after layers of gated delta rule
   reference.safetensors:
     tokens                int64 [T]    samples one after another
     cu_seqlens            int64 [N+1]  sample s is tokens[cu_seqlens[s] : cu_seqlens[s+1]]
@@ -19,14 +19,17 @@ Each sample is run alone. Output, embedding and head are constants: nothing but 
 
 import pathlib
 import shutil
+import sys
 import zlib
 
 import torch
 from safetensors.torch import save_file
 
-from make_draft_fixtures import MiMo, NextN, add_layers, create_model
+from make_draft_fixtures import MiMo, NextN, QwenNext, add_layers, create_model
 
-MODELS = {"mimo": ("mimo", MiMo, 2), "deepseek": ("deepseek-v3", NextN, 1)}
+# Base, kind of layer, how many of them, layers of the model.
+MODELS = {
+    "mimo": ("mimo", MiMo, 2, 2), "deepseek": ("deepseek-v3", NextN, 1, 2), "qwen3-next": ("qwen3-next", QwenNext, 1, 4)}
 # Tokens of each sample, and of its response.
 LENGTHS = [(2, 1), (3, 2), (9, 8), (20, 9), (5, 2), (14, 3), (27, 26), (8, 4)]
 SCALE = 0.2
@@ -49,10 +52,10 @@ def losses(heads, samples):
 
 
 def write(root, name):
-    base, kind, count = MODELS[name]
+    base, kind, count, layers = MODELS[name]
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     shutil.rmtree(root, ignore_errors=True)
-    model = create_model(root / "model", base, 0.5, generator)
+    model = create_model(root / "model", base, 0.5, generator, layers)
     heads = [kind(model, generator, 0.5, number) for number in range(count)]
     add_layers(root / "model", base, heads)
     samples = []
@@ -83,5 +86,5 @@ def write(root, name):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for name in MODELS:
+    for name in sys.argv[1:] or MODELS:
         write(pathlib.Path("Tests/Fixtures/prediction") / name, name)

@@ -48,7 +48,7 @@ open class CausalLM {
     try Self.check(configuration.mixture, modelType: configuration.modelType, parallel.layout)
     let stage = stage ?? .whole(configuration)
     (self.configuration, self.parallel, self.stage) = (configuration, parallel, stage)
-    table = ParameterTable(dtype: dtype, quantization: configuration.quantization)
+    table = ParameterTable(dtype: dtype, scaling: configuration.scaling)
     let root = ParameterScope(table)
     let model = root("model")
     let initializer = Initializer.normal(standardDeviation: configuration.initializerRange)
@@ -69,7 +69,6 @@ open class CausalLM {
     vision = stage.holdsEmbedding ? configuration.vision.map { VisionTower(root("visual"), $0, parallel: parallel) } : nil
     layers = try stage.layers.map { try block(model("layers")($0), configuration, $0, parallel) }
     try table.requireWholeGroups()
-    try configuration.requireStoredAlone(table)
     if parallel.isDeterministic { try configuration.requireDeterminism() }
     finalNorm = stage.holdsHead
       ? configuration.makeNorm(model("norm"), size: configuration.hiddenSize, sharing: parallel.sequenceSharing) : nil

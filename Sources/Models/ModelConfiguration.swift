@@ -129,6 +129,16 @@ extension ModelConfiguration {
     return own
   }
 
+  /// The same where sequences may have so many tokens: past the original context of rotary frequencies that depend on the length,
+  /// all sequences have those of this one from their first token on, as in vLLM, so that keys can be kept while they grow.
+  /// - Parameter context: nil: what config.json says.
+  public func reaching(_ context: Int?) -> ModelConfiguration {
+    guard let context, let original = rotary.originalContext, context > original else { return self }
+    var own = self
+    (own.rotary.fixedLength, own.contextLength) = (context, context)
+    return own
+  }
+
   /// Of each value head.
   public var valueHeadDimension: Int { latentAttention?.valueDimension ?? headDimension }
 
@@ -150,9 +160,6 @@ extension ModelConfiguration {
 
   /// The longest sequence that the model can be given at all; nil: positions go on past `contextLength`.
   public var sequenceLimit: Int? { positions == .learned ? contextLength : nil }
-
-  /// The longest sequence whose keys can be kept while it grows.
-  public var cacheLimit: Int? { rotary.originalContext == nil ? sequenceLimit : contextLength }
 
   /// Width of the feed-forward layers that a token passes, the mean over layers.
   public var activeIntermediateSize: Int {

@@ -42,7 +42,8 @@ public struct RotaryConfiguration: Sendable, Equatable {
   /// Sequences past this length have frequencies that depend on the length, at all of their positions: training knows
   /// how long they are, but the keys in an engine's cache would have to be rotated anew while it grows. nil: none have.
   public var originalContext: Int? {
-    switch scaling {
+    guard fixedLength == nil else { return nil }
+    return switch scaling {
     case .long(let long): long.originalContext
     case .dynamic(_, let original): original
     default: nil
@@ -64,6 +65,8 @@ public struct RotaryConfiguration: Sendable, Equatable {
 
   public var base: Double
   public var scaling: Scaling
+  /// All sequences have the frequencies of one of this length; nil: each has its own. Not of config.json.
+  public var fixedLength: Int?
 
   public init(base: Double, scaling: Scaling = .none) { (self.base, self.scaling) = (base, scaling) }
 
@@ -117,6 +120,7 @@ public struct RotaryConfiguration: Sendable, Equatable {
       (0..<headDimension / 2).map { 1 / pow(base, Double(2 * $0) / Double(headDimension)) }
     }
     let plain = frequencies(base)
+    let sequenceLength = fixedLength ?? sequenceLength
     switch scaling {
     case .none: return plain
     case .dynamic(let factor, let original):

@@ -32,10 +32,10 @@ public struct WeightLoader {
     // rotary frequencies; layers that predict tokens further on are left aside; other ranks hold other experts.
     let configuration = model.configuration
     let extraLayers = configuration.layerCount..<configuration.layerCount + configuration.extraLayerCount
-    let head = configuration.storedName("lm_head.weight")
+    let heads = configuration.storedParts("lm_head.weight", []).map(\.name)
     let harmless = { (name: String) in
       name.hasSuffix("rotary_emb.inv_freq")
-        || ((configuration.tiesEmbeddings || configuration.head == .value) && name == head)
+        || ((configuration.tiesEmbeddings || configuration.head == .value) && heads.contains(name))
         || configuration.ignoredPrefixes.contains(where: name.hasPrefix)
         || configuration.ignoredSuffixes.contains(where: name.hasSuffix)
         || CausalLM.layer(of: name).map { extraLayers.contains($0) } == true
@@ -95,7 +95,7 @@ public struct WeightLoader {
     try withoutGradients {
       .joined(
         try parameter.pieces.map { piece in
-          let isStored = try files.isFloat8(piece) && files.scaling?.groupSize == scaling.groupSize
+          let isStored = try files.isFloat8(piece) && files.scaling?.groupSize == scaling.groupSize && files.keepsBlocks(piece)
           let whole = isStored
             ? try files.float8(piece)
             : Float8Matrix(quantizing: try files.tensor(piece), scaling)

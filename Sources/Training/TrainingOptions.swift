@@ -58,6 +58,8 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
   public var sequenceFormat = SequenceLayout.Format.packed
   /// What builds the model (`--custom-model-provider-path`); nil: its family.
   public var modelProvider: String?
+  /// Tokens that sequences may have in the rollout engine, where rotary frequencies depend on it; nil: as config.json has it.
+  public var contextLength: Int?
   public var computeType = DType.float32
   /// nil: the fastest that the device and the compute type allow.
   public var attention: AttentionImplementation?
@@ -89,7 +91,7 @@ public struct TrainingOptions: Sendable, Equatable, Codable {
 
   /// The folder's model, with the head and the prediction layers that are trained.
   public func configuration(of folder: HuggingFaceFolder) throws -> ModelConfiguration {
-    var configuration = try ModelRegistry.configuration(of: folder, provider: modelProvider)
+    var configuration = try ModelRegistry.configuration(of: folder, provider: modelProvider).reaching(contextLength)
     if loss == .value { configuration.head = .value }
     return loss == .value || predictionCoefficient == nil ? configuration : try configuration.withPredictionLayers()
   }

@@ -46,6 +46,27 @@ import Torch
     }
   }
 
+  /// Of Qwen3-Next and Qwen3.5 beside the model, whatever its other layers are called: the experts of a layer as one with a tower.
+  @Test(arguments: [("qwen3.5-moe", "mtp.layers.0.mlp.experts.gate_up_proj"), ("qwen3.5", "mtp.layers.0.mlp.up_proj.weight")])
+  func namesBesideTheModel(_ name: String, _ inside: String) throws {
+    let folder = try HuggingFaceFolder(fixture("vision/\(name)"))
+    let text = try #require(folder.config["text_config"]).setting("mtp_num_hidden_layers", to: 1)
+    let config = folder.config.setting("text_config", to: text)
+    let configuration = try ModelRegistry.configuration(config, source: "a test").withPredictionLayers()
+    let model = try configuration.model(parallel: .single(), dtype: .float32)
+    let pieces = model.table.parameters.filter { configuration.isOfPredictionLayer($0.name) }.flatMap(\.pieces)
+    let names = Set(pieces.map { configuration.storedPart($0).name })
+    #expect(names.allSatisfy { $0.hasPrefix("mtp.") && configuration.isOfPredictionLayer($0) })
+    #expect(names.isSuperset(of: [
+      "mtp.fc.weight", "mtp.norm.weight", "mtp.pre_fc_norm_embedding.weight", "mtp.pre_fc_norm_hidden.weight", inside,
+      "mtp.layers.0.self_attn.q_proj.weight", "mtp.layers.0.input_layernorm.weight",
+    ]))
+    #expect(pieces.contains { $0.checkpointName.hasSuffix("self_attn.q_gate.weight") })
+    // Several share what stands around their blocks, which is not built.
+    let two = config.setting("text_config", to: text.setting("mtp_num_hidden_layers", to: 2))
+    #expect(throws: ModelError.self) { try ModelRegistry.configuration(two, source: "a test").withPredictionLayers() }
+  }
+
   @Test func modelsWithoutSayWhy() throws {
     let configuration = try ModelRegistry.configuration(of: HuggingFaceFolder(fixture("models/deepseek-v3-no-query-rank")))
     let error = #expect(throws: ModelError.self) { try configuration.withPredictionLayers() }

@@ -28,6 +28,20 @@ import Training
     }
   }
 
+  /// Where the engine's context is past the original one, the trainer has the engine's frequencies for short sequences too.
+  @Test(arguments: [Layout(), Layout(context: 2), Layout(data: 2, isFSDP: true)])
+  func contextsOfEnginesAreKnown(_ layout: Layout) async throws {
+    let (given, model) = try Self.model("longrope")
+    let (long, wanted) = (try #require(given.sequences.last), try #require(given.logProbs.last))
+    let sequences = [Array(long.prefix(9)), long]
+    let scores = try await run(model, layout, [], scoring: sequences) { $0.contextLength = 40 }.scores
+    #expect(scores.map(\.index) == [0, 1])
+    for score in scores {
+      let worst = zip(score.logProbs, wanted).map { abs($0 - $1) }.max() ?? 1
+      #expect(score.logProbs.count == sequences[score.index].count - 1 && worst < 1e-4, "\(layout.testDescription): \(worst)")
+    }
+  }
+
   @Test(arguments: ["longrope", "dynamic"]) func trainingIsThatOfOneRank(_ name: String) async throws {
     let (given, model) = try Self.model(name)
     let batch = randomBatch(samples: 16, seed: 5, vocabulary: given.configuration.vocabularySize, longest: 40)

@@ -40,7 +40,7 @@ final class EngineCore {
     try options.speculative?.validate()
     var configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider)
     if case .nextN? = options.speculative?.algorithm { configuration = try configuration.withPredictionLayers(1) }
-    configuration = try configuration.quantized(options.quantization)
+    configuration = configuration.quantized(options.quantization).reaching(options.contextLength)
     try options.requireDeterminism(of: configuration)
     try options.requireStates(of: configuration)
     (self.options, self.tokenizer, weightVersion) = (options, tokenizer, options.weightVersion)
@@ -51,11 +51,10 @@ final class EngineCore {
     sampler = Sampler(parts: ranks.runner.vocabularyParts)
     if let adapters = options.adapters { try ranks.onEvery { $0.makeAdapters(capacity: adapters.maxPerBatch) } }
     let contextLength = options.contextLength ?? configuration.contextLength
-    if let limit = configuration.cacheLimit, contextLength > limit {
-      let reason = configuration.sequenceLimit != nil
-        ? "positions that a model of type \(configuration.modelType) has"
-        : "positions after which the rotary frequencies of cached keys would change"
-      throw EngineError("A context length of \(contextLength) is more than the \(limit) \(reason); choose at most that.")
+    if let limit = configuration.sequenceLimit, contextLength > limit {
+      throw EngineError(
+        "A context length of \(contextLength) is more than the \(limit) positions that a model of type \(configuration.modelType) has; "
+          + "choose at most that.")
     }
     speculator = try Speculator(options, ranks)
     // A CPU does the work when it is told to: there is nothing to overlap with.

@@ -40,7 +40,7 @@ final class ModelRunner {
       parameter.rows.map {
         (
           $0.piece.checkpointName,
-          Place(parameter: parameter, rows: $0.rows, piece: $0.piece, stored: model.configuration.storedPart($0.piece))
+          Place(parameter: parameter, rows: $0.rows, piece: $0.piece, stored: model.configuration.storedPart($0.piece, of: parameter))
         )
       }
     })

@@ -33,6 +33,8 @@ struct ModelWeights {
   private let descriptions: [String: WeightDescription]
   /// How weights are kept that are e4m3.
   let scalings: [String: Float8Scaling]
+  /// Tensors of checkpoints that hold several weights which are kept as e4m3, each by itself.
+  let shared: [String: SharedTensor]
   /// How the checkpoint has them that the engine was started with.
   var storedScaling: Float8Scaling? { model.configuration.storedQuantization?.scaling }
 
@@ -47,6 +49,7 @@ struct ModelWeights {
     }
     scalings = Dictionary(
       uniqueKeysWithValues: layout.tensors.compactMap { entry in entry.quantization.map { (entry.name, $0) } })
+    shared = SharedTensor.all(model)
     names = all.map(\.name)
     descriptions = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
   }
@@ -79,6 +82,7 @@ struct ModelWeights {
     let bucket = bucket.filter { !isTiedHead($0.name) && !isOfExtraLayer($0.name) }
     let found = try bucket.map { new -> WeightDescription in
       if let scales = try scales(new) { return scales }
+      if let shared = shared(new) { return WeightDescription(name: new.name, shape: shared.shape, dtype: dtype) }
       guard let description = descriptions[new.name] else {
         throw EngineError("The weight update holds the tensor '\(new.name)', which the model does not have.")
       }
@@ -90,8 +94,8 @@ struct ModelWeights {
     }
     return try catchingTorchErrors {
       withoutGradients {
-        let staged = zip(bucket, found).map { new, description in
-          quantized(new) ?? StagedWeight(name: new.name, tensor: new.tensor.copiedToHost(dtype: description.dtype))
+        let staged = zip(bucket, found).flatMap { new, description in
+          quantized(new) ?? [StagedWeight(name: new.name, tensor: new.tensor.copiedToHost(dtype: description.dtype))]
         }
         for device in Set(bucket.map(\.tensor.device)) { Runtime.synchronize(device) }
         return staged
@@ -113,7 +117,7 @@ struct ModelWeights {
           let whole = try loader.float8(parameter, scaling)
           return parameter.rows.map { piece, rows in
             StagedWeight(
-              name: model.configuration.storedPart(piece).name, tensor: whole.values[rows].clone(),
+              name: model.configuration.storedPart(piece, of: parameter).name, tensor: whole.values[rows].clone(),
               scales: whole.scales[rows].clone())
           }
         }

@@ -6,41 +6,53 @@ extension ModelWeights {
   /// What a tensor has to be that holds the scales of a weight; nil: it holds none.
   /// - Throws: `EngineError` when its shape cannot be that of the weight's scales.
   func scales(_ new: NamedTensor) throws -> WeightDescription? {
-    guard let weight = weight(ofScales: new.name) else { return nil }
-    guard scaling(of: new.tensor.shape, weight) != nil else {
+    let owners = owners(ofScales: new.name)
+    guard let owner = owners.first else { return nil }
+    guard owners.contains(where: { scaling(of: new.tensor.shape, $0) != nil }) else {
       throw EngineError(
-        "The weight update holds the scales '\(new.name)' with shape \(new.tensor.shape), which \(weight.shape) numbers of "
-          + "'\(weight.name)' do not have.")
+        "The weight update holds the scales '\(new.name)' with shape \(new.tensor.shape), which \(owner.shape) numbers of "
+          + "'\(owner.name)' do not have.")
     }
     return WeightDescription(name: new.name, shape: new.tensor.shape, dtype: .float32)
   }
 
-  /// The weight whose scales have this name.
-  private func weight(ofScales name: String) -> WeightDescription? {
-    for suffix in Float8Scaling.scaleSuffixes where name.hasSuffix(suffix) {
-      return description(of: String(name.dropLast(suffix.count)))
-    }
-    return nil
+  /// The weights whose scales may have this name: one, or a tensor of several that is called like one of them.
+  private func owners(ofScales name: String) -> [WeightDescription] {
+    guard let suffix = Float8Scaling.scaleSuffixes.first(where: name.hasSuffix) else { return [] }
+    let owner = String(name.dropLast(suffix.count))
+    let whole = shared[owner].map { WeightDescription(name: owner, shape: $0.shape, dtype: .float8e4m3) }
+    return [whole, description(of: owner)].compactMap { $0 }
   }
 
   /// How scales of this shape are shared by the numbers of a weight.
   private func scaling(of shape: [Int], _ weight: WeightDescription) -> Float8Scaling? {
-    guard weight.shape.count == 2 else { return nil }
+    let matrix = weight.shape.suffix(2)
+    guard matrix.count == 2 else { return nil }
     let known = [scalings[weight.name], storedScaling, .publishedBlock, .row, .tensor].compactMap { $0 }
     return known.first { scaling in
-      let wanted = scaling.storedShape(rows: weight.shape[0], columns: weight.shape[1])
+      let wanted = Array(weight.shape.dropLast(2)) + scaling.storedShape(rows: matrix.first!, columns: matrix.last!)
       return shape == wanted || (scaling.groupSize == nil && shape.filter { $0 != 1 } == wanted.filter { $0 != 1 })
     }
   }
 
-  /// A tensor as it waits: a weight that the model keeps as e4m3 quantised, e4m3 as it is; nil: it is neither.
-  func quantized(_ new: NamedTensor) -> StagedWeight? {
+  /// The tensor of several weights that this is; nil: it is none.
+  func shared(_ new: NamedTensor) -> SharedTensor? {
+    shared[new.name].flatMap { $0.shape == new.tensor.shape ? $0 : nil }
+  }
+
+  /// A tensor as it waits: weights that the model keeps as e4m3 quantised, e4m3 as it is; nil: it is neither.
+  func quantized(_ new: NamedTensor) -> [StagedWeight]? {
     if new.tensor.dtype == .float8e4m3 {
-      return StagedWeight(name: new.name, tensor: new.tensor.copiedToHost())
+      return [StagedWeight(name: new.name, tensor: new.tensor.copiedToHost())]
     }
-    guard let scaling = scalings[new.name] else { return nil }
-    let matrix = Float8Matrix(quantizing: new.tensor, scaling)
-    return StagedWeight(name: new.name, tensor: matrix.values.copiedToHost(), scales: matrix.scales.copiedToHost())
+    func quantized(_ name: String, _ tensor: Tensor, _ scaling: Float8Scaling) -> StagedWeight {
+      let matrix = Float8Matrix(quantizing: tensor, scaling)
+      return StagedWeight(name: name, tensor: matrix.values.copiedToHost(), scales: matrix.scales.copiedToHost())
+    }
+    if let shared = shared(new) {
+      return shared.members.map { quantized($0.name, $0.part(of: new.tensor), $0.scaling) }
+    }
+    return scalings[new.name].map { [quantized(new.name, new.tensor, $0)] }
   }
 
   /// The weights of a whole update, e4m3 with the scales that came with it, as the model keeps them.
@@ -48,32 +60,63 @@ extension ModelWeights {
   func joined(_ weights: [StagedWeight]) throws -> [StagedWeight] {
     let byName = Dictionary(weights.map { ($0.name, $0) }) { $1 }
     return try catchingTorchErrors {
-      try withoutGradients { try weights.compactMap { try joined($0, byName) } }
+      try withoutGradients { try weights.flatMap { try joined($0, byName) } }
     }
   }
 
-  private func joined(_ weight: StagedWeight, _ all: [String: StagedWeight]) throws -> StagedWeight? {
-    if weight.tensor.dtype != .float8e4m3, let owner = self.weight(ofScales: weight.name) {
+  private func joined(_ weight: StagedWeight, _ all: [String: StagedWeight]) throws -> [StagedWeight] {
+    if weight.tensor.dtype != .float8e4m3, let owner = owners(ofScales: weight.name).first {
       guard all[owner.name]?.tensor.dtype == .float8e4m3, all[owner.name]?.scales == nil else {
         throw EngineError(
           "The weight update holds the scales '\(weight.name)' without '\(owner.name)' as \(DType.float8e4m3.name); send both.")
       }
-      return nil
+      return []
     }
-    guard weight.tensor.dtype == .float8e4m3, weight.scales == nil else { return weight }
+    guard weight.tensor.dtype == .float8e4m3, weight.scales == nil else { return [weight] }
     let scales = Float8Scaling.scaleSuffixes.lazy.compactMap { all[weight.name + $0]?.tensor }.first
-    guard let scales, let description = description(of: weight.name), let sent = scaling(of: scales.shape, description) else {
+    let shared = shared(NamedTensor(weight.name, weight.tensor))
+    let description = shared.map { WeightDescription(name: weight.name, shape: $0.shape, dtype: .float8e4m3) }
+      ?? description(of: weight.name)
+    guard let scales, let description, let sent = scaling(of: scales.shape, description) else {
       throw EngineError(
         "The weight update holds '\(weight.name)' as \(DType.float8e4m3.name) without its scales "
           + "'\(weight.name)\(Float8Scaling.scaleSuffixes[0])'; send both.")
     }
-    let matrix = Float8Matrix(values: weight.tensor, stored: scales, sent)
-    guard let own = scalings[weight.name] else {
-      return StagedWeight(name: weight.name, tensor: matrix.dequantized(description.dtype))
+    if let shared {
+      return try shared.members.map { member in
+        guard let matrix = member.matrix(weight.tensor, scales: scales, sent) else {
+          throw EngineError(
+            "The weight update holds '\(weight.name)' as \(DType.float8e4m3.name) with \(sent.name), of which '\(member.name)' cannot be "
+              + "taken; send plain numbers.")
+        }
+        return kept(matrix, sent, as: member.scaling, named: member.name)
+      }
     }
-    let groups = [sent, own].map { $0.groupCount(weight.tensor.size(1)) }
-    let kept = sent.groupSize == own.groupSize || groups == [1, 1] ? matrix : Float8Matrix(quantizing: matrix.dequantized(.float32), own)
-    return StagedWeight(name: weight.name, tensor: kept.values, scales: kept.scales)
+    guard let own = scalings[weight.name] else {
+      return [StagedWeight(name: weight.name, tensor: dequantized(weight.tensor, scales, sent, description.dtype))]
+    }
+    return [kept(Float8Matrix(values: weight.tensor, stored: scales, sent), sent, as: own, named: weight.name)]
+  }
+
+  /// What one matrix, or several of one tensor, stand for.
+  private func dequantized(_ values: Tensor, _ scales: Tensor, _ scaling: Float8Scaling, _ dtype: DType) -> Tensor {
+    guard values.shape.count == 3 else { return Float8Matrix(values: values, stored: scales, scaling).dequantized(dtype) }
+    return .stack(
+      (0..<values.size(0)).map { index in
+        Float8Matrix(
+          values: values.select(0, index: index), stored: scales.count == 1 ? scales : scales.select(0, index: index), scaling
+        ).dequantized(dtype)
+      }, dim: 0)
+  }
+
+  /// A matrix with scales as the model keeps them.
+  private func kept(
+    _ matrix: Float8Matrix, _ sent: Float8Scaling, as own: Float8Scaling, named name: String
+  ) -> StagedWeight {
+    let groups = [sent, own].map { $0.groupCount(matrix.values.size(1)) }
+    let kept = sent.groupSize == own.groupSize || groups == [1, 1]
+      ? matrix : Float8Matrix(quantizing: matrix.dequantized(.float32), own)
+    return StagedWeight(name: name, tensor: kept.values, scales: kept.scales)
   }
 }
 

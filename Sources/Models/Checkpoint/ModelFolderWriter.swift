@@ -8,7 +8,7 @@ enum ModelFolderWriter {
   /// Writes a folder whose tensors are made one after another, when their turn comes.
   /// - Parameters:
   ///   - configuration: of the model.
-  ///   - folder: has the config.json, tokenizer and generation_config.json.
+  ///   - folder: has the config.json, tokenizer and generation_config.json, and what the model leaves aside of its weights.
   ///   - quantized: whether linear weights become e4m3 in blocks of 128 × 128 (`quantization_config` of `transformers`'
   ///     FineGrainedFP8Config). Matrices that are not whole blocks stay as they are.
   ///   - dtype: of each plain tensor.
@@ -17,73 +17,100 @@ enum ModelFolderWriter {
     _ configuration: ModelConfiguration, to destination: URL, like folder: HuggingFaceFolder, quantized: Bool,
     dtype: (ParameterPiece) throws -> DType, tensor: (ParameterPiece) throws -> Tensor
   ) throws {
-    var configuration = configuration
-    let layout = quantized ? try BlockLayout(configuration) : nil
-    configuration.quantization = layout?.scheme
     let model = try configuration.model(parallel: .single(), dtype: configuration.dtype ?? .float32)
+    let blocks = quantized ? try Blocks(model) : nil
+    let scaling = Float8Scaling.publishedBlock
+    let layout = StoredLayout(model) { blocks?.place($1, of: $0) ?? configuration.storedPart($1) }
     var announced: [TensorSpecification] = []
     var names = Set<String>()
     for parameter in model.table.parameters {
       for piece in parameter.pieces {
-        let stored = configuration.storedPart(piece)
+        let stored = layout.part(piece)
         guard names.insert(stored.name).inserted else { continue }
-        guard let scaling = parameter.quantization else {
+        guard blocks?.names.contains(stored.name) == true else {
           announced.append(
             TensorSpecification(name: stored.name, dtype: SafetensorsDType(try dtype(piece)), shape: stored.shape))
           continue
         }
-        announced.append(TensorSpecification(name: stored.name, dtype: .float8E4M3, shape: piece.shape))
+        announced.append(TensorSpecification(name: stored.name, dtype: .float8E4M3, shape: stored.shape))
         announced.append(
           TensorSpecification(
             name: stored.name + scaling.scaleSuffix, dtype: .float32,
-            shape: scaling.storedShape(rows: piece.shape[0], columns: piece.shape[1])))
+            shape: scaling.storedShape(rows: stored.shape[0], columns: stored.shape[1])))
       }
     }
+    let carried = try CarriedTensors(folder, configuration, saved: announced)
     let writer = try HuggingFaceWriter(
-      to: destination, config: folder.config.setting("quantization_config", to: layout?.config), tensors: announced,
-      copyingFrom: folder)
-    var assembly = StoredLayout(model).assembly()
+      to: destination, config: folder.config.setting("quantization_config", to: blocks?.config(besides: carried)),
+      tensors: announced + carried.specifications, copyingFrom: folder)
+    var assembly = layout.assembly()
     for parameter in model.table.parameters {
       for piece in parameter.pieces {
         let weight = try tensor(piece)
-        guard let scaling = parameter.quantization else {
-          let whole = try catchingTorchErrors { assembly.add(piece.checkpointName, weight) }
-          if let whole { try writer.write(whole.name, whole.tensor) }
+        guard let whole = try catchingTorchErrors({ assembly.add(piece.checkpointName, weight) }) else { continue }
+        guard blocks?.names.contains(whole.name) == true else {
+          try carried.write(whole.name, whole.tensor, to: writer)
           continue
         }
-        let name = configuration.storedPart(piece).name
-        let matrix = try catchingTorchErrors { withoutGradients { Float8Matrix(quantizing: weight, scaling) } }
-        try writer.write(name, matrix.values)
-        try writer.write(name + scaling.scaleSuffix, matrix.storedScales(scaling))
+        let matrix = try catchingTorchErrors { withoutGradients { Float8Matrix(quantizing: whole.tensor, scaling) } }
+        try writer.write(whole.name, matrix.values)
+        try writer.write(whole.name + scaling.scaleSuffix, matrix.storedScales(scaling))
       }
     }
+    try carried.writeRest(to: writer)
     try writer.finish()
   }
 
-  /// Which weights become blocks.
-  private struct BlockLayout {
-    let scheme: Float8Scheme
-    /// What config.json says of it.
-    let config: JSONValue
+  /// Which tensors become blocks: matrices of linear layers, by themselves or with others above and below, of whole blocks.
+  private struct Blocks {
+    private let linear: Set<String>
+    private let configuration: ModelConfiguration
+    let names: Set<String>
+    /// Linear layers that stay as they are.
+    private let excluded: [String]
 
-    init(_ configuration: ModelConfiguration) throws {
+    /// - Parameter model: whole, without any.
+    init(_ model: CausalLM) throws {
+      configuration = model.configuration
       var all = configuration
       all.quantization = Float8Scheme(.publishedBlock)
-      let model = try all.model(parallel: .single(), dtype: .float32)
-      // `transformers` looks for scales in every linear layer that is not named here.
-      var (excluded, stored) = ([String](), ["lm_head"])
-      for parameter in model.table.parameters {
-        let areBlocks = parameter.pieces.allSatisfy { $0.shape.allSatisfy { $0 % 128 == 0 } }
-        guard parameter.shape.count == 2, parameter.quantization == nil || !areBlocks else { continue }
+      let parameters = try all.model(parallel: .single(), dtype: .float32).table.parameters
+      linear = Set(parameters.filter { $0.quantization != nil }.map(\.name))
+      var (names, excluded) = (Set<String>(), [String]())
+      for parameter in parameters where parameter.shape.count == 2 {
         for piece in parameter.pieces where piece.module != "lm_head" && !piece.module.hasSuffix("embed_tokens") {
-          excluded.append(piece.module)
-          stored.append(ParameterPiece(configuration.storedPart(piece).name, shape: piece.shape).module)
+          let stored = Self.place(piece, isLinear: parameter.quantization != nil, configuration)
+          let isLinear = parameter.quantization != nil && stored.shape.count == 2
+            && Float8Place(stored)?.knows(.row) == true
+          if isLinear, stored.shape.allSatisfy({ $0 % 128 == 0 }) {
+            names.insert(stored.name)
+          } else {
+            excluded += configuration.storedParts(piece.checkpointName, piece.shape).map { part in
+              ParameterPiece(part.name, shape: part.shape).module
+            }
+          }
         }
       }
-      scheme = Float8Scheme(.publishedBlock, excludedModules: excluded)
-      config = [
+      (self.names, self.excluded) = (names, excluded)
+    }
+
+    func place(_ piece: ParameterPiece, of parameter: Parameter) -> StoredPart {
+      Self.place(piece, isLinear: linear.contains(parameter.name), configuration)
+    }
+
+    /// Experts are kept each by itself where the family knows that.
+    private static func place(_ piece: ParameterPiece, isLinear: Bool, _ configuration: ModelConfiguration) -> StoredPart {
+      isLinear ? configuration.storedAlone(piece) ?? configuration.storedPart(piece) : configuration.storedPart(piece)
+    }
+
+    /// What config.json says of it. `transformers` looks for scales in every linear layer that is not named here.
+    func config(besides carried: CarriedTensors) -> JSONValue {
+      let aside = carried.specifications.filter { $0.shape.count > 1 }.map { ParameterPiece($0.name, shape: $0.shape).module }
+      var seen = Set<String>()
+      let modules = (["lm_head"] + excluded + aside).filter { seen.insert($0).inserted }
+      return [
         "quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128],
-        "modules_to_not_convert": .array(stored.map(JSONValue.string)),
+        "modules_to_not_convert": .array(modules.map(JSONValue.string)),
       ]
     }
   }

@@ -20,7 +20,9 @@ public struct StoredPart: Sendable, Equatable {
   init(_ name: String, _ shape: [Int], _ steps: [Step] = []) { (self.name, self.shape, self.steps) = (name, shape, steps) }
 
   /// The part, as a view of the whole tensor that has the weight's elements in their order.
-  func cells(of whole: Tensor) -> Tensor {
+  func cells(of whole: Tensor) -> Tensor { Self.cells(steps, of: whole) }
+
+  static func cells(_ steps: [Step], of whole: Tensor) -> Tensor {
     steps.reduce(whole) { view, step in
       switch step {
       case .unflatten(let dimension, let sizes): view.unflatten(dimension, sizes: sizes)
@@ -114,16 +116,19 @@ public struct StoredLayout {
     public let quantization: Float8Scaling?
   }
 
-  /// - Parameter model: whole.
-  public init(_ model: CausalLM) {
+  /// - Parameter model: whole. What it keeps as e4m3 are tensors of their own.
+  public init(_ model: CausalLM) { self.init(model) { model.configuration.storedPart($1, of: $0) } }
+
+  /// - Parameter place: where a piece of a parameter is kept.
+  init(_ model: CausalLM, _ place: (Parameter, ParameterPiece) -> StoredPart) {
     var parts: [String: StoredPart] = [:]
     var counts: [String: Int] = [:]
     var tensors: [Entry] = []
     for parameter in model.table.parameters {
       for piece in parameter.pieces {
-        let part = model.configuration.storedParts(piece.checkpointName, piece.shape)[0]
+        let part = place(parameter, piece)
         parts[piece.checkpointName] = part
-        if counts[part.name] == nil { 
+        if counts[part.name] == nil {
           tensors.append(
             Entry(
               name: part.name, shape: part.shape, isLearned: parameter.isLearned, quantization: parameter.quantization))
@@ -133,6 +138,9 @@ public struct StoredLayout {
     }
     (self.parts, self.counts, self.tensors) = (parts, counts, tensors)
   }
+
+  /// Where a weight of the model is kept.
+  func part(_ piece: ParameterPiece) -> StoredPart { parts[piece.checkpointName]! }
 
   /// Puts weights that come one by one together as checkpoints keep them.
   public func assembly() -> Assembly { Assembly(layout: self) }

@@ -42,20 +42,13 @@ struct StoredTensors {
 
   private func checkScales(_ piece: ParameterPiece, _ part: StoredPart) throws {
     guard let scaling, try isFloat8(piece) else { return }
-    guard let matrix = Float8Place(part) else {
+    guard let place = Float8Place(part), place.knows(scaling) else {
       throw ModelError(
-        "tensor '\(part.name)' is stored as \(DType.float8e4m3.name), which can be read only of matrices that are tensors of their "
-          + "own, or experts one above the other, and a model of type \(configuration.modelType) has something else there; take "
-          + "its checkpoint in bf16")
+        "tensor '\(part.name)' is stored as \(DType.float8e4m3.name) with \(scaling.name), which cannot be read of what a model of type "
+          + "\(configuration.modelType) has there: matrices, or rows of them, are known; take its checkpoint in bf16")
     }
     guard let scaleName = scaleName(part.name) else {
       throw ModelError("tensor '\(part.name)' is stored as \(DType.float8e4m3.name) without its scales '\(part.name)_scale_inv'")
-    }
-    if let rows = matrix.rows, case .block(let height, _) = scaling, rows.lowerBound % height != 0 || rows.count % height != 0,
-      rows.count != part.shape[1]
-    {
-      throw ModelError(
-        "tensor '\(part.name)' has parts of \(rows.count) rows, which are not whole blocks of \(height); store each expert by itself")
     }
     let found = try files.description(of: scaleName).shape
     let wanted = part.shape.dropLast(2) + scaling.storedShape(rows: part.shape[part.shape.count - 2], columns: part.shape.last!)
@@ -121,27 +114,13 @@ struct StoredTensors {
     let (part, scaling) = (part(piece), scaling ?? .tensor)
     let (values, scales) = (
       try files.tensor(part.name), try files.tensor(scaleName(part.name) ?? part.name + scaling.scaleSuffix))
-    guard let place = Float8Place(part), let expert = place.expert, let rows = place.rows else {
-      return Float8Matrix(values: values, stored: scales, scaling)
-    }
-    return Float8Matrix(
-      values: values.select(0, index: expert), stored: scales.select(0, index: expert), scaling
-    ).rows(rows)
+    return Float8Place(part)!.matrix(values, scales: scales, scaling)
   }
 
-  /// Where a matrix with scales of its own is: a whole tensor, or some rows of one expert's.
-  private struct Float8Place {
-    var expert: Int?
-    var rows: Range<Int>?
-
-    /// - Returns: nil: the part is none.
-    init?(_ part: StoredPart) {
-      if part.steps.isEmpty, part.shape.count == 2 { return }
-      guard part.shape.count == 3, part.steps.count == 2, case .select(0, let expert) = part.steps[0],
-        case .narrow(0, let start, let length) = part.steps[1]
-      else { return nil }
-      (self.expert, rows) = (expert, start..<start + length)
-    }
+  /// Whether a weight that is stored as e4m3 can be kept with the scales that it has.
+  func keepsBlocks(_ piece: ParameterPiece) -> Bool {
+    guard let scaling, let place = Float8Place(part(piece)) else { return false }
+    return place.keepsBlocks(scaling)
   }
 
   private func scaleName(_ stored: String) -> String? {

@@ -8,7 +8,9 @@ enum Qwen35: ModelFamily {
 
   static func configuration(_ config: ConfigReader, modelType: String) throws -> ModelConfiguration {
     let text = ofLanguageModel(config, modelType)
-    return try seeing(Qwen3Next.hybrid(text, modelType: modelType), config)
+    var model = try Qwen3Next.hybrid(text, modelType: modelType)
+    model.extraLayerCount = try predictionLayers(text)
+    return try seeing(model, config)
   }
 
   /// What is said of the language model, which may be all there is.
@@ -16,6 +18,12 @@ enum Qwen35: ModelFamily {
     isLanguageModel(modelType)
       ? config
       : config.ofLanguageModel.setting("tie_word_embeddings", config.value("tie_word_embeddings") ?? false)
+  }
+
+  /// Several, which would share what stands around their blocks, or one with an embedding of its own, are left aside.
+  static func predictionLayers(_ text: ConfigReader) throws -> Int {
+    let hasOwnEmbedding = try text.flag("mtp_use_dedicated_embeddings", default: false)
+    return try text.number("mtp_num_hidden_layers", default: 0) == 1 && !hasOwnEmbedding ? 1 : 0
   }
 
   private static func isLanguageModel(_ modelType: String) -> Bool { modelType.hasSuffix("_text") }
@@ -36,6 +44,7 @@ enum Qwen35: ModelFamily {
   static func stored(_ weight: WeightName, _ shape: [Int], _ model: ModelConfiguration) -> [StoredPart] {
     let projected = Qwen3Next.channels("linear_attn.in_proj_", of: "linear_attn.in_proj_qkv", weight, shape, model)
     let parts = projected.isEmpty ? Qwen3Next.gatedOrConvolved(weight, shape, model) : projected
+    if let own = Qwen3Next.predicting(weight, shape, model, parts) { return own }
     guard model.vision != nil else { return parts }
     return (parts.isEmpty ? [StoredPart(weight.full, shape)] : parts).map(\.inMultimodalModel)
   }
@@ -61,6 +70,7 @@ enum Qwen35Moe: ModelFamily {
     mixture.shared = try Qwen3Next.sharedExpert(text)
     try mixture.check(text)
     model.mixture = mixture
+    model.extraLayerCount = try Qwen35.predictionLayers(text)
     return try Qwen35.seeing(model, config)
   }
 
@@ -68,6 +78,6 @@ enum Qwen35Moe: ModelFamily {
   static func stored(_ weight: WeightName, _ shape: [Int], _ model: ModelConfiguration) -> [StoredPart] {
     let apart = Qwen35.stored(weight, shape, model)
     guard model.vision != nil, let stacked = weight.stackedExperts(shape, model) else { return apart }
-    return [stacked.inMultimodalModel] + apart
+    return (Qwen3Next.predicting(weight, shape, model, [stacked]) ?? [stacked.inMultimodalModel]) + apart
   }
 }

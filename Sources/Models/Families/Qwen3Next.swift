@@ -1,8 +1,7 @@
 import JSON
 
 /// Qwen3-Next (Qwen Team, 2025): three layers of gated delta rule to one of gated attention, norms whose weights are around 0,
-/// mixtures with a shared expert; checkpoints of `Qwen3NextForCausalLM`, whose layers that predict tokens further on are
-/// left aside.
+/// mixtures with a shared expert, and one layer that predicts tokens further on; checkpoints of `Qwen3NextForCausalLM`.
 enum Qwen3Next: ModelFamily {
   static let modelTypes = ["qwen3_next"]
 
@@ -14,6 +13,8 @@ enum Qwen3Next: ModelFamily {
     mixture.shared = try sharedExpert(config)
     // Without any, all layers are dense.
     model.mixture = mixture.layers.isEmpty ? nil : mixture
+    // Several would share what stands around their blocks: they are left aside.
+    model.extraLayerCount = try config.number("num_nextn_predict_layers", default: 1) == 1 ? 1 : 0
     return model
   }
 
@@ -26,7 +27,8 @@ enum Qwen3Next: ModelFamily {
     model.outputBias = model.queryKeyValueBias
     model.linearAttention = try LinearAttentionConfiguration(
       config, layerCount: model.layerCount, interval: try config.count("full_attention_interval", default: 4))
-    model.ignoredPrefixes = ["mtp."]
+    model.ignoredPrefixes = [predictionPrefix]
+    model.predictionForm.storedPrefix = predictionPrefix
     try config.refuse("attn_output_gate", unless: { $0 == true }, "attention without a gate is not supported for this family")
     try config.refuse("mamba_ssm_dtype", unless: { $0 == "float32" }, "states are kept in float32")
     try config.refuse("use_sliding_window", unless: { $0 == false }, "windows are not supported for this family")
@@ -40,6 +42,11 @@ enum Qwen3Next: ModelFamily {
   }
 
   static func stored(_ weight: WeightName, _ shape: [Int], _ model: ModelConfiguration) -> [StoredPart] {
+    let parts = projectedTogether(weight, shape, model)
+    return predicting(weight, shape, model, parts) ?? parts
+  }
+
+  private static func projectedTogether(_ weight: WeightName, _ shape: [Int], _ model: ModelConfiguration) -> [StoredPart] {
     guard let linear = model.linearAttention, let place = projections.firstIndex(of: weight.module) else {
       return gatedOrConvolved(weight, shape, model)
     }
@@ -78,5 +85,26 @@ enum Qwen3Next: ModelFamily {
     return [StoredPart(
       weight.inLayer(stored + "." + weight.leaf), [linear.channelCount] + shape.dropFirst(),
       [.narrow(0, start: index * linear.keyHeadCount * linear.keyDimension, length: shape[0])])]
+  }
+
+  private static let predictionPrefix = "mtp."
+  private static let predictionModules = [
+    "enorm": "pre_fc_norm_embedding", "hnorm": "pre_fc_norm_hidden", "eh_proj": "fc", "shared_head.norm": "norm",
+  ]
+
+  /// The layer that predicts tokens further on is kept beside the model, and what stands around its block one level higher.
+  /// - Parameter parts: as one of the other layers is kept; empty: as it is here.
+  /// - Returns: nil: the weight is of none.
+  static func predicting(
+    _ weight: WeightName, _ shape: [Int], _ model: ModelConfiguration, _ parts: [StoredPart]
+  ) -> [StoredPart]? {
+    guard let layer = weight.layer, layer >= model.layerCount else { return nil }
+    if let module = predictionModules[weight.module] {
+      return [StoredPart("\(predictionPrefix)\(module).\(weight.leaf)", shape)]
+    }
+    return (parts.isEmpty ? [StoredPart(weight.full, shape)] : parts).map { part in
+      let place = part.name.dropFirst("model.layers.\(layer)".count)
+      return StoredPart("\(predictionPrefix)layers.\(layer - model.layerCount)\(place)", part.shape, part.steps)
+    }
   }
 }

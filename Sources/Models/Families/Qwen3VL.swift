@@ -54,8 +54,11 @@ enum Qwen3VL: ModelFamily {
     guard let stacked = weight.stackedExperts(shape, model)?.inMultimodalModel else {
       return [StoredPart(weight.inMultimodalModel, shape), StoredPart(weight.full, shape)]
     }
-    // Published with inputs before outputs; transformers 5 can save the experts as it computes with them.
+    // Published with inputs before outputs; transformers 5 can save the experts as it computes with them, others each by itself.
     let (sizes, steps) = (stacked.shape, stacked.steps)
-    return [StoredPart(stacked.name, [sizes[0], sizes[2], sizes[1]], [steps[0], .transpose, steps[1]]), stacked]
+    return [
+      StoredPart(stacked.name, [sizes[0], sizes[2], sizes[1]], [steps[0], .transpose, steps[1]]), stacked,
+      StoredPart(weight.inMultimodalModel, shape),
+    ]
   }
 }

@@ -3,14 +3,14 @@ import Parallelism
 import Torch
 
 /// A layer after the last one that predicts a token further on than the next (multi-token prediction: DeepSeek-AI,
-/// "DeepSeek-V3", 2024; GLM-4.5 and MiMo have it too): from what was made of a token and a token that follows it. Embedding
-/// and output layer are the model's own.
+/// "DeepSeek-V3", 2024; GLM-4.5, MiMo, Qwen3-Next and Qwen3.5 have it too): from what was made of a token and a token that
+/// follows it. Embedding and output layer are the model's own.
 public struct PredictionLayer {
-  private let embeddingNorm: RMSNorm
-  private let hiddenNorm: RMSNorm
+  private let embeddingNorm: any Norm
+  private let hiddenNorm: any Norm
   private let projection: ReplicatedLinear
   private let block: any DecoderBlock
-  private let norm: RMSNorm
+  private let norm: any Norm
   private let hiddenIsFirst: Bool
 
   /// - Parameters:
@@ -19,8 +19,8 @@ public struct PredictionLayer {
   init(
     _ scope: ParameterScope, _ configuration: ModelConfiguration, parallel: ParallelContext, block: any DecoderBlock
   ) {
-    func norm(_ scope: ParameterScope) -> RMSNorm {
-      RMSNorm(scope, size: configuration.hiddenSize, epsilon: configuration.normEpsilon, sharing: parallel.sequenceSharing)
+    func norm(_ scope: ParameterScope) -> any Norm {
+      configuration.makeNorm(scope, size: configuration.hiddenSize, sharing: parallel.sequenceSharing)
     }
     (embeddingNorm, hiddenNorm, self.norm) = (norm(scope("enorm")), norm(scope("hnorm")), norm(scope("shared_head")("norm")))
     projection = ReplicatedLinear(
@@ -47,7 +47,8 @@ public struct PredictionForm: Sendable, Equatable {
   public var readsUnnormed = false
   /// In the projection's input the hidden state stands before the embedding; otherwise behind it.
   public var hiddenIsFirst = false
-  /// What checkpoints call them, up to their number from 0; nil: they go on from the other layers.
+  /// What checkpoints call them, up to their number from 0, or up to anything else where there is one; nil: they go on from
+  /// the other layers.
   public var storedPrefix: String?
 }
 
@@ -59,7 +60,7 @@ extension ModelConfiguration {
   public func isOfPredictionLayer(_ name: String) -> Bool {
     if let layer = CausalLM.layer(of: name) { return predictionLayers.contains(layer) }
     guard let prefix = predictionForm.storedPrefix, name.hasPrefix(prefix) else { return false }
-    return Int(name.dropFirst(prefix.count).prefix { $0 != "." }).map { $0 < predictionLayerCount } ?? false
+    return Int(name.dropFirst(prefix.count).prefix { $0 != "." }) ?? 0 < predictionLayerCount
   }
 
   /// The layers whose inputs the first one reads (the end of the last is that of one after it); none: the model's output.

@@ -73,7 +73,7 @@ public struct ArchitectureFlag: Sendable {
     .init("position-embedding-type", "position embedding") { $0["model_type"] == "gpt2" ? "learned_absolute" : "rope" },
     .init("num-experts", "num_experts") { $0["num_experts"] ?? $0["num_local_experts"] ?? $0["n_routed_experts"] },
     .init("moe-router-topk", "num_experts_per_tok"),
-    .init("mtp-num-layers", "num_nextn_predict_layers"),
+    .init("mtp-num-layers", "num_nextn_predict_layers") { $0["num_nextn_predict_layers"] ?? $0["mtp_num_hidden_layers"] },
     .init("moe-ffn-hidden-size", "moe_intermediate_size"),
     .init("moe-shared-expert-intermediate-size", "shared_expert_intermediate_size"),
     .init(switch: "swiglu", "hidden_act silu") { $0["hidden_act"] == "silu" },

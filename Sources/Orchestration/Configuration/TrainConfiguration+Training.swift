@@ -39,7 +39,7 @@ extension TrainConfiguration {
     options.attention = backend.resolvedAttention
     options.isDeterministic = backend.isDeterministic
     options.fsdp.offloadsToHost = backend.fsdp.offloadsToHost
-    options.modelProvider = checkpoint.modelProvider
+    (options.modelProvider, options.contextLength) = (checkpoint.modelProvider, engine.contextLength)
     options.computeType = backend.resolvedDType.tensorType
     options.gradientCheckpointing = backend.gradientCheckpointing
     options.megatron = backend.parallel.megatronOptions
@@ -56,6 +56,11 @@ extension TrainConfiguration {
   /// - Throws: `ConfigurationError` where it has no layers that could be trained as the flags ask.
   func trained(_ model: ModelConfiguration) throws(ConfigurationError) -> ModelConfiguration {
     guard algorithm.trainsPredictionLayers else { return model }
+    guard data.multimodalKeys == nil else {
+      throw ConfigurationError(
+        "--enable-mtp-training is not supported with --multimodal-keys: these layers read tokens, not what is seen in the places "
+          + "of pictures; leave one of them out")
+    }
     do { return try model.withPredictionLayers() } catch {
       throw ConfigurationError("--enable-mtp-training has nothing to train: \(error); leave it out")
     }

@@ -15,6 +15,8 @@ extension Inspection {
     public var headDimension: Int
     /// Of the small vector that keys and values come from; nil: there is no latent attention.
     public var latentRank: Int?
+    /// Layers of gated delta rule in the place of attention.
+    public var linearAttentionLayers: Int
     /// Positions that some layers see, and how many layers do.
     public var window: Int?
     public var windowedLayers: Int
@@ -22,12 +24,22 @@ extension Inspection {
     public var rotaryScaling: String?
     public var tiesEmbeddings: Bool
     public var experts: Experts?
+    /// nil: the model takes no pictures.
+    public var vision: Vision?
     /// Layers that predict tokens further on: an engine drafts with the first (NEXTN), `--enable-mtp-training` trains them.
     public var predictionLayers: Int
     /// Of the weights, as config.json has it.
     public var dtype: String
     /// nil: linear weights are plain numbers.
     public var quantization: String?
+
+    public struct Vision: Sendable, Encodable {
+      public var layers: Int
+      public var hiddenSize: Int
+      public var patchSize: Int
+      /// So many patches a side become one token.
+      public var mergeSize: Int
+    }
 
     public struct Experts: Sendable, Encodable {
       public var count: Int
@@ -44,6 +56,7 @@ extension Inspection {
       (contextLength, heads) = (model.contextLength, model.headCount)
       (keyValueHeads, headDimension) = (model.keyValueHeadCount, model.headDimension)
       latentRank = model.latentAttention?.keyValueRank
+      linearAttentionLayers = model.linearAttention?.layers.count ?? 0
       (window, windowedLayers) = (model.window, model.windowedLayers.count)
       rotaryScaling = model.positions == .rotary ? model.rotary.scaling.name : "learned positions"
       tiesEmbeddings = model.tiesEmbeddings
@@ -51,6 +64,9 @@ extension Inspection {
         Experts(
           count: $0.expertCount, perToken: $0.expertsPerToken, intermediateSize: $0.intermediateSize,
           sharedIntermediateSize: $0.shared?.intermediateSize, layers: $0.layers.count)
+      }
+      vision = model.vision.map {
+        Vision(layers: $0.depth, hiddenSize: $0.hiddenSize, patchSize: $0.patchSize, mergeSize: $0.mergeSize)
       }
       predictionLayers = model.extraLayerCount
       dtype = (model.dtype ?? .float32).name

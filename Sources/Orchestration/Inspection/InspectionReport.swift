@@ -28,6 +28,7 @@ extension Inspection.Architecture {
     var lines = [("layers", "\(layers) of hidden size \(hiddenSize)")]
     let cached = latentRank.map { "keys and values from \($0)" } ?? "\(keyValueHeads) of keys and values"
     lines.append(("attention", "\(heads) heads of \(headDimension), \(cached)"))
+    if linearAttentionLayers > 0 { lines.append(("gated delta rule", "in \(linearAttentionLayers) layers, in the place of attention")) }
     if let window, windowedLayers > 0 { lines.append(("window", "\(window) positions in \(windowedLayers) layers")) }
     lines.append(("feed-forward", "\(intermediateSize)"))
     if let experts {
@@ -36,7 +37,13 @@ extension Inspection.Architecture {
           + (experts.sharedIntermediateSize.map { ", and \($0) for all" } ?? "")))
     }
     if predictionLayers > 0 {
-      lines.append(("prediction layers", "\(predictionLayers), for drafting (NEXTN); trained with --enable-mtp-training"))
+      // Engines draft for no model that keeps states.
+      let use = linearAttentionLayers == 0 ? "for drafting (NEXTN); " : ""
+      lines.append(("prediction layers", "\(predictionLayers), \(use)trained with --enable-mtp-training"))
+    }
+    if let vision {
+      let side = vision.patchSize * vision.mergeSize
+      lines.append(("vision tower", "\(vision.layers) layers of hidden size \(vision.hiddenSize), a token for \(side) x \(side) pixels"))
     }
     lines.append(("vocabulary", "\(vocabularySize)"))
     lines.append(("context", "\(contextLength)" + (rotaryScaling.map { ", rotary scaling \($0)" } ?? "")))

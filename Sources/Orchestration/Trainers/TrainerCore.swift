@@ -128,9 +128,7 @@ final class TrainerCore {
   /// How the checkpoint has its e4m3 weights, by name.
   private func storedScalings() throws -> [String: Float8Scaling] {
     if let knownScalings { return knownScalings }
-    let configuration = try ModelRegistry.configuration(of: folder, provider: options.modelProvider).quantized(nil)
-    let layout = StoredLayout(try configuration.model(parallel: .single(), dtype: .float32))
-    let scalings = Dictionary(uniqueKeysWithValues: layout.tensors.compactMap { entry in entry.quantization.map { (entry.name, $0) } })
+    let scalings = try ModelRegistry.configuration(of: folder, provider: options.modelProvider).storedScalings()
     knownScalings = scalings
     return scalings
   }
@@ -152,8 +150,8 @@ final class TrainerCore {
     return saving
   }
 
-  /// Saves the model as a Hugging Face folder, with prediction layers as they were where they are not trained; every rank
-  /// takes part, rank 0 writes.
+  /// Saves the model as a Hugging Face folder, with prediction layers as they were where they are not trained, and with what
+  /// the model leaves aside of its folder; every rank takes part, rank 0 writes.
   func saveHuggingFace(to path: String, dtype: DType) throws {
     guard args.rank == 0 else { return try backend.forEachWeight { _, _ in } }
     let model = try backend.configuration.keepingPredictionLayers(of: folder).model(parallel: .single(), dtype: .float32)
@@ -161,11 +159,13 @@ final class TrainerCore {
     let tensors = layout.tensors.map {
       TensorSpecification(name: $0.name, dtype: SafetensorsDType($0.isLearned ? dtype : .float32), shape: $0.shape)
     }
+    let carried = try CarriedTensors(folder, model.configuration, saved: tensors)
     let writer = try HuggingFaceWriter(
-      to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors, copyingFrom: folder)
+      to: URL(fileURLWithPath: path), config: folder.config.settingDType(dtype), tensors: tensors + carried.specifications,
+      copyingFrom: folder)
     var assembly = layout.assembly()
     try backend.forEachWeight { name, weight in
-      if let whole = assembly.add(name, weight) { try writer.write(whole.name, whole.tensor) }
+      if let whole = assembly.add(name, weight) { try carried.write(whole.name, whole.tensor, to: writer) }
     }
     if model.configuration != backend.configuration {
       let loader = try WeightLoader(folder, for: model)
@@ -175,6 +175,7 @@ final class TrainerCore {
         }
       }
     }
+    try carried.writeRest(to: writer)
     try writer.finish()
   }
 }

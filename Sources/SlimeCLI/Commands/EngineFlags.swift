@@ -4,7 +4,10 @@ extension EngineConfiguration {
   /// SGLang's names; `train` has them with `sglang-` before.
   static func flags(prefix: String = "") -> [Flag<Self>] {
     [
-      .option(prefix + "context-length", \.contextLength, "TOKENS", "prompt and response together; default config.json's"),
+      .option(
+        prefix + "context-length", \.contextLength, "TOKENS",
+        "prompt and response together; default config.json's. Where rotary frequencies depend on the length (longrope, dynamic), "
+          + "more than the original context gives all sequences those of this length, in training too"),
       .option(prefix + "mem-fraction-static", \.memFractionStatic, "share of the device's memory for weights and KV cache"),
       .option(prefix + "max-total-tokens", \.maxTotalTokens, "TOKENS", "size of the KV cache; default by memory"),
       .option(prefix + "max-running-requests", \.maxRunningRequests, "requests in a batch"),

@@ -3,17 +3,17 @@ public final class ParameterTable {
   public private(set) var parameters: [Parameter] = []
   /// Of the learned weights.
   public let dtype: DType
-  /// Which linear weights are kept as e4m3; nil: none.
-  public let quantization: Float8Scheme?
+  private let scaling: (ParameterPiece) -> Float8Scaling?
 
-  public init(dtype: DType = .float32, quantization: Float8Scheme? = nil) {
-    (self.dtype, self.quantization) = (dtype, quantization)
+  /// - Parameter scaling: how a linear weight is kept as e4m3; nil: as plain numbers.
+  public init(dtype: DType = .float32, scaling: @escaping (ParameterPiece) -> Float8Scaling? = { _ in nil }) {
+    (self.dtype, self.scaling) = (dtype, scaling)
   }
 
-  /// How a linear weight made of these pieces is kept.
+  /// How a linear weight made of these pieces is kept: as e4m3 where all of them are.
   fileprivate func scaling(_ pieces: [ParameterPiece]) -> Float8Scaling? {
-    guard let quantization, pieces.allSatisfy({ quantization.applies(to: $0.module) }) else { return nil }
-    return quantization.scaling
+    guard let first = pieces.first.flatMap(scaling) else { return nil }
+    return pieces.dropFirst().allSatisfy { scaling($0) != nil } ? first : nil
   }
 
   fileprivate func add(_ parameter: Parameter) {
