@@ -1,4 +1,5 @@
 // What a device is and has.
+#include <ATen/Context.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
@@ -8,8 +9,12 @@
 namespace allocator = c10::cuda::CUDACachingAllocator;
 using c10::CachingAllocator::StatType;
 
+// The allocator knows of no device before the first tensor.
+static void prepare() { at::globalContext().lazyInitDevice(c10::DeviceType::CUDA); }
+
 bool ctorch::memory(int32_t device_index, ct_memory* out) {
   return guarded<>(false, [&] {
+    prepare();
     c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_index));
     size_t free = 0, total = 0;
     C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
@@ -23,7 +28,10 @@ bool ctorch::memory(int32_t device_index, ct_memory* out) {
 }
 
 void ctorch::reset_peak_memory(int32_t device_index) {
-  guarded([&] { allocator::resetPeakStats(static_cast<c10::DeviceIndex>(device_index)); });
+  guarded([&] {
+    prepare();
+    allocator::resetPeakStats(static_cast<c10::DeviceIndex>(device_index));
+  });
 }
 
 void ctorch::empty_cache() {

@@ -75,7 +75,7 @@ import Torch
         differences += zip(output.outputLogProbs, wanted).map { abs($0.logProb! - $1) }
       }
       let mean = differences.reduce(0, +) / Float(differences.count)
-      #expect(mean < 2e-2, "\(count) requests: \(mean)")
+      #expect(mean < 4e-2, "\(count) requests: \(mean)")
     }
     try await expectIdle(engine)
   }
