@@ -34,7 +34,7 @@ import Training
       // States go along what is gathered, whichever way it lies.
       layouts += [Layout(context: 2, options: recomputed), Layout(context: 2, format: .padded)]
     }
-    if splitsHeads {
+    if splitsHeads, (model.mixture?.intermediateSize ?? 0) % 2 == 0 {
       // Mixtures need it.
       if !isMixture { layouts.append(Layout(tensor: 2)) }
       layouts.append(Layout(tensor: 2, sequence: true))
