@@ -9,10 +9,23 @@
 #include <torch/version.h>
 
 #include <atomic>
+#include <cstdlib>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "internal.h"
 
 using namespace ctorch;
+
+#if defined(__x86_64__)
+// On processors of other makers than Intel, MKL's products round a row by where it stands in the matrix unless it is asked
+// for reproducible results, which are no slower there. It reads this before its first product.
+__attribute__((constructor)) static void ask_for_reproducible_products() {
+  unsigned int highest = 0, maker = 0, c = 0, d = 0;
+  if (__get_cpuid(0, &highest, &maker, &c, &d) && maker != signature_INTEL_ebx) setenv("MKL_CBWR", "AUTO", /*overwrite=*/0);
+}
+#endif
 
 const char* ct_version(void) { return TORCH_VERSION; }
 void ct_set_num_threads(int32_t threads) {

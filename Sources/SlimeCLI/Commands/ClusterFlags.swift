@@ -18,11 +18,11 @@ extension ClusterConfiguration {
     .toggle("colocate", \.colocate, "trainer and engines share their devices"),
     .decision(
       "offload-train", [\.offloadsTrainer], sets: true,
-      "the trainer's optimizer is in host memory while engines work; on shared GPUs it is unless --no-offload-train"),
+      "the optimizer waits in host memory while engines work; default on shared GPUs"),
     .decision("no-offload-train", [\.offloadsTrainer], sets: false, "it stays on the GPUs"),
     .decision(
       "offload-rollout", [\.offloadsEngines], sets: true,
-      "engines give weights and KV cache back while the trainer works; on shared GPUs they do unless --no-offload-rollout"),
+      "engines give their memory back while the trainer works; default on shared GPUs"),
     .decision("no-offload-rollout", [\.offloadsEngines], sets: false, "they keep them"),
     .decision("offload", [\.offloadsTrainer, \.offloadsEngines], sets: true, "both"),
     .toggle("rollout-external", \.usesExternalEngines, "start no engine: use those of --rollout-external-engine-addrs"),

@@ -167,8 +167,12 @@ public actor UpdateWeightFromTensor {
       }
     } catch {
       for target in targets { try? await target.abandonWeightUpdate() }
-      for source in sources { try? await source.releaseWeights() }
-      throw error
+      var cause = error
+      for source in sources {
+        // One that is gone is the reason, not what an engine says of its memory.
+        do { try await source.releaseWeights() } catch { cause = error }
+      }
+      throw error is CancellationError ? error : cause
     }
     for failure in fleet.failures { try? await targets[failure.index].abandonWeightUpdate() }
     for source in sources { try await source.releaseWeights() }

@@ -10,7 +10,6 @@ extension TrainValidationTests {
     Rule("--sglang-context-length", "give them to the servers") {
       ($0.cluster.externalEngines, $0.engine.pageSize) = (["a:1"], 8)
     },
-    Rule("--device cuda", "--update-weight-transport disk") { ($0.cluster.externalEngines, $0.backend.device) = (["a:1"], .cuda) },
     Rule("--rollout-external-engine-addrs", "no effect") {
       $0.cluster.externalEngines = ["a:1"]
       $0.debug.loadRolloutData = "{rollout_id}"
