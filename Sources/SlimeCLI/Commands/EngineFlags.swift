@@ -6,7 +6,7 @@ extension EngineConfiguration {
     [
       .option(
         prefix + "context-length", \.contextLength, "TOKENS",
-        "prompt and response together; default config.json's; longrope and dynamic rotary go by it"),
+        "prompt and response together; default config.json's; longrope and dynamic go by it"),
       .option(prefix + "mem-fraction-static", \.memFractionStatic, "share of the device's memory for weights and KV cache"),
       .option(prefix + "max-total-tokens", \.maxTotalTokens, "TOKENS", "size of the KV cache; default by memory"),
       .option(prefix + "max-running-requests", \.maxRunningRequests, "requests in a batch"),
