@@ -20,10 +20,13 @@ using namespace ctorch;
 
 #if defined(__x86_64__)
 // On processors of other makers than Intel, MKL's products round a row by where it stands in the matrix unless it is asked
-// for reproducible results, which are no slower there. It reads this before its first product.
+// for reproducible results (MKL_CBWR_AUTO), which are no slower there. Asked before its first product; not by the environment,
+// which Swift's runtime reads arguments beside.
 __attribute__((constructor)) static void ask_for_reproducible_products() {
   unsigned int highest = 0, maker = 0, c = 0, d = 0;
-  if (__get_cpuid(0, &highest, &maker, &c, &d) && maker != signature_INTEL_ebx) setenv("MKL_CBWR", "AUTO", /*overwrite=*/0);
+  if (!__get_cpuid(0, &highest, &maker, &c, &d) || maker == signature_INTEL_ebx || getenv("MKL_CBWR")) return;
+  constexpr int automatic = 2;
+  if (auto* set = reinterpret_cast<int (*)(int)>(dlsym(RTLD_DEFAULT, "mkl_serv_cbwr_set"))) set(automatic);
 }
 #endif
 
