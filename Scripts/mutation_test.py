@@ -84,8 +84,8 @@ MUTATIONS = [
      'allReduced(Tensor.stack(sums.map { $0.value.to(dtype: .float64) }), over: group).array()',
      '(ON ? Tensor.stack(sums.map { $0.value.to(dtype: .float64) }) '
      ': allReduced(Tensor.stack(sums.map { $0.value.to(dtype: .float64) }), over: group)).array()', DENSE),
-    ("FSDP: gradient sum", FSDP + "ShardedUnit.swift", 'if let gradient = shard.grad { gradient.add_(own) }',
-     'if let gradient = shard.grad { if !(ON) { gradient.add_(own) } }', SHARDED),
+    ("FSDP: gradient sum", FSDP + "ShardedUnit.swift", 'if let gradient { gradient.add_(own) } else',
+     'if let gradient { if !(ON) { gradient.add_(own) } } else', SHARDED),
     ("FSDP: sum over copies", FSDP + "FullyShardedModel.swift", 'guard parallel.replicas.size > 1 else { return }',
      'guard !(ON), parallel.replicas.size > 1 else { return }', SHARDED),
     ("FSDP: gradient norm", FSDP + "FullyShardedModel.swift", 'parallel.shard.allReduce(total)',
