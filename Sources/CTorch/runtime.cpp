@@ -15,6 +15,7 @@
 #endif
 
 #include "internal.h"
+#include "pieces.h"
 
 using namespace ctorch;
 
@@ -26,7 +27,7 @@ __attribute__((constructor)) static void ask_for_reproducible_products() {
   unsigned int highest = 0, maker = 0, c = 0, d = 0;
   if (!__get_cpuid(0, &highest, &maker, &c, &d) || maker == signature_INTEL_ebx || getenv("MKL_CBWR")) return;
   constexpr int automatic = 2;
-  if (auto* set = reinterpret_cast<int (*)(int)>(dlsym(RTLD_DEFAULT, "mkl_serv_cbwr_set"))) set(automatic);
+  if (auto* set = find<int(int)>("mkl_serv_cbwr_set")) set(automatic);
 }
 #endif
 

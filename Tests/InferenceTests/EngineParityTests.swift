@@ -9,17 +9,21 @@ import Torch
   /// The tokens that `transformers` generates greedily, whatever the sizes of pages and chunks and whoever is in the batch.
   @Test(arguments: modelFixtures, [(1, 5), (4, 8), (16, 64)])
   func greedyIsThatOfTransformers(_ name: String, _ sizes: (page: Int, chunk: Int)) async throws {
+    try await Self.expectGreedyTokens(of: name, EngineOptions(pageSize: sizes.page, chunkedPrefillSize: sizes.chunk))
+  }
+
+  /// Lets an engine of a fixture continue its prompts as `transformers` did.
+  static func expectGreedyTokens(of name: String, _ options: EngineOptions, returnLogProbs: Bool = false) async throws {
     let reference = try SafetensorsFile(fixture("models/\(name)/reference.safetensors"))
     let tokens: [Int] = try reference.tensor("prompts").array()
     let bounds: [Int] = try reference.tensor("prompt_cu_seqlens").array()
     let wanted = try reference.tensor("generated")
-    let engine = try Engine(
-      folder: modelFolder(name), tokenizer: nil,
-      options: EngineOptions(pageSize: sizes.page, chunkedPrefillSize: sizes.chunk))
+    let engine = try Engine(folder: modelFolder(name), tokenizer: nil, options: options)
     let requests = zip(bounds, bounds.dropFirst()).enumerated().map { index, range in
       var sampling = SamplingParameters()
       (sampling.temperature, sampling.ignoreEOS, sampling.maxNewTokens) = (0, true, wanted.size(1))
-      return GenerateRequest(id: "\(index)", tokens: Array(tokens[range.0..<range.1]), sampling: sampling)
+      return GenerateRequest(
+        id: "\(index)", tokens: Array(tokens[range.0..<range.1]), sampling: sampling, returnLogProbs: returnLogProbs)
     }
     #expect(wanted.size(1) == 64 && requests.count == 3)
     for (index, output) in try await generateAll(engine, requests).enumerated() {

@@ -47,7 +47,7 @@ public enum CuDNNAttention {
 
   /// Whether it is faster there than FlashAttention-2: from Hopper on, where our GPU library is open.
   public static func isFast(on device: Device) -> Bool {
-    Kernels.run(on: device, .bfloat16) && ((try? CUDALibrary.call { $0.compute_capability(Int32(device.index)) }) ?? 0) >= 90
+    Kernels.run(on: device, .bfloat16) && Kernels.capability(of: device) >= 90
   }
 
   private static var table: ct_cuda_functions { ct_cuda()!.pointee }

@@ -9,6 +9,11 @@ public enum Kernels {
     return device.kind == .cuda ? Runtime.hasStreams : device.kind == .meta && ImaginedRun.current?.device == .cuda
   }
 
+  /// Ten times the major number and the minor one; 0 where it is not known.
+  static func capability(of device: Device) -> Int32 {
+    (try? CUDALibrary.call { $0.compute_capability(Int32(device.index)) }) ?? 0
+  }
+
   static var table: ct_cuda_functions { ct_cuda()!.pointee }
 
   static func pair(_ body: (inout ct_tensor?, inout ct_tensor?) -> Void) -> (Tensor, Tensor) {

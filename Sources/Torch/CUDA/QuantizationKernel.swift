@@ -22,9 +22,4 @@ extension Kernels {
       pair { table.quantize(matrix.handle, Int32(height), Int32(max(width, 1)), &$0, &$1) }
     }
   }
-
-  /// Ten times the major number and the minor one; 0 where it is not known.
-  static func capability(of device: Device) -> Int32 {
-    (try? CUDALibrary.call { $0.compute_capability(Int32(device.index)) }) ?? 0
-  }
 }

@@ -21,20 +21,9 @@ import Torch
   @Test(arguments: ["qwen3-tied", "llama3-gqa", "qwen3-moe", "deepseek-v3", "gemma2", "gpt-oss", "qwen3-next", "mistral-window"])
   func greedyIsThatOfTransformers(_ name: String) async throws {
     let device = try GPU.open()
-    let reference = try SafetensorsFile(fixture("models/\(name)/reference.safetensors"))
-    let tokens: [Int] = try reference.tensor("prompts").array()
-    let bounds: [Int] = try reference.tensor("prompt_cu_seqlens").array()
-    let wanted = try reference.tensor("generated")
-    let engine = try Engine(
-      folder: modelFolder(name), tokenizer: nil,
-      options: EngineOptions(dtype: .float32, device: device, pageSize: 4, maxTotalTokens: 2048, chunkedPrefillSize: 8))
-    let requests = zip(bounds, bounds.dropFirst()).enumerated().map { index, range in
-      greedy("\(index)", Array(tokens[range.0..<range.1]), count: wanted.size(1))
-    }
-    for (index, output) in try await generateAll(engine, requests).enumerated() {
-      #expect(output.outputTokens == wanted[index].array(), "prompt \(index)")
-    }
-    try await expectIdle(engine)
+    try await EngineParityTests.expectGreedyTokens(
+      of: name, EngineOptions(dtype: .float32, device: device, pageSize: 4, maxTotalTokens: 2048, chunkedPrefillSize: 8),
+      returnLogProbs: true)
   }
 
   /// Heads of 64 numbers, which our kernels take.
