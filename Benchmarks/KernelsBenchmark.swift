@@ -49,9 +49,12 @@ public enum KernelsBenchmark {
           (1, 16, 8, 128, 1000), (1, 32, 8, 128, 8000), (64, 16, 8, 128, 1024), (256, 32, 8, 128, 700),
           (3, 6, 2, 64, 333), (5, 16, 1, 256, 77), (7, 28, 4, 128, 129),
         ] {
-          rows.append(
-            try decodeAttention(
-              device, rows: count, heads: heads, keyValueHeads: keyValueHeads, dimension: dimension, longest: longest))
+          for isInvariant in [false, true] {
+            rows.append(
+              try decodeAttention(
+                device, rows: count, heads: heads, keyValueHeads: keyValueHeads, dimension: dimension, longest: longest,
+                isInvariant: isInvariant))
+          }
         }
         for (count, columns) in [(1, 151_936), (64, 151_936), (256, 50_001)] {
           rows.append(try sample(device, rows: count, columns: columns))
@@ -143,7 +146,8 @@ public enum KernelsBenchmark {
   }
 
   private static func decodeAttention(
-    _ device: Device, rows: Int, heads: Int, keyValueHeads: Int, dimension: Int, longest: Int
+    _ device: Device, rows: Int, heads: Int, keyValueHeads: Int, dimension: Int, longest: Int,
+    isInvariant: Bool
   ) throws -> Row {
     var random = SplitMix64(seed: UInt64(rows * 31 + longest))
     let pageSize = 16
@@ -167,13 +171,13 @@ public enum KernelsBenchmark {
         return scores.softmax(2).bmm(context(values)).transpose(0, dim1: 1)
       }, dim: 0)
     }
-    let splits = Kernels.decodeSplits(rows: rows, keyValueHeads: keyValueHeads)
     return try row(
-      "decode_attention", "\(rows) x \(heads)/\(keyValueHeads) x \(dimension), up to \(longest)",
+      isInvariant ? "invariant_decode_attention" : "decode_attention",
+      "\(rows) x \(heads)/\(keyValueHeads) x \(dimension), up to \(longest)",
       bytes: lengths.reduce(0, +) * keyValueHeads * dimension * 4, truth: operators(.float32), device: device,
       kernel: {
         Kernels.decodeAttention(
-          query: query, keys: keys, values: values, table: contexts, scale: scale, pageSize: pageSize, splits: splits)
+          query: query, keys: keys, values: values, table: contexts, scale: scale, pageSize: pageSize, isInvariant: isInvariant)
       }, operators: { operators(.bfloat16) })
   }
 

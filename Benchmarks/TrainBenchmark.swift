@@ -30,7 +30,8 @@ public enum TrainBenchmark {
     /// Of one step: forward, backward, optimizer; the median.
     public var secondsPerStep: Double
     public var tokensPerSecond: Double
-    /// Floating-point operations a second: 6 · parameters + 6 · layers · heads · head dimension · length, a token.
+    /// Floating-point operations a second: 6 · parameters that a token is multiplied with + 6 · layers · heads ·
+    /// head dimension · length, a token.
     public var operationsPerSecond: Double
     /// Most bytes of tensors on the GPU; nil on a CPU.
     public var peakBytes: Int?
@@ -49,20 +50,32 @@ public enum TrainBenchmark {
     defer { if work.checkpoint == nil { try? FileManager.default.removeItem(at: folder) } }
     if work.checkpoint == nil { try BenchmarkModel.small.write(to: folder) }
     let model = try ModelRegistry.configuration(of: HuggingFaceFolder(folder))
-    let parameters = try model.model(parallel: .single(), dtype: .float32).table.parameters.reduce(0) { $0 + $1.count }
+    let table = try model.model(parallel: .single(), dtype: .float32).table
+    let parameters = table.parameters.reduce(0) { $0 + $1.count }
     let state = try PlannedRank(
       model, layout: ParallelLayout(worldSize: 1), rank: 0, backend: work.usesFSDP ? .fsdp : .megatron, options: options(work),
       work: PlannedWork(
         batching: .fixed(microBatchSize: 1), globalBatchSize: 1, averageLength: 2, responseLength: 1, dataParallelSize: 1,
         contextParallelSize: 1), device: work.device.kind
     ).memory.state
-    let perToken = 6 * Double(parameters)
+    let perToken = 6 * multiplied(model, table.parameters)
       + 6 * Double(model.layerCount * model.headCount * model.headDimension * work.sequenceLength)
     var rows = [try slime(folder, work, perToken: perToken, stateBytes: Double(state) / Double(parameters))]
     if let python = work.python {
       for mode in ["eager", "compile"] { rows.append(try transformers(folder, work, python, mode: mode, perToken: perToken)) }
     }
     return rows
+  }
+
+  /// Numbers that one token is multiplied with: of experts those that it goes to, of an embedding only what is the head, too.
+  private static func multiplied(_ model: ModelConfiguration, _ parameters: [Parameter]) -> Double {
+    parameters.reduce(0) { sum, parameter in
+      switch parameter.kind {
+      case .experts: sum + Double(parameter.count) * Double(model.mixture!.expertsPerToken) / Double(model.mixture!.expertCount)
+      case .embedding: sum + (model.tiesEmbeddings ? Double(parameter.count) : 0)
+      default: sum + Double(parameter.count)
+      }
+    }
   }
 
   private static func options(_ work: Work) throws -> TrainingOptions {

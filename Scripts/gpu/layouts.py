@@ -2,7 +2,9 @@
 
     python3 Scripts/gpu/layouts.py SLIME [FOLDER]     SLIME: the program; FOLDER: where models and data go [/tmp/slime-gpu]
 
-Fails where norms differ by more than 1e-5 (fp32) or 5e-3 (bf16), or log-probabilities by more than 1e-4 (fp32).
+Fails where norms differ by more than 1e-5 (fp32) or 5e-3 (bf16), or log-probabilities by more than 1e-4 (fp32). After its
+first step a mixture may be 5e-4 away in fp32: where a router hesitates, a rounding sends a token elsewhere (one GPU that packs
+samples otherwise is 7e-5 away).
 """
 import json
 import subprocess
@@ -80,9 +82,10 @@ for (model, dtype, name), (found, log_probs) in results.items():
         is_right = False
         print(model, dtype, name, "failed:", found)
         continue
-    worst = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
-    line = f"{model}, {dtype}, {name}: norms {worst:.1e}"
-    is_right &= worst <= (1e-5 if dtype == "float32" else 5e-3)
+    apart = [abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True)]
+    line = f"{model}, {dtype}, {name}: norms {apart[0]:.1e}, then {max(apart):.1e}"
+    bounds = (5e-3, 5e-3) if dtype == "bfloat16" else (1e-5, 5e-4 if model == "moe-small" else 1e-5)
+    is_right &= apart[0] <= bounds[0] and max(apart) <= bounds[1]
     if log_probs is not None:
         furthest = max(abs(a - b) for a, b in zip(log_probs, wanted_log_probs, strict=True))
         line += f", log-probs {furthest:.1e}"

@@ -1,10 +1,9 @@
 """Random models and rollouts for the checks of this folder, made on the GPU machine with torch and transformers."""
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
-
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 COMMON = dict(
     rms_norm_eps=1e-6, rope_theta=1e6, hidden_act="silu", max_position_embeddings=40960, attention_bias=False,
@@ -41,10 +40,18 @@ MODELS = {
 
 
 def make(name, room):
-    """The folder of a model, written if it is not there."""
+    """The folder of a model, written if it is not there: by another process, so that this one takes no memory of a GPU."""
     folder = Path(room) / name
     if (folder / "model.safetensors.index.json").exists() or (folder / "model.safetensors").exists():
         return folder
+    subprocess.run([sys.executable, __file__, name, folder], check=True, stderr=subprocess.DEVNULL)
+    return folder
+
+
+def write(name, folder):
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     folder.mkdir(parents=True, exist_ok=True)
     config = json.dumps(MODELS[name])
     (folder / "config.json").write_text(config)
@@ -53,7 +60,6 @@ def make(name, room):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.bfloat16)
     model.save_pretrained(folder)
     (folder / "config.json").write_text(config)
-    return folder
 
 
 def rollouts(folder, vocabulary, shortest, longest, samples, count):
@@ -70,3 +76,7 @@ def rollouts(folder, vocabulary, shortest, longest, samples, count):
                 group_index=index // 4, reward=numbers.random())))
         (folder / f"r-{rollout}.jsonl").write_text("\n".join(lines) + "\n")
     return folder / "r-{rollout_id}.jsonl"
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], Path(sys.argv[2]))

@@ -35,6 +35,11 @@ void graph_release(ct_graph graph);
 void write_pages(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
 ct_tensor decode_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
                            ct_tensor order, double scale, int32_t page_size, int32_t splits);
+ct_tensor invariant_decode_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
+                                     ct_tensor order, double scale, int32_t page_size, int32_t splits);
+void invariant_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor sequences, ct_tensor tiles,
+                         ct_tensor pages, double scale, int32_t page_size, ct_tensor* output, ct_tensor* log_sums);
+ct_tensor invariant_linear(ct_tensor input, ct_tensor weight);
 ct_tensor silu_multiply(ct_tensor both);
 void add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
 void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
@@ -49,7 +54,7 @@ void add_norm_gradient(ct_tensor sum, ct_tensor weight, double epsilon, ct_tenso
 void norm_rotate_gradient(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
                              ct_tensor cosine, ct_tensor sine, ct_tensor by_turned_query, ct_tensor by_turned_key,
                              ct_tensor* by_query, ct_tensor* by_key, ct_tensor* by_weights);
-ct_tensor row_statistics(ct_tensor logits, ct_tensor targets, double temperature);
+ct_tensor row_statistics(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor temperatures);
 void logits_gradient(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor log_sums, ct_tensor entropies,
                         ct_tensor by_log_prob, ct_tensor by_entropy);
 void adamw(ct_tensor weights, ct_tensor remainders, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low,

@@ -64,15 +64,17 @@ void norm_rotate_gradient(ct_tensor query_handle, ct_tensor key_handle, ct_tenso
   });
 }
 
-ct_tensor row_statistics(ct_tensor logits_handle, ct_tensor targets, double temperature) {
+ct_tensor row_statistics(ct_tensor logits_handle, ct_tensor targets, double temperature, ct_tensor temperatures_handle) {
   return guarded<>(ct_tensor{}, [&] {
-    const auto& logits = borrow(logits_handle);
+    const auto &logits = borrow(logits_handle), &temperatures = borrow_optional(temperatures_handle);
     c10::cuda::CUDAGuard guard(logits.device());
     int rows = logits.size(0);
     auto results = at::empty({4, rows}, logits.options().dtype(at::kFloat));
+    auto* name = logits.scalar_type() == at::kFloat ? "row_statistics_of_floats" : "row_statistics";
     if (rows > 0)
-      launch(kernel(vocabulary, "row_statistics", {}), dim3(rows), dim3(512), 0, bits(logits), (int)logits.size(1),
-             static_cast<int64_t*>(borrow(targets).data_ptr()), (float)(1 / temperature), results.data_ptr<float>(), rows);
+      launch(kernel(vocabulary, name, {}), dim3(rows), dim3(512), 0, logits.data_ptr(), (int)logits.size(1),
+             static_cast<int64_t*>(borrow(targets).data_ptr()), (float)temperature,
+             temperatures.defined() ? temperatures.data_ptr<float>() : nullptr, results.data_ptr<float>(), rows);
     return give(results);
   });
 }

@@ -224,7 +224,7 @@ open class CausalLM {
 
   /// Whether layers can use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
   public func fusesOperators(in dtype: DType) -> Bool {
-    Kernels.run(on: parallel.device, dtype) && !parallel.isDeterministic && configuration.headDimension % 32 == 0
+    Kernels.run(on: parallel.device, dtype) && configuration.headDimension % 32 == 0
       && configuration.hiddenSize % 8 == 0 && configuration.intermediateSize % (8 * parallel.tensor.size) == 0
   }
 
@@ -256,10 +256,12 @@ open class CausalLM {
   public func statistics(_ hidden: Tensor, at rows: Tensor, targets: Tensor, temperature: Double) -> TokenStatistics {
     let piece = headWeight?.pieces[0]
     let first = piece.flatMap { piece in piece.slice?.range(of: piece.shape[0]).lowerBound } ?? 0
-    if let headWeight, !parallel.isDeterministic, configuration.logitSoftCap == nil, HiddenLogProbs.run(on: hidden, headWeight) {
+    if let headWeight, !parallel.isDeterministic || parallel.tensor.size == 1, configuration.logitSoftCap == nil,
+      HiddenLogProbs.run(on: hidden, headWeight)
+    {
       return HiddenLogProbs.statistics(
         parallel.enteringTensorParallel(hidden).indexSelect(0, index: rows), headWeight, from: first, targets: targets,
-        temperature: temperature, group: parallel.tensor)
+        temperature: temperature, group: parallel.tensor, isDeterministic: parallel.isDeterministic)
     }
     return vocabularyLogProbs(
       logits: logits(hidden, at: rows), from: first, targets: targets, temperature: temperature, group: parallel.tensor,

@@ -20,9 +20,11 @@ import Torch
         + (withoutRadixCache ? "no radix cache" : "radix cache")
     }
 
-    func options(_ dtype: DType, tensor: Int = 1, isDeterministic: Bool = true) -> EngineOptions {
+    func options(
+      _ dtype: DType, tensor: Int = 1, isDeterministic: Bool = true, device: Device = .cpu
+    ) -> EngineOptions {
       var options = EngineOptions(
-        dtype: dtype, pageSize: page, maxTotalTokens: tokens, maxRunningRequests: running, chunkedPrefillSize: chunk,
+        dtype: dtype, device: device, pageSize: page, maxTotalTokens: tokens, maxRunningRequests: running, chunkedPrefillSize: chunk,
         scheduleConservativeness: 0.1, disableRadixCache: withoutRadixCache)
       (options.tensorParallelSize, options.isDeterministic) = (tensor, isDeterministic)
       options.collectiveTimeout = .seconds(60)
@@ -80,14 +82,20 @@ import Torch
     let folder = try modelFolder(model)
     let vocabulary = try ReferenceModel(folder).model.configuration.vocabularySize
     let requests = Self.requests(12, seed: 7, vocabulary: vocabulary)
-    let wanted = try await Self.alone(folder, requests, Conditions(running: 1, chunk: 2048).options(dtype))
-    for conditions in Self.conditions {
-      let engine = try Engine(folder: folder, tokenizer: nil, options: conditions.options(dtype))
+    try await Self.expectNothingElseMatters(folder, requests, dtype, device: .cpu)
+  }
+
+  static func expectNothingElseMatters(
+    _ folder: HuggingFaceFolder, _ requests: [GenerateRequest], _ dtype: DType, device: Device
+  ) async throws {
+    let wanted = try await alone(folder, requests, Conditions(running: 1, chunk: 2048).options(dtype, device: device))
+    for conditions in conditions {
+      let engine = try Engine(folder: folder, tokenizer: nil, options: conditions.options(dtype, device: device))
       // The second time prompts come from the cache.
       for round in 0..<2 {
         let found = try await generateAll(engine, requests)
         for (found, wanted) in zip(found, wanted) {
-          let isEqual = Self.bits(found) == Self.bits(wanted)
+          let isEqual = bits(found) == bits(wanted)
           #expect(isEqual, "\(conditions), round \(round), \(found.id)")
         }
         if round == 1, !conditions.withoutRadixCache, conditions.tokens == nil {

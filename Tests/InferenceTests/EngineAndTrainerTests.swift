@@ -9,7 +9,7 @@ import Training
 
 /// An engine and a trainer in deterministic mode compute the same bits.
 @Suite(.serialized) struct EngineAndTrainerTests {
-  private struct Trainer: Sendable, CustomTestStringConvertible {
+  struct Trainer: Sendable, CustomTestStringConvertible {
     var isFSDP = false
     var tensor = 1
     var data = 1
@@ -22,8 +22,10 @@ import Training
   }
 
   /// What an engine samples, many requests at a time, with log-probabilities.
-  private static func samples(_ folder: HuggingFaceFolder, _ dtype: DType, tensor: Int, vocabulary: Int) async throws -> [GenerateOutput] {
-    var options = EngineOptions(dtype: dtype, pageSize: 4, maxRunningRequests: 10, chunkedPrefillSize: 48)
+  static func samples(
+    _ folder: HuggingFaceFolder, _ dtype: DType, tensor: Int = 1, vocabulary: Int, device: Device = .cpu
+  ) async throws -> [GenerateOutput] {
+    var options = EngineOptions(dtype: dtype, device: device, pageSize: 4, maxRunningRequests: 10, chunkedPrefillSize: 48)
     (options.tensorParallelSize, options.isDeterministic, options.collectiveTimeout) = (tensor, true, .seconds(60))
     let engine = try Engine(folder: folder, tokenizer: nil, options: options)
     var outputs = [GenerateOutput?](repeating: nil, count: 14)
@@ -40,18 +42,18 @@ import Training
     return outputs.map { $0! }
   }
 
-  private static func prompt(_ i: Int, _ vocabulary: Int) -> [Int] {
+  static func prompt(_ i: Int, _ vocabulary: Int) -> [Int] {
     (0..<1 + i * 9).map { (($0 * 5 + i) * ($0 + 3)) % vocabulary }
   }
 
-  private static func scores(
-    _ url: URL, _ trainer: Trainer, _ dtype: DType, _ sequences: [[Int32]]
+  static func scores(
+    _ url: URL, _ trainer: Trainer, _ dtype: DType, _ sequences: [[Int32]], device: Device = .cpu
   ) async throws -> [ScoredSequence] {
     let layout = try ParallelLayout(
       worldSize: trainer.tensor * trainer.data * trainer.pipeline, tensorParallelSize: trainer.tensor,
       sequenceParallel: trainer.tensor > 1, pipelineParallelSize: trainer.pipeline, expertParallelSize: trainer.expert)
     return try await runRanks(layout.worldSize) { rank, store in
-      let parallel = try ParallelContext(layout, rank: rank, device: .cpu) {
+      let parallel = try ParallelContext(layout, rank: rank, device: device) {
         try .gloo($0, store: store, rank: $1, size: $2, timeout: .seconds(30))
       }
       var options = try TrainingOptions(
@@ -104,16 +106,18 @@ import Training
   }
 
   /// - Returns: `train_rollout_logprob_abs_diff` of each step.
-  private static func train(_ url: URL, _ dtype: DType, vocabulary: Int, isDeterministic: Bool) async throws -> [Double] {
+  static func train(
+    _ url: URL, _ dtype: DType, vocabulary: Int, isDeterministic: Bool, device: Device = .cpu
+  ) async throws -> [Double] {
     let temperature = 0.8
-    var engineOptions = EngineOptions(dtype: dtype, pageSize: 4, maxRunningRequests: 10, chunkedPrefillSize: 48)
+    var engineOptions = EngineOptions(dtype: dtype, device: device, pageSize: 4, maxRunningRequests: 10, chunkedPrefillSize: 48)
     engineOptions.isDeterministic = isDeterministic
     let engine = try Engine(folder: HuggingFaceFolder(url), tokenizer: nil, options: engineOptions)
     var options = try TrainingOptions(
       schedule: LearningRateSchedule(peak: 1e-2, decaySteps: 100), globalBatchSize: 8, batching: .dynamic(maxTokensPerDevice: 150))
     (options.computeType, options.isDeterministic, options.temperature) = (dtype, isDeterministic, temperature)
     let trainer = PolicyTrainer(
-      try FSDPBackend(HuggingFaceFolder(url), options: options, parallel: .single()), options: options)
+      try FSDPBackend(HuggingFaceFolder(url), options: options, parallel: .single(device)), options: options)
     var differences: [Double] = []
     for rollout in 0..<3 {
       let outputs = try await rollOut(engine, rollout, vocabulary, temperature)

@@ -16,11 +16,6 @@ __device__ __forceinline__ void multiply(
       : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
-__device__ __forceinline__ uint32 pair(float low, float high) {
-  uint32 result;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
-  return result;
-}
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ keys, const bf16* __restrict__ values,
@@ -119,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
       }
     }
     // [dimensions, tokens] times [tokens, heads]. A lane has HEAD / 8 dimensions; half of them are its first rows.
-    const uint32 low = pair(scores[0][0], scores[0][1]), high = pair(scores[1][0], scores[1][1]);
+    const uint32 low = pack(scores[0][0], scores[0][1]), high = pack(scores[1][0], scores[1][1]);
 #pragma unroll
     for (int m = 0; m < PRODUCTS; ++m) {
       auto tokens = [&](int t, int own) {

@@ -21,11 +21,15 @@ __device__ __forceinline__ void unpack(const Eight& packed, float* values) {
     values[2 * i + 1] = __uint_as_float(packed.words[i] & 0xffff0000u);
   }
 }
+__device__ __forceinline__ uint32 pack(float low, float high) {
+  uint32 packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
 __device__ __forceinline__ Eight pack(const float* values) {
   Eight packed;
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed.words[i]) : "f"(values[2 * i + 1]), "f"(values[2 * i]));
+  for (int i = 0; i < 4; ++i) packed.words[i] = pack(values[2 * i], values[2 * i + 1]);
   return packed;
 }
 __device__ __forceinline__ float sum_of_warp(float value) {

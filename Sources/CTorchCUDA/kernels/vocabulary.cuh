@@ -38,28 +38,43 @@ __device__ __forceinline__ void merge_warp(Row& row) {
   }
 }
 
-// Of each row of logits over the temperature, z: the largest, Σ e^(z - largest), Σ e^(z - largest) (z - largest), and the
-// target's z (0 where it is not among the columns). A block a row; `results` is [4, rows].
-extern "C" __global__ void row_statistics(
-    const bf16* __restrict__ logits, int columns, const long* __restrict__ targets, float inverse_temperature,
-    float* __restrict__ results, int rows) {
+__device__ __forceinline__ void load_eight(const bf16* at, float* values) { unpack(*(const Eight*)at, values); }
+__device__ __forceinline__ void load_eight(const float* at, float* values) {
+#pragma unroll
+  for (int i = 0; i < 8; i += 4) *(float4*)(values + i) = *(const float4*)(at + i);
+}
+__device__ __forceinline__ float wide(float value) { return value; }
+
+// Divided as an engine divides its logits: to the same bits.
+__device__ __forceinline__ float over(float logit, float temperature) {
+  return temperature == 1 ? logit : __fdiv_rn(logit, temperature);
+}
+
+// Of each row of logits over the temperature (its own where there are `temperatures`), z: the largest,
+// Σ e^(z - largest), Σ e^(z - largest) (z - largest), and the target's z (0 where it is not among the columns). A block a row,
+// so that a row's numbers do not depend on others; `results` is [4, rows].
+template <class Number>
+__device__ __forceinline__ void statistics_of_row(
+    const Number* __restrict__ logits, int columns, const long* __restrict__ targets, float temperature,
+    const float* __restrict__ temperatures, float* __restrict__ results, int rows) {
   const long row = blockIdx.x;
-  const bf16* own = logits + row * columns;
+  const Number* own = logits + row * columns;
+  if (temperatures) temperature = temperatures[row];
   Row found = {NOTHING, 0, 0};
   // Rows of another length do not begin where sixteen bytes can be read.
   const int even = columns % 8 == 0 ? columns : 0;
   for (int i = threadIdx.x * 8; i < even; i += blockDim.x * 8) {
     float z[8];
-    unpack(*(const Eight*)(own + i), z);
+    load_eight(own + i, z);
     float most = NOTHING;
 #pragma unroll
-    for (int k = 0; k < 8; ++k) most = fmaxf(most, z[k] *= inverse_temperature);
+    for (int k = 0; k < 8; ++k) most = fmaxf(most, z[k] = over(z[k], temperature));
     raise_most(found, most);
 #pragma unroll
     for (int k = 0; k < 8; ++k) take(found, z[k]);
   }
   for (int i = even + threadIdx.x; i < columns; i += blockDim.x) {
-    const float z = wide(own[i]) * inverse_temperature;
+    const float z = over(wide(own[i]), temperature);
     raise_most(found, z);
     take(found, z);
   }
@@ -76,8 +91,20 @@ extern "C" __global__ void row_statistics(
     results[row] = found.most;
     results[rows + row] = found.sum;
     results[2 * rows + row] = found.weighted;
-    results[3 * rows + row] = target >= 0 && target < columns ? wide(own[target]) * inverse_temperature : 0;
+    results[3 * rows + row] = target >= 0 && target < columns ? over(wide(own[target]), temperature) : 0;
   }
+}
+
+extern "C" __global__ void row_statistics(
+    const bf16* __restrict__ logits, int columns, const long* __restrict__ targets, float temperature,
+    const float* __restrict__ temperatures, float* __restrict__ results, int rows) {
+  statistics_of_row(logits, columns, targets, temperature, temperatures, results, rows);
+}
+
+extern "C" __global__ void row_statistics_of_floats(
+    const float* __restrict__ logits, int columns, const long* __restrict__ targets, float temperature,
+    const float* __restrict__ temperatures, float* __restrict__ results, int rows) {
+  statistics_of_row(logits, columns, targets, temperature, temperatures, results, rows);
 }
 
 // Puts the gradients by logits in their place: of the targets' log-probabilities and, unless `by_entropy` is NULL, of the

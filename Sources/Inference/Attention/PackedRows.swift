@@ -8,6 +8,7 @@ final class PackedRows {
   private enum Kernel {
     case pageTable(PageTable)
     case whole(CuDNNAttention.Sequences)
+    case invariant(InvariantSequences)
     case contexts(PackedContexts)
   }
 
@@ -23,6 +24,11 @@ final class PackedRows {
     rows, pageSize: cache.pageSize, device: device, leastMaxQuery: isDeterministic ? 2 : 0)
   /// The same rows, each run of rows by the kernel that is fastest for it.
   private lazy var parts = makeParts()
+
+  /// Whether there are kernels of which a row's result does not depend on others.
+  private lazy var attendsInvariantly = Kernels.attendsInvariantly(
+    on: device, dtype, dimension: cache.keyDimension, valueDimension: cache.valueDimension)
+    && cache.dtype == dtype && rows.allSatisfy { $0.firstPosition == 0 && $0.tail.isEmpty }
 
   /// Tokens of a prompt whose attention is worth a call of its own, for whose length cuDNN makes a plan.
   private static let longPrompt = 1024
@@ -42,7 +48,7 @@ final class PackedRows {
       && CuDNNAttention.takes(queryDimension: dimension, valueDimension: valueDimension)
     func kind(_ row: AttentionRow) -> Kind {
       if readsPages, row.queryLength == 1, row.firstPosition == 0, row.tail.isEmpty { return .decoding }
-      return readsWhole && row.isFresh && row.queryLength >= Self.longPrompt ? .longPrompt : .other
+      return readsWhole && !isDeterministic && row.isFresh && row.queryLength >= Self.longPrompt ? .longPrompt : .other
     }
     return rows.chunked(by: kind).flatMap { kind, rows -> [Part] in
       let tokens = rows.first!.tokens.lowerBound..<rows.last!.tokens.upperBound
@@ -50,6 +56,15 @@ final class PackedRows {
       case .decoding: return [(tokens, .pageTable(PageTable(rows.map(\.pages), lengths: rows.map(\.contextLength), device: device)))]
       case .longPrompt:
         return rows.map { ($0.tokens, .whole(.init(lengths: [$0.queryLength], lengthSteps: 1, device: device))) }
+      case .other where isDeterministic:
+        let sequences = rows.map { row in
+          let queries = row.tokens.lowerBound - tokens.lowerBound..<row.tokens.upperBound - tokens.lowerBound
+          return InvariantSequences.Sequence(queries: queries, start: row.start)
+        }
+        return [
+          (tokens, .invariant(InvariantSequences(
+            sequences, pages: rows.map(\.pages), pageSize: cache.pageSize, headDimension: dimension, device: device)))
+        ]
       case .other:
         return [(tokens, .contexts(PackedContexts(rows, pageSize: cache.pageSize, device: device, leastMaxQuery: 0)))]
       }
@@ -59,7 +74,7 @@ final class PackedRows {
   func attend(
     query: Tensor, key: Tensor, value: Tensor, cachedKey: Tensor, cachedValue: Tensor, scale: Double, rule: AttentionRule
   ) -> Tensor {
-    guard rule.isPlain, !isDeterministic else {
+    guard rule.isPlain, !isDeterministic || attendsInvariantly else {
       return all.attend(
         query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
     }
@@ -69,7 +84,9 @@ final class PackedRows {
       case .pageTable(let table):
         return Kernels.decodeAttention(
           query: query, keys: cachedKey, values: cachedValue, table: table, scale: scale, pageSize: cache.pageSize,
-          splits: Kernels.decodeSplits(rows: tokens.count, keyValueHeads: cachedKey.size(1)))
+          isInvariant: isDeterministic)
+      case .invariant(let sequences):
+        return Kernels.invariantAttention(query: query, keys: cachedKey, values: cachedValue, sequences, scale: scale).output
       case .whole(let sequences):
         return CuDNNAttention.forward(
           query.contiguous(), key.contiguous(), value.contiguous(), queries: sequences, keys: sequences, isCausal: true,

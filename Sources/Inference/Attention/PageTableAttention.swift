@@ -11,13 +11,13 @@ final class PageTableAttention: AttentionBackend {
   private let cache: KVCache
   private let slots: Tensor
   private let table: PageTable
-  private let splits: Int
+  private let isDeterministic: Bool
 
   /// - Parameters:
   ///   - slots: where each row's key and value go. `[rows]`, int64
-  init(cache: KVCache, slots: Tensor, table: PageTable) {
-    (self.cache, self.slots, self.table) = (cache, slots, table)
-    splits = Kernels.decodeSplits(rows: slots.size(0), keyValueHeads: cache.keys[0].size(1))
+  ///   - isDeterministic: whether a row's result must not depend on the others.
+  init(cache: KVCache, slots: Tensor, table: PageTable, isDeterministic: Bool) {
+    (self.cache, self.slots, self.table, self.isDeterministic) = (cache, slots, table, isDeterministic)
   }
 
   func attend(
@@ -27,6 +27,6 @@ final class PageTableAttention: AttentionBackend {
     let (keys, values) = (cache.keys[layer], cache.values[layer])
     Kernels.writePages(key: key, value: value, keys: keys, values: values, slots: slots)
     return Kernels.decodeAttention(
-      query: query, keys: keys, values: values, table: table, scale: scale, pageSize: cache.pageSize, splits: splits)
+      query: query, keys: keys, values: values, table: table, scale: scale, pageSize: cache.pageSize, isInvariant: isDeterministic)
   }
 }

@@ -307,7 +307,7 @@ final class EngineCore {
         launch.samples = try sampler.sample(logits, rows)
         return launch.samples?.tokens
       }, prompt: { block, logits in
-        launch.prompts.append(try wanted.compute(block, logits, parts: runner.vocabularyParts))
+        launch.prompts.append(try wanted.compute(block, logits, parts: runner.vocabularyParts, dtype: runner.dtype))
       }, hidden: hiddenRows.isEmpty ? nil : { hidden in
         let rows = Tensor(hiddenRows).sent(to: hidden.device)
         launch.hiddenStates = try HostCopy(hidden.indexSelect(0, index: rows).to(dtype: .float32))
@@ -491,10 +491,13 @@ private struct WantedLogProbs {
   /// - Parameters:
   ///   - logits: of the positions in `block`.
   ///   - parts: in deterministic mode, the ranks' parts of the vocabulary.
-  func compute(_ block: Range<Int>, _ logits: Tensor, parts: [Range<Int>]?) throws -> (LogProbs, tokens: [Int]) {
+  ///   - dtype: of the logits as the model gave them.
+  func compute(
+    _ block: Range<Int>, _ logits: Tensor, parts: [Range<Int>]?, dtype: DType
+  ) throws -> (LogProbs, tokens: [Int]) {
     let wanted = Array(targets[block])
     let logProbs = try LogProbs(
-      logits, tokens: Tensor(wanted).sent(to: logits.device), Array(requests[block]), parts: parts)
+      logits, tokens: Tensor(wanted).sent(to: logits.device), Array(requests[block]), parts: parts, dtype: dtype)
     return (logProbs, wanted)
   }
 }

@@ -29,6 +29,8 @@ final class DecodeGraphs {
     let configuration = model.configuration
     return Kernels.run(on: device, dtype) && configuration.latentAttention == nil
       && configuration.linearAttention == nil && configuration.quantization == nil
+      // Experts one by one, of as many rows as the host is told.
+      && (configuration.mixture == nil || !model.parallel.isDeterministic)
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
       && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
       && PageTableAttention.headDimensions.contains(configuration.headDimension)
@@ -55,7 +57,8 @@ final class DecodeGraphs {
       func first(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: rows) }
       let attention = PageTableAttention(
         cache: cache, slots: first(slots),
-        table: PageTable(pages: first(pages), lengths: first(lengths), order: first(order)))
+        table: PageTable(pages: first(pages), lengths: first(lengths), order: first(order)),
+        isDeterministic: model.parallel.isDeterministic)
       func logits() -> Tensor {
         let context = ForwardContext(positions: first(positions), attention: attention, fusesOperators: true)
         return model.logits(model.hidden(first(tokens), context))

@@ -41,12 +41,32 @@ struct LogProbs {
   ///   - tokens: `[rows]`, int64, where the logits are.
   ///   - requests: nil for rows that want nothing.
   ///   - parts: in deterministic mode, the ranks' parts of the vocabulary.
-  init(_ logits: Tensor, tokens: Tensor, _ requests: [LogProbRequest?], parts: [Range<Int>]?) throws {
+  ///   - dtype: of the logits as the model gave them.
+  init(_ logits: Tensor, tokens: Tensor, _ requests: [LogProbRequest?], parts: [Range<Int>]?, dtype: DType) throws {
     self.requests = requests
-    let normalizers = parts.map { vocabularyNormalizers(logits, parts: $0) } ?? [logits.logsumexp([1], keepdim: true)]
+    let normalizers =
+      if let parts {
+        Self.hasInvariantKernel(parts, on: logits.device, dtype)
+          ? Self.normalizers(logits) : vocabularyNormalizers(logits, parts: parts)
+      } else {
+        [logits.logsumexp([1], keepdim: true)]
+      }
     ofTokens = try HostCopy(normalizers.reduce(logits.gather(1, index: tokens.unsqueeze(1))) { $0 - $1 })
     top = try Self.top(logits, normalizers, requests, isStable: parts != nil)
     chosen = try Self.chosen(logits, normalizers, requests)
+  }
+
+  /// Whether training computes log-probabilities by a kernel that looks at each row by itself.
+  static func hasInvariantKernel(_ parts: [Range<Int>], on device: Device, _ dtype: DType) -> Bool {
+    parts.count == 1 && device.kind == .cuda && Kernels.run(on: device, dtype)
+  }
+
+  /// What that kernel finds instead of `vocabularyNormalizers`, to the bits of `HiddenLogProbs`.
+  private static func normalizers(_ logits: Tensor) -> [Tensor] {
+    let logits = logits.contiguous()
+    let unused = Tensor.zeros([logits.size(0)], dtype: .int64, device: logits.device)
+    let found = Kernels.rowStatistics(logits, targets: unused)
+    return [found[0].unsqueeze(1), found[1].log().unsqueeze(1)]
   }
 
   /// Those of tokens alone, computed already. `[rows]`, fp32

@@ -74,26 +74,32 @@ package struct Sampler {
 
   /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
   package func sample(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
-    if parts == nil, Kernels.sample(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) {
+    let usesKernels = parts.map { LogProbs.hasInvariantKernel($0, on: logits.device, logits.dtype) } ?? true
+    if usesKernels, Kernels.sample(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) {
       return try sampleByKernel(logits, rows)
     }
     let scaled = scaledLogits(logits, rows)
     let (best, chosen) = scores(scaled: scaled, rows).max(1)
     let logProbs = try rows.contains { $0.logProbs != nil }
-      ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs), parts: parts) : nil
+      ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs), parts: parts, dtype: logits.dtype) : nil
     return try Pending(chosen, scores: best, logProbs: logProbs, count: rows.count)
   }
 
   private func sampleByKernel(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
     let device = logits.device
     let keys = rows.map { SamplingNoise(seed: $0.state.seed, position: $0.position).signedKey }
-    let (tokens, scores, logProbs) = Kernels.sample(
-      logits, temperatures: Tensor(rows.map(\.state.temperature)).sent(to: device), keys: Tensor(keys).sent(to: device),
+    let temperatures = Tensor(rows.map(\.state.temperature)).sent(to: device)
+    var (tokens, scores, logProbs) = Kernels.sample(
+      logits, temperatures: temperatures, keys: Tensor(keys).sent(to: device),
       isGreedy: Tensor(rows.map(\.state.isGreedy)).sent(to: device))
     let wanted = rows.map(\.logProbs)
-    return try Pending(
-      tokens, scores: scores,
-      logProbs: wanted.contains { $0 != nil } ? LogProbs(ofTokens: logProbs, wanted) : nil, count: rows.count)
+    guard wanted.contains(where: { $0 != nil }) else { return try Pending(tokens, scores: scores, logProbs: nil, count: rows.count) }
+    if parts != nil {
+      // The sampler divides a row among blocks, by how many rows there are.
+      let found = Kernels.rowStatistics(logits, targets: tokens, temperatures: temperatures)
+      logProbs = found[3] - found[0] - found[1].log()
+    }
+    return try Pending(tokens, scores: scores, logProbs: LogProbs(ofTokens: logProbs, wanted), count: rows.count)
   }
 
   /// What each token is chosen by: the highest is sampled. `[rows, vocabulary]`, fp32

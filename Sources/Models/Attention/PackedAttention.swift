@@ -14,6 +14,8 @@ public final class PackedAttention: AttentionBackend {
   private lazy var sequences = SequenceRows(lengths, device: device)
   private lazy var rectangles = Rectangle.covering(lengths, device: device)
 
+  private var knownSequences: [Int: InvariantSequences] = [:]
+
   /// - Parameters:
   ///   - lengths: tokens of each sequence, in their order.
   ///   - implementation: one that was `checked` for the device and the type of what comes.
@@ -28,6 +30,13 @@ public final class PackedAttention: AttentionBackend {
   public func attend(
     query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
   ) -> Tensor {
+    let dimensions = (query.size(2), value.size(2))
+    if isDeterministic, rule.isPlain,
+      Kernels.attendsInvariantly(on: device, query.dtype, dimension: dimensions.0, valueDimension: dimensions.1)
+    {
+      return InvariantBlockAttention(sequences: invariantSequences(dimensions.0))
+        .attend(query, key, value, shape, scale: scale, rule: rule)
+    }
     if implementation == .flashAttention2, rule.softCap == nil {
       return FlashBlockAttention(leastMaxQuery: isDeterministic ? 2 : 0)
         .attend(query, key, value, shape, scale: scale, rule: rule)
@@ -50,6 +59,14 @@ public final class PackedAttention: AttentionBackend {
 
   public func recur(_ input: Tensor, parameters: [Tensor], layer: Int, _ scan: @escaping SequenceScan) -> Tensor {
     scan(input, sequences, nil).output
+  }
+
+  private func invariantSequences(_ headDimension: Int) -> InvariantSequences {
+    if let known = knownSequences[headDimension] { return known }
+    let sequences = InvariantSequences(
+      shape.rows.map { .init(queries: $0.queries, firstKey: $0.queries.lowerBound) }, headDimension: headDimension, device: device)
+    knownSequences[headDimension] = sequences
+    return sequences
   }
 
   /// Causal attention of `[B, heads, T, d]`.

@@ -18,9 +18,14 @@ public enum HiddenLogProbs {
   ///   - weight: the head, `[this rank's part of the vocabulary, hiddenSize]`; where it requires no gradient, none is computed.
   ///   - first: the id that the part begins with.
   ///   - targets: `[T]`, int64, ids in the whole vocabulary.
+  ///   - isDeterministic: whether a token's results are the same bits whatever tokens stand beside it; of one rank's group.
   public static func statistics(
-    _ hidden: Tensor, _ weight: Parameter, from first: Int, targets: Tensor, temperature: Double, group: ProcessGroup
+    _ hidden: Tensor, _ weight: Parameter, from first: Int, targets: Tensor, temperature: Double, group: ProcessGroup,
+    isDeterministic: Bool = false
   ) -> TokenStatistics {
+    func logits(_ states: Tensor, _ head: Tensor) -> Tensor {
+      isDeterministic ? states.rowInvariantLinear(head) : states.linear(head)
+    }
     let (states, head) = (hidden.detached().contiguous(), weight.tensor.detached())
     let local = targets - first
     let rows = max(1, chunkBytes / (head.size(0) * head.dtype.size))
@@ -31,7 +36,7 @@ public enum HiddenLogProbs {
     var sums: (log: Tensor, entropy: Tensor)?
     let outputs = Tensor.function("HiddenLogProbs", inputs: [hidden, weight.tensor]) {
       let parts = chunks.map { chunk in
-        let logits = states[chunk].linear(head)
+        let logits = logits(states[chunk], head)
         if logits.byteCount <= room {
           room -= logits.byteCount
           kept[chunk.lowerBound] = logits
@@ -52,7 +57,7 @@ public enum HiddenLogProbs {
         return (tensor: tensor, sum: GradientSum(tensor))
       }()
       for chunk in chunks {
-        let logits = kept.removeValue(forKey: chunk.lowerBound) ?? states[chunk].linear(head)
+        let logits = kept.removeValue(forKey: chunk.lowerBound) ?? logits(states[chunk], head)
         Kernels.logitsGradient(
           logits, targets: local[chunk], temperature: temperature, logSums: sums.log[chunk], entropies: sums.entropy[chunk],
           byLogProb: byLogProb[chunk], byEntropy: byEntropy?[chunk])

@@ -33,20 +33,21 @@ public enum Kernels {
     }
   }
 
-  /// Parts of a context that keep some 132 processors busy, four blocks each.
-  public static func decodeSplits(rows: Int, keyValueHeads: Int) -> Int { min(32, max(1, 528 / (rows * keyValueHeads))) }
-
   /// Attention of one query a row over the pages of its context.
   /// - Parameters:
   ///   - query: `[rows, heads, dimension]`; dimension 64, 128 or 256.
   ///   - keys: `[slots, keyValueHeads, dimension]`, as `values`.
-  ///   - splits: parts into which each context is cut, so that few rows occupy the whole GPU: `decodeSplits`, at most 32.
+  ///   - isInvariant: whether a row's result is that of `invariantAttention`, whatever the other rows are.
   /// - Returns: `[rows, heads, dimension]`
   public static func decodeAttention(
-    query: Tensor, keys: Tensor, values: Tensor, table contexts: PageTable, scale: Double, pageSize: Int, splits: Int
+    query: Tensor, keys: Tensor, values: Tensor, table contexts: PageTable, scale: Double, pageSize: Int, isInvariant: Bool = false
   ) -> Tensor {
-    withExtendedLifetime((query, keys, values, contexts)) {
-      Tensor(owned: table.decode_attention(
+    let (rows, kernel) = (query.size(0), isInvariant ? table.invariant_decode_attention! : table.decode_attention!)
+    // Parts that each context is cut into keep some 132 processors busy, four blocks each. Invariant ones are kept until all
+    // are put together, so there are several only for few rows.
+    let splits = isInvariant && rows > 16 ? 1 : min(32, max(1, 528 / (rows * keys.size(1))))
+    return withExtendedLifetime((query, keys, values, contexts)) {
+      Tensor(owned: kernel(
         query.handle, keys.handle, values.handle, contexts.pages.handle, contexts.lengths.handle, contexts.order.handle,
         scale, Int32(pageSize), Int32(splits)))
     }

@@ -25,11 +25,16 @@ extension Kernels {
   /// Of each row of logits over the temperature, z: the largest, Σ e^(z - largest), Σ e^(z - largest) (z - largest), and the
   /// target's z, 0 where it is not among the columns. `[4, rows]`, fp32
   /// - Parameters:
-  ///   - logits: `[rows, columns]`, bf16, contiguous.
+  ///   - logits: `[rows, columns]`, bf16 or fp32 (of the same numbers the same bits), contiguous.
   ///   - targets: `[rows]`, int64: columns.
-  public static func rowStatistics(_ logits: Tensor, targets: Tensor, temperature: Double) -> Tensor {
+  ///   - temperatures: of each row, instead of one for all. `[rows]`, fp32
+  public static func rowStatistics(
+    _ logits: Tensor, targets: Tensor, temperature: Double = 1, temperatures: Tensor? = nil
+  ) -> Tensor {
     if logits.device.kind == .meta { return .empty([4, logits.size(0)], device: logits.device) }
-    return withExtendedLifetime((logits, targets)) { Tensor(owned: table.row_statistics(logits.handle, targets.handle, temperature)) }
+    return withExtendedLifetime((logits, targets, temperatures)) {
+      Tensor(owned: table.row_statistics(logits.handle, targets.handle, temperature, temperatures?.handle))
+    }
   }
 
   /// Puts gradients by logits in their place.

@@ -16,7 +16,7 @@ extension Tensor {
     let (input, matrix) = (detached(), weight.detached())
     let isWanted = (input: requiresGrad, weight: weight.requiresGrad, bias: bias?.requiresGrad ?? false)
     return Tensor.function("RowInvariantLinear", inputs: [self, weight] + (bias.map { [$0] } ?? [])) {
-      let product = input.productByTiles(matrix)
+      let product = input.invariantProduct(matrix)
       return [bias.map { product.add_($0.detached()) } ?? product]
     } backward: { gradients in
       guard let gradient = gradients[0] else { return [nil, nil] + (bias == nil ? [] : [nil]) }
@@ -25,7 +25,8 @@ extension Tensor {
     }[0]
   }
 
-  private func productByTiles(_ weight: Tensor) -> Tensor {
+  private func invariantProduct(_ weight: Tensor) -> Tensor {
+    if Kernels.multipliesInvariantly(self, weight) { return Kernels.invariantLinear(self, weight) }
     defer { withExtendedLifetime((self, weight)) {} }
     let rows = device.kind == .cpu ? Self.tileRows.cpu : Self.tileRows.gpu
     return Tensor(owned: ct_linear_by_tiles(handle, weight.handle, Int64(rows), Int64(Self.tileColumns)))

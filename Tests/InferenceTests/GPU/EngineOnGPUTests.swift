@@ -27,7 +27,7 @@ import Torch
   }
 
   /// Heads of 64 numbers, which our kernels take.
-  private static func writeModel(hasExperts: Bool = false, to folder: URL) throws {
+  static func writeModel(hasExperts: Bool = false, to folder: URL) throws {
     let config: JSONValue = [
       "architectures": [hasExperts ? "Qwen3MoeForCausalLM" : "Qwen3ForCausalLM"],
       "model_type": hasExperts ? "qwen3_moe" : "qwen3", "vocab_size": 1024, "hidden_size": 256,

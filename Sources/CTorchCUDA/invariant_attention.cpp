@@ -1,0 +1,57 @@
+// Attention of which a token's result does not depend on what is computed beside it.
+#include "kernel_library.h"
+
+static const char* const invariant_attention_source =
+#include "kernels/invariant_attention.cuh"
+    ;
+
+namespace ctorch {
+
+/// Tokens of a piece, which the kernels divide contexts into.
+constexpr int piece = 128;
+
+ct_tensor invariant_decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor values, ct_tensor pages_handle,
+                                     ct_tensor lengths, ct_tensor order, double scale, int32_t page_size, int32_t splits) {
+  return guarded<>(ct_tensor{}, [&] {
+    const auto &query = borrow(query_handle), &pages = borrow(pages_handle);
+    c10::cuda::CUDAGuard guard(query.device());
+    int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
+    int group = heads / key_value_heads, pieces = (pages.size(1) * page_size + piece - 1) / piece;
+    std::vector<std::string> defines = {head(dimension)};
+    auto output = at::empty({rows, heads, dimension}, query.options());
+    auto parts = splits > 1 ? at::empty({rows, heads, pieces, dimension + 2}, query.options().dtype(at::kFloat)) : at::Tensor();
+    float* part = splits > 1 ? parts.data_ptr<float>() : nullptr;
+    launch_early(kernel(invariant_attention_source, "invariant_decode_attention", defines),
+                 dim3(key_value_heads * ((group + 7) / 8), rows, splits), dim3(128), 0, bits(query), (long)query.stride(0),
+                 bits(borrow(keys)), bits(borrow(values)), static_cast<int*>(pages.data_ptr()), (int)pages.stride(0),
+                 static_cast<int*>(borrow(lengths).data_ptr()), static_cast<int*>(borrow(order).data_ptr()), part, bits(output),
+                 (float)scale, page_size, key_value_heads, group, pieces);
+    if (splits > 1)
+      launch_early(kernel(invariant_attention_source, "join_pieces", defines), dim3(rows * heads), dim3(dimension), 0, part,
+                   static_cast<int*>(borrow(lengths).data_ptr()), bits(output), pieces, heads);
+    return give(output);
+  });
+}
+
+void invariant_attention(ct_tensor query_handle, ct_tensor keys_handle, ct_tensor values_handle, ct_tensor sequences,
+                         ct_tensor tiles_handle, ct_tensor pages_handle, double scale, int32_t page_size, ct_tensor* output,
+                         ct_tensor* log_sums) {
+  guarded([&] {
+    const auto &query = borrow(query_handle), &keys = borrow(keys_handle), &values = borrow(values_handle),
+               &tiles = borrow(tiles_handle), &pages = borrow_optional(pages_handle);
+    c10::cuda::CUDAGuard guard(query.device());
+    int heads = query.size(1), dimension = query.size(2);
+    auto result = at::empty(query.sizes(), query.options());
+    auto sums = at::empty({query.size(0), heads}, query.options().dtype(at::kFloat));
+    if (tiles.size(0) > 0)
+      launch(kernel(invariant_attention_source, "invariant_attention", {head(dimension)}), dim3(heads, tiles.size(0)), dim3(256),
+             0, bits(query), (long)query.stride(0), bits(keys), (long)keys.stride(0), bits(values), (long)values.stride(0),
+             borrow(sequences).data_ptr(), tiles.data_ptr(), pages.defined() ? static_cast<int*>(pages.data_ptr()) : nullptr,
+             pages.defined() ? (int)pages.stride(0) : 0, page_size, bits(result), sums.data_ptr<float>(), (float)scale,
+             heads / (int)keys.size(1));
+    *output = give(result);
+    *log_sums = give(sums);
+  });
+}
+
+}  // namespace ctorch
