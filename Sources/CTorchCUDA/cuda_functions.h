@@ -33,10 +33,12 @@ void graph_replay(ct_graph graph);
 void graph_release(ct_graph graph);
 
 void write_pages(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
-ct_tensor decode_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
-                           ct_tensor order, double scale, int32_t page_size, int32_t splits);
-ct_tensor invariant_decode_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
-                                     ct_tensor order, double scale, int32_t page_size, int32_t splits);
+ct_tensor decode_attention(ct_tensor query, ct_tensor new_key, ct_tensor new_value, ct_tensor keys, ct_tensor values,
+                           ct_tensor pages, ct_tensor lengths, ct_tensor order, double scale, int32_t page_size,
+                           int32_t splits);
+ct_tensor invariant_decode_attention(ct_tensor query, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
+                                     ct_tensor values, ct_tensor pages, ct_tensor lengths, ct_tensor order, double scale,
+                                     int32_t page_size, int32_t splits);
 void invariant_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor sequences, ct_tensor tiles,
                          ct_tensor pages, double scale, int32_t page_size, ct_tensor* output, ct_tensor* log_sums);
 ct_tensor invariant_linear(ct_tensor input, ct_tensor weight);
@@ -44,7 +46,8 @@ ct_tensor silu_multiply(ct_tensor both);
 void add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
 void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
                  ct_tensor cosine, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key);
-ct_tensor few_rows_linear(ct_tensor input, ct_tensor weight, ct_tensor bias);
+ct_tensor few_rows_linear(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight, ct_tensor bias,
+                          ct_tensor residual);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
 void quantize(ct_tensor matrix, int32_t height, int32_t width, ct_tensor* values, ct_tensor* scales);

@@ -10,10 +10,12 @@ namespace ctorch {
 /// Tokens of a piece, which the kernels divide contexts into.
 constexpr int piece = 128;
 
-ct_tensor invariant_decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor values, ct_tensor pages_handle,
-                                     ct_tensor lengths, ct_tensor order, double scale, int32_t page_size, int32_t splits) {
+ct_tensor invariant_decode_attention(ct_tensor query_handle, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
+                                     ct_tensor values, ct_tensor pages_handle, ct_tensor lengths, ct_tensor order, double scale,
+                                     int32_t page_size, int32_t splits) {
   return guarded<>(ct_tensor{}, [&] {
-    const auto &query = borrow(query_handle), &pages = borrow(pages_handle);
+    const auto &query = borrow(query_handle), &key = borrow_optional(new_key), &value = borrow_optional(new_value),
+               &pages = borrow(pages_handle);
     c10::cuda::CUDAGuard guard(query.device());
     int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
     int group = heads / key_value_heads, pieces = (pages.size(1) * page_size + piece - 1) / piece;
@@ -23,7 +25,9 @@ ct_tensor invariant_decode_attention(ct_tensor query_handle, ct_tensor keys, ct_
     float* part = splits > 1 ? parts.data_ptr<float>() : nullptr;
     launch_early(kernel(invariant_attention_source, "invariant_decode_attention", defines),
                  dim3(key_value_heads * ((group + 7) / 8), rows, splits), dim3(128), 0, bits(query), (long)query.stride(0),
-                 bits(borrow(keys)), bits(borrow(values)), static_cast<int*>(pages.data_ptr()), (int)pages.stride(0),
+                 optional_bits(key), key.defined() ? (long)key.stride(0) : 0, optional_bits(value),
+                 value.defined() ? (long)value.stride(0) : 0, bits(borrow(keys)), bits(borrow(values)),
+                 static_cast<int*>(pages.data_ptr()), (int)pages.stride(0),
                  static_cast<int*>(borrow(lengths).data_ptr()), static_cast<int*>(borrow(order).data_ptr()), part, bits(output),
                  (float)scale, page_size, key_value_heads, group, pieces);
     if (splits > 1)

@@ -7,6 +7,9 @@ static const char* const attention =
 static const char* const layers =
 #include "kernels/layers.cuh"
     ;
+static const char* const few_rows =
+#include "kernels/few_rows_linear.cuh"
+    ;
 static const char* const sampling =
 #include "kernels/sampling.cuh"
     ;
@@ -25,22 +28,24 @@ void write_pages(ct_tensor key_handle, ct_tensor value_handle, ct_tensor keys, c
   });
 }
 
-ct_tensor decode_attention(ct_tensor query_handle, ct_tensor keys, ct_tensor values, ct_tensor pages_handle,
-                           ct_tensor lengths, ct_tensor order, double scale, int32_t page_size, int32_t splits) {
+ct_tensor decode_attention(ct_tensor query_handle, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
+                           ct_tensor values, ct_tensor pages_handle, ct_tensor lengths, ct_tensor order, double scale,
+                           int32_t page_size, int32_t splits) {
   return guarded<>(ct_tensor{}, [&] {
-    const auto &query = borrow(query_handle), &pages = borrow(pages_handle);
+    const auto &query = borrow(query_handle), &key = borrow_optional(new_key), &value = borrow_optional(new_value),
+               &pages = borrow(pages_handle);
     c10::cuda::CUDAGuard guard(query.device());
     int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
     int group = heads / key_value_heads;
     std::vector<std::string> defines = {head(dimension)};
     auto output = at::empty({rows, heads, dimension}, query.options());
     auto parts = splits > 1 ? at::empty({rows, heads, splits, dimension + 2}, query.options().dtype(at::kFloat)) : at::Tensor();
-    launch_early(kernel(attention, "decode_attention", defines),
-           dim3(key_value_heads * ((group + 7) / 8), rows, splits), dim3(128), 0, bits(query),
-           (long)query.stride(0), bits(borrow(keys)), bits(borrow(values)), static_cast<int32_t*>(pages.data_ptr()),
-           (int)pages.stride(0), static_cast<int32_t*>(borrow(lengths).data_ptr()),
-           static_cast<int32_t*>(borrow(order).data_ptr()), splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output),
-           (float)scale, page_size, key_value_heads, group);
+    launch_early(kernel(attention, "decode_attention", defines), dim3(key_value_heads * ((group + 7) / 8), rows, splits),
+                 dim3(128), 0, bits(query), (long)query.stride(0), optional_bits(key), key.defined() ? (long)key.stride(0) : 0,
+                 optional_bits(value), value.defined() ? (long)value.stride(0) : 0, bits(borrow(keys)), bits(borrow(values)),
+                 static_cast<int32_t*>(pages.data_ptr()), (int)pages.stride(0),
+                 static_cast<int32_t*>(borrow(lengths).data_ptr()), static_cast<int32_t*>(borrow(order).data_ptr()),
+                 splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output), (float)scale, page_size, key_value_heads, group);
     if (splits > 1)
       launch_early(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
              static_cast<int32_t*>(borrow(lengths).data_ptr()), bits(output), (int)splits, heads);
@@ -92,18 +97,22 @@ void norm_rotate(ct_tensor query_handle, ct_tensor key_handle, ct_tensor query_w
   });
 }
 
-ct_tensor few_rows_linear(ct_tensor input_handle, ct_tensor weight_handle, ct_tensor bias) {
+ct_tensor few_rows_linear(ct_tensor input_handle, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight_handle,
+                          ct_tensor bias, ct_tensor residual) {
   return guarded<>(ct_tensor{}, [&] {
     const auto &input = borrow(input_handle), &weight = borrow(weight_handle);
     c10::cuda::CUDAGuard guard(input.device());
-    int rows = input.size(0), inputs = input.size(1), outputs = weight.size(0);
+    int rows = input.size(0), inputs = weight.size(1), outputs = weight.size(0);
     auto output = at::empty({rows, outputs}, input.options());
     // As many blocks as run at once, or fewer that all have as much to do.
     int wanted = (outputs + 7) / 8, rounds = (wanted + busy_blocks(4) - 1) / busy_blocks(4);
     int blocks = (wanted + rounds - 1) / rounds;
-    launch_early(kernel(layers, "few_rows_linear", {head(128), "-DROWS=" + std::to_string(rows)}), dim3(blocks),
-           dim3(256), rows * inputs * sizeof(uint16_t), bits(input), bits(weight), optional_bits(borrow_optional(bias)),
-           bits(output), inputs, outputs);
+    std::vector<std::string> defines = {"-DROWS=" + std::to_string(rows)};
+    if (norm) defines.push_back("-DNORMED");
+    if (is_gated) defines.push_back("-DGATED");
+    launch_early(kernel(few_rows, "few_rows_linear", defines), dim3(blocks), dim3(256), rows * inputs * sizeof(uint16_t),
+                 bits(input), optional_bits(borrow_optional(norm)), (float)epsilon, bits(weight),
+                 optional_bits(borrow_optional(bias)), optional_bits(borrow_optional(residual)), bits(output), inputs, outputs);
     return give(output);
   });
 }

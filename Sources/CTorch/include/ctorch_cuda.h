@@ -73,11 +73,13 @@ typedef struct {
 
   // Our kernels, for bf16. Shapes as in Kernels.swift; NULL where an argument may be left out.
   void (*write_pages)(ct_tensor key, ct_tensor value, ct_tensor keys, ct_tensor values, ct_tensor slots);
-  ct_tensor (*decode_attention)(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
-                                ct_tensor order, double scale, int32_t page_size, int32_t splits);
+  ct_tensor (*decode_attention)(ct_tensor query, ct_tensor new_key, ct_tensor new_value, ct_tensor keys, ct_tensor values,
+                                ct_tensor pages, ct_tensor lengths, ct_tensor order, double scale, int32_t page_size,
+                                int32_t splits);
   // Of InvariantKernels.swift.
-  ct_tensor (*invariant_decode_attention)(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages,
-                                          ct_tensor lengths, ct_tensor order, double scale, int32_t page_size, int32_t splits);
+  ct_tensor (*invariant_decode_attention)(ct_tensor query, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
+                                          ct_tensor values, ct_tensor pages, ct_tensor lengths, ct_tensor order, double scale,
+                                          int32_t page_size, int32_t splits);
   void (*invariant_attention)(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor sequences, ct_tensor tiles,
                               ct_tensor pages, double scale, int32_t page_size, ct_tensor* output, ct_tensor* log_sums);
   ct_tensor (*invariant_linear)(ct_tensor input, ct_tensor weight);
@@ -85,7 +87,9 @@ typedef struct {
   void (*add_norm)(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
   void (*norm_rotate)(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
                       ct_tensor cosine, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key);
-  ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor weight, ct_tensor bias);
+  // `norm`, or NULL: of the input; `is_gated`: it is [gate | up].
+  ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight, ct_tensor bias,
+                               ct_tensor residual);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
   // Of fp32 too. height 0: all numbers share a scale.

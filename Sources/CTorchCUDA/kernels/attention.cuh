@@ -18,9 +18,10 @@ __device__ __forceinline__ void multiply(
 }
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
-    const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ keys, const bf16* __restrict__ values,
-    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order,
-    float* __restrict__ parts, bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
+    const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ new_keys, long new_key_stride,
+    const bf16* __restrict__ new_values, long new_value_stride, bf16* keys, bf16* values, const int* __restrict__ pages,
+    int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order, float* __restrict__ parts,
+    bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
   let_next_begin();
   wait_for_earlier();
   const int blocks_per_group = (group + QUERIES - 1) / QUERIES;
@@ -51,6 +52,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   const long token_stride = (long)key_value_heads * HEAD;
   const long head_offset = (long)key_value_head * HEAD;
   const int* table = pages + (long)row * pages_stride;
+  if (new_keys && begin < end && end == length)
+    write_last(new_keys + row * new_key_stride, new_values + row * new_value_stride, keys, values, table, length, page_size,
+               key_value_head, key_value_heads);
   const bool pages_hold_tiles = page_size % TILE == 0;
 
   for (int base = begin + warp * TILE; base < end; base += STEP) {

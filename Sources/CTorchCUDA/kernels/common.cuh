@@ -37,6 +37,22 @@ __device__ __forceinline__ float sum_of_warp(float value) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
   return value;
 }
+// silu(gate) * up, each product rounded as libtorch's operators do.
+__device__ __forceinline__ float silu_times(float gate, float up) { return rounded(gate / (1 + expf(-gate))) * up; }
+
+#ifdef HEAD
+// A block writes the key and value of a context's last token to their page, before it reads them: for one head.
+__device__ __forceinline__ void write_last(
+    const bf16* key, const bf16* value, bf16* keys, bf16* values, const int* table, int length, int page_size, int head,
+    int heads) {
+  const int last = length - 1, i = threadIdx.x % (HEAD / 8) * 8;
+  const long target = (((long)table[last / page_size] * page_size + last % page_size) * heads + head) * HEAD + i;
+  if (threadIdx.x < HEAD / 8) *(Eight*)(keys + target) = *(const Eight*)(key + head * HEAD + i);
+  else if (threadIdx.x < HEAD / 4) *(Eight*)(values + target) = *(const Eight*)(value + head * HEAD + i);
+  __syncthreads();
+}
+#endif
+
 // Kernels of a decoding step are queued one after another, each waiting for the last; so that its blocks are there, and what
 // depends on nothing earlier is on its way, before that ends, each lets the next begin and waits by itself (programmatic
 // dependent launch; without effect where a kernel is launched otherwise).

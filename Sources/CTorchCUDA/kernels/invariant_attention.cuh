@@ -172,9 +172,10 @@ constexpr int WARPS = 4;
 // One query a row over the pages of its context. A block serves up to eight query heads of one key-value head; its warps
 // take a piece each. With one split the block joins them; else `parts` is [rows, heads, pieces, HEAD + 2], for `join_pieces`.
 extern "C" __global__ void __launch_bounds__(WARPS * 32, HEAD > 128 ? 1 : 3) invariant_decode_attention(
-    const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ keys, const bf16* __restrict__ values,
-    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order,
-    float* __restrict__ parts, bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group, int pieces) {
+    const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ new_keys, long new_key_stride,
+    const bf16* __restrict__ new_values, long new_value_stride, bf16* keys, bf16* values, const int* __restrict__ pages,
+    int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order, float* __restrict__ parts,
+    bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group, int pieces) {
   let_next_begin();
   wait_for_earlier();
   const int blocks_per_group = (group + EIGHT - 1) / EIGHT;
@@ -193,6 +194,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, HEAD > 128 ? 1 : 3) inv
   const long token_stride = (long)key_value_heads * HEAD;
   const long head_offset = (long)key_value_head * HEAD;
   const int* table = pages + (long)row * pages_stride;
+  if (new_keys && length > 0 && (length - 1) / PIECE / WARPS % splits == blockIdx.z)
+    write_last(new_keys + row * new_key_stride, new_values + row * new_value_stride, keys, values, table, length, page_size,
+               key_value_head, key_value_heads);
   const bool pages_hold_tiles = page_size % TILE == 0;
 
   constexpr int OWN = EIGHT * HEAD / (WARPS * 32);   // numbers of the result that a thread joins

@@ -12,7 +12,7 @@ extern "C" __global__ void write_pages(
   }
 }
 
-// silu(gate) * up of rows [gate | up]; each product rounded as libtorch's operators do.
+// silu(gate) * up of rows [gate | up].
 extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __restrict__ output, int width, long count) {
   let_next_begin();
   wait_for_earlier();
@@ -22,7 +22,7 @@ extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __
     unpack(*(const Eight*)(both + row * 2 * width + column), gate);
     unpack(*(const Eight*)(both + row * 2 * width + width + column), up);
 #pragma unroll
-    for (int k = 0; k < 8; ++k) gate[k] = rounded(gate[k] / (1 + expf(-gate[k]))) * up[k];
+    for (int k = 0; k < 8; ++k) gate[k] = silu_times(gate[k], up[k]);
     *(Eight*)(output + i) = pack(gate);
   }
 }
@@ -118,63 +118,4 @@ extern "C" __global__ void norm_rotate(
     __syncwarp();
   }
 }
-
-// output = input weightᵀ (+ bias) for ROWS rows of input, as few as a batch that decodes has: bound by the weight's bytes.
-// A warp makes outputs one after another, with the loads for what comes next in flight; the input lies in shared memory.
-#ifdef ROWS
-constexpr int AHEAD = 4;               // loads of 16 bytes for each lane
-constexpr int PIECES = AHEAD * 32;     // of eight numbers that a warp multiplies at once
-
-extern "C" __global__ void __launch_bounds__(256) few_rows_linear(
-    const bf16* __restrict__ input, const bf16* __restrict__ weight, const bf16* __restrict__ bias, bf16* __restrict__ output,
-    int inputs, int outputs) {
-  let_next_begin();
-  extern __shared__ Eight shared_input[];
-  const int pieces = inputs / 8, lane = threadIdx.x % 32, step = gridDim.x * 8;
-  auto fetch = [&](Eight (&loaded)[AHEAD], int column, int start) {
-    const uint4* own = (const uint4*)(weight + (long)column * inputs);
-#pragma unroll
-    for (int u = 0; u < AHEAD; ++u) {
-      const int piece = start + lane + 32 * u;
-      uint4 words = {0, 0, 0, 0};
-      if (column < outputs && piece < pieces) words = __ldcs(own + piece);
-      loaded[u] = {{words.x, words.y, words.z, words.w}};
-    }
-  };
-  int column = blockIdx.x * 8 + threadIdx.x / 32;
-  Eight next[AHEAD];
-  fetch(next, column, 0);  // weights depend on nothing earlier
-  wait_for_earlier();
-  for (int i = threadIdx.x; i < ROWS * pieces; i += blockDim.x) shared_input[i] = ((const Eight*)input)[i];
-  __syncthreads();
-  for (; column < outputs; column += step) {
-    float sums[ROWS] = {};
-    for (int start = 0; start < pieces; start += PIECES) {
-      Eight now[AHEAD];
-#pragma unroll
-      for (int u = 0; u < AHEAD; ++u) now[u] = next[u];
-      const bool is_last = start + PIECES >= pieces;
-      fetch(next, is_last ? column + step : column, is_last ? 0 : start + PIECES);
-#pragma unroll
-      for (int u = 0; u < AHEAD; ++u) {
-        const int piece = min(start + lane + 32 * u, pieces - 1);
-        float w[8];
-        unpack(now[u], w);
-#pragma unroll
-        for (int r = 0; r < ROWS; ++r) {
-          float x[8];
-          unpack(shared_input[r * pieces + piece], x);
-#pragma unroll
-          for (int k = 0; k < 8; ++k) sums[r] += w[k] * x[k];
-        }
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < ROWS; ++r) {
-      const float sum = sum_of_warp(sums[r]);
-      if (lane == 0) output[(long)r * outputs + column] = narrow(sum + (bias ? wide(bias[column]) : 0));
-    }
-  }
-}
-#endif
 )cuda"

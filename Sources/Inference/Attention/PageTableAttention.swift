@@ -9,24 +9,20 @@ final class PageTableAttention: AttentionBackend {
   static let headDimensions: Set<Int> = [64, 128, 256]
 
   private let cache: KVCache
-  private let slots: Tensor
   private let table: PageTable
   private let isDeterministic: Bool
 
-  /// - Parameters:
-  ///   - slots: where each row's key and value go. `[rows]`, int64
-  ///   - isDeterministic: whether a row's result must not depend on the others.
-  init(cache: KVCache, slots: Tensor, table: PageTable, isDeterministic: Bool) {
-    (self.cache, self.slots, self.table, self.isDeterministic) = (cache, slots, table, isDeterministic)
+  /// - Parameter isDeterministic: whether a row's result must not depend on the others.
+  init(cache: KVCache, table: PageTable, isDeterministic: Bool) {
+    (self.cache, self.table, self.isDeterministic) = (cache, table, isDeterministic)
   }
 
   func attend(
     query: Tensor, key: Tensor, value: Tensor, layer: Int, scale: Double, rule: AttentionRule
   ) -> Tensor {
     precondition(rule.isPlain, "a model with windows, soft caps or sinks is not recorded")
-    let (keys, values) = (cache.keys[layer], cache.values[layer])
-    Kernels.writePages(key: key, value: value, keys: keys, values: values, slots: slots)
     return Kernels.decodeAttention(
-      query: query, keys: keys, values: values, table: table, scale: scale, pageSize: cache.pageSize, isInvariant: isDeterministic)
+      query: query, last: (key, value), keys: cache.keys[layer], values: cache.values[layer], table: table, scale: scale,
+      pageSize: cache.pageSize, isInvariant: isDeterministic)
   }
 }

@@ -1,8 +1,8 @@
 import Models
 import Torch
 
-/// The keys and values of all live requests, of this rank's heads: per layer `[pages · pageSize + 1, keyValueHeads, headDimension]`, where values may
-/// have a dimension of their own.
+/// The keys and values of all live requests, of this rank's heads: per layer
+/// `[pages · pageSize, keyValueHeads, headDimension]`, where values may have a dimension of their own.
 ///
 /// Position `p` of a request lives in the slot `page · pageSize + p mod pageSize` of its page table. Slots are written
 /// before they are read, so the memory starts as it is found: on a CPU what is never used takes none.
@@ -33,7 +33,7 @@ public struct KVCache {
     let heads = Self.headCount(configuration, tensorParallelSize)
     let attentionLayers = Set(configuration.attentionLayers)
     func shapes(_ dimension: Int) -> [[Int]] {
-      (0..<configuration.layerCount).map { [attentionLayers.contains($0) ? pageCount * pageSize + 1 : 0, heads, dimension] }
+      (0..<configuration.layerCount).map { [attentionLayers.contains($0) ? pageCount * pageSize : 0, heads, dimension] }
     }
     let (keyShapes, valueShapes) = (shapes(configuration.headDimension), shapes(configuration.valueHeadDimension))
     states = configuration.linearAttention.map {
@@ -70,9 +70,6 @@ public struct KVCache {
   var dtype: DType { keys[0].dtype }
   var keyDimension: Int { keys[0].size(2) }
   var valueDimension: Int { values[0].size(2) }
-
-  /// Where what nobody reads is written.
-  var spareSlot: Int { pageCount * pageSize }
 
   /// Key-value heads of a rank; where there are more ranks than heads, several hold the same one.
   private static func headCount(_ configuration: ModelConfiguration, _ tensorParallelSize: Int) -> Int {

@@ -17,7 +17,6 @@ final class DecodeGraphs {
   /// Inputs of all recordings, of which each reads its first rows.
   private let tokens: Tensor
   private let positions: Tensor
-  private let slots: Tensor
   private let lengths: Tensor
   private let order: Tensor
   private let pages: Tensor
@@ -48,16 +47,13 @@ final class DecodeGraphs {
   init(_ model: CausalLM, cache: KVCache, contextLength: Int, largestBatch: Int, device: Device) throws {
     self.cache = cache
     func input(_ shape: [Int], _ dtype: DType) -> Tensor { .zeros(shape, dtype: dtype, device: device) }
-    (tokens, positions, slots) = (
-      input([largestBatch], .int64), input([largestBatch], .int64), input([largestBatch], .int64))
+    (tokens, positions) = (input([largestBatch], .int64), input([largestBatch], .int64))
     (lengths, order) = (input([largestBatch], .int32), input([largestBatch], .int32))
     pages = input([largestBatch, (contextLength + cache.pageSize - 1) / cache.pageSize], .int32)
-    _ = slots.fill_(cache.spareSlot)
     for rows in Self.sizes(upTo: largestBatch).reversed() {
       func first(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: rows) }
       let attention = PageTableAttention(
-        cache: cache, slots: first(slots),
-        table: PageTable(pages: first(pages), lengths: first(lengths), order: first(order)),
+        cache: cache, table: PageTable(pages: first(pages), lengths: first(lengths), order: first(order)),
         isDeterministic: model.parallel.isDeterministic)
       func logits() -> Tensor {
         let context = ForwardContext(positions: first(positions), attention: attention, fusesOperators: true)
@@ -91,9 +87,6 @@ final class DecodeGraphs {
     _ = self.tokens.narrow(0, start: 0, length: count).copy_(tokens)
     func rows(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: recording.rows) }
     write((given ?? plan.items.map(\.start)) + repeatElement(0, count: rest), to: rows(positions))
-    write(
-      plan.items.map { $0.slots(pageSize: cache.pageSize)[0] } + repeatElement(cache.spareSlot, count: rest),
-      to: rows(slots))
     let ends = plan.items.map(\.end) + repeatElement(0, count: rest)
     write(ends.map { Int32($0) }, to: rows(lengths))
     write(PageTable.order(ends), to: rows(order))

@@ -73,9 +73,15 @@ public struct Attention: SelfAttention {
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+    output(attended(queryKeyValue(input), rotary: rotary, context: context))
+  }
+
+  /// From what the first product gives to what the last one takes: `[T, queries | gates | keys | values]` →
+  /// `[T, heads · headDimension]`
+  func attended(_ projected: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
     let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
     let gates = configuration.gatesAttention ? [queries] : []
-    let parts = queryKeyValue(input).splitWithSizes([queries] + gates + [keys, keys], dim: 1)
+    let parts = projected.splitWithSizes([queries] + gates + [keys, keys], dim: 1)
     let (keyPart, tokens) = (1 + gates.count, parts[0].size(0))
     let value = parts[keyPart + 1].view([tokens, keyValueHeadCount, headDimension])
     let (query, key) = placed(parts[0], parts[keyPart], rotary, context)
@@ -83,7 +89,7 @@ public struct Attention: SelfAttention {
       query: query, key: key, value: value, layer: layer, scale: configuration.attentionScale(layer: layer),
       rule: configuration.attentionRule(layer: layer, sinks: sinks?.tensor))
     let heads = attended.reshape([tokens, queries])
-    return output(configuration.gatesAttention ? heads * parallel.sigmoid(parts[1]) : heads)
+    return configuration.gatesAttention ? heads * parallel.sigmoid(parts[1]) : heads
   }
 
   /// Queries and keys `[T, heads · headDimension]`, normed and turned by their positions. `[T, heads, headDimension]`

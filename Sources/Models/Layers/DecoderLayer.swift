@@ -16,7 +16,8 @@ public struct DecoderLayer: DecoderBlock {
   let feedForwardNorm: any Norm
   let feedForward: any FeedForward
   let feedForwardOutputNorm: (any Norm)?
-  private let isParallel: Bool
+  let isParallel: Bool
+  let parallel: ParallelContext
 
   public init(
     _ scope: ParameterScope, _ configuration: ModelConfiguration, _ layer: Int, _ parallel: ParallelContext
@@ -24,7 +25,7 @@ public struct DecoderLayer: DecoderBlock {
     func norm(_ name: String) -> any Norm {
       configuration.makeNorm(scope(name), size: configuration.hiddenSize, sharing: parallel.sequenceSharing)
     }
-    isParallel = configuration.hasParallelResidual
+    (isParallel, self.parallel) = (configuration.hasParallelResidual, parallel)
     inputNorm = norm("input_layernorm")
     attention =
       if let linear = configuration.linearAttention, linear.layers.contains(layer) {
@@ -49,6 +50,7 @@ public struct DecoderLayer: DecoderBlock {
   }
 
   public func callAsFunction(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
+    if let output = decodingFewRows(input, rotary: rotary, context: context) { return output }
     /// input + delta, and the norm of that.
     func normed(_ norm: any Norm, _ input: Tensor, adding delta: Tensor? = nil) -> (sum: Tensor, normed: Tensor) {
       if let norm = norm as? RMSNorm { return norm(adding: delta, to: input, context: context) }

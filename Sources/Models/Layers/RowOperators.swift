@@ -21,7 +21,7 @@ extension ParallelContext {
   func linear(_ input: Tensor, _ weight: Tensor, bias: Tensor? = nil) -> Tensor {
     if isDeterministic { return input.rowInvariantLinear(weight, bias: bias) }
     return input.isForFewRows(weight)
-      ? Kernels.fewRowsLinear(input, weight, bias: bias) : input.linear(weight, bias: bias)
+      ? Kernels.fewRowsLinear(.plain(input), weight, bias: bias) : input.linear(weight, bias: bias)
   }
 
   func silu(_ input: Tensor) -> Tensor { isDeterministic ? input.rowInvariantSilu() : input.silu() }
@@ -57,8 +57,6 @@ extension Tensor {
   /// Whether these are the rows of a small batch that decodes, for which there is a kernel.
   fileprivate func isForFewRows(_ weight: Tensor) -> Bool {
     guard !gradientsEnabled, device.kind == .cuda, Kernels.run(on: device, dtype), weight.dtype == dtype else { return false }
-    let (rows, inputs) = (size(0), size(1))
-    return 1...Kernels.fewRows ~= rows && inputs % 8 == 0 && rows * inputs <= Kernels.fewRowsNumbers && isContiguous
-      && weight.isContiguous
+    return Kernels.multiplyFewRows(size(0), inputs: size(1)) && isContiguous && weight.isContiguous
   }
 }

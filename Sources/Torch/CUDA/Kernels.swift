@@ -37,18 +37,21 @@ public enum Kernels {
   /// - Parameters:
   ///   - query: `[rows, heads, dimension]`; dimension 64, 128 or 256.
   ///   - keys: `[slots, keyValueHeads, dimension]`, as `values`.
+  ///   - last: the key and value of each context's last token, where they are not in the cache yet: they are written there.
+  ///     `[rows, keyValueHeads, dimension]`, each row's contiguous.
   ///   - isInvariant: whether a row's result is that of `invariantAttention`, whatever the other rows are.
   /// - Returns: `[rows, heads, dimension]`
   public static func decodeAttention(
-    query: Tensor, keys: Tensor, values: Tensor, table contexts: PageTable, scale: Double, pageSize: Int, isInvariant: Bool = false
+    query: Tensor, last: (key: Tensor, value: Tensor)? = nil, keys: Tensor, values: Tensor, table contexts: PageTable,
+    scale: Double, pageSize: Int, isInvariant: Bool = false
   ) -> Tensor {
     let (rows, kernel) = (query.size(0), isInvariant ? table.invariant_decode_attention! : table.decode_attention!)
     // Parts that each context is cut into keep some 132 processors busy, four blocks each. Invariant ones are kept until all
     // are put together, so there are several only for few rows.
     let splits = isInvariant && rows > 16 ? 1 : min(32, max(1, 528 / (rows * keys.size(1))))
-    return withExtendedLifetime((query, keys, values, contexts)) {
+    return withExtendedLifetime((query, last, keys, values, contexts)) {
       Tensor(owned: kernel(
-        query.handle, keys.handle, values.handle, contexts.pages.handle, contexts.lengths.handle, contexts.order.handle,
+        query.handle, last?.key.handle, last?.value.handle, keys.handle, values.handle, contexts.pages.handle, contexts.lengths.handle, contexts.order.handle,
         scale, Int32(pageSize), Int32(splits)))
     }
   }
@@ -112,22 +115,6 @@ public enum Kernels {
     }
     if gradientsEnabled { Tensor.remaking(outputs, turned) }
     return (outputs[0], outputs[1])
-  }
-
-  /// Rows up to which `fewRowsLinear` is faster than matrix products are.
-  public static let fewRows = 4
-  /// Numbers that the rows may have together: they lie in shared memory.
-  public static let fewRowsNumbers = 24_576
-
-  /// input · weightᵀ + bias, for at most `fewRows` rows: what a batch that decodes multiplies.
-  /// - Parameters:
-  ///   - input: `[rows, inputs]`, contiguous; inputs a multiple of 8, and `rows · inputs` at most `fewRowsNumbers`.
-  ///   - weight: `[outputs, inputs]`, contiguous.
-  ///   - bias: `[outputs]`
-  public static func fewRowsLinear(_ input: Tensor, _ weight: Tensor, bias: Tensor?) -> Tensor {
-    withExtendedLifetime((input, weight, bias)) {
-      Tensor(owned: table.few_rows_linear(input.handle, weight.handle, bias?.handle))
-    }
   }
 
   /// Whether `sample` takes logits: those that the other kernels take, and on a CPU fp32 and bf16.
