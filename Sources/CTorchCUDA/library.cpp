@@ -44,6 +44,7 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .add_norm = add_norm,
       .norm_rotate = norm_rotate,
       .few_rows_linear = few_rows_linear,
+      .few_rows_float8_linear = few_rows_float8_linear,
       .sample = sample,
       .quantize = quantize,
       .silu_multiply_gradient = silu_multiply_gradient,

@@ -2,12 +2,13 @@
 #include "kernel_library.h"
 
 static const char* const quantization =
+#include "kernels/float8.cuh"
 #include "kernels/quantization.cuh"
     ;
 
 namespace ctorch {
 
-void quantize(ct_tensor handle, int32_t height, int32_t width, ct_tensor* values, ct_tensor* scales) {
+void quantize(ct_tensor handle, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales) {
   guarded([&] {
     const auto& matrix = borrow(handle);
     c10::cuda::CUDAGuard guard(matrix.device());
@@ -22,23 +23,27 @@ void quantize(ct_tensor handle, int32_t height, int32_t width, ct_tensor* values
     std::vector<std::string> defines;
     if (single) defines.push_back("-DSINGLE");
     if (by_eights) defines.push_back("-DVECTOR");
-    auto result = at::empty({rows, columns}, matrix.options().dtype(at::kFloat8_e4m3fn));
+    // cuBLASLt takes rows by fours, of which the last ones may hold anything.
+    long all = for_blocks ? (rows + 3) / 4 * 4 : rows;
+    auto result = at::empty({all, columns}, matrix.options().dtype(at::kFloat8_e4m3fn));
     bool is_one = height == 0;
     if (is_one) {
       width = std::max(columns, 1);
       height = std::max(1, 32768 / width);
     }
     int across = std::max(1, (columns + width - 1) / width), down = (rows + height - 1) / height;
-    auto factors = at::empty({rows, across}, matrix.options().dtype(at::kFloat));
+    auto numbers_of_scales = matrix.options().dtype(at::kFloat);
+    auto factors = for_blocks ? at::empty({across, all}, numbers_of_scales).t() : at::empty({rows, across}, numbers_of_scales);
     at::Tensor largest = is_one ? at::zeros({1}, factors.options()) : at::Tensor();
     long steps = std::min<long>(height, rows) * std::min(width, columns) / (by_eights ? 8 : 1);
     dim3 grid(down, across), block(std::min<long>(256, std::max<long>(32, (steps + 31) / 32 * 32)));
     if (down > 0 && is_one)
-      launch(kernel(quantization, "largest_number", defines), grid, block, 0, numbers, stride, rows, columns, height, width,
+      launch_early(kernel(quantization, "largest_number", defines), grid, block, 0, numbers, stride, rows, columns, height, width,
              largest.data_ptr());
     if (down > 0)
-      launch(kernel(quantization, "quantize", defines), grid, block, 0, numbers, stride, rows, columns, height, width,
-             is_one ? largest.data_ptr<float>() : nullptr, result.data_ptr(), factors.data_ptr<float>());
+      launch_early(kernel(quantization, "quantize", defines), grid, block, 0, numbers, stride, rows, columns, height, width,
+             is_one ? largest.data_ptr<float>() : nullptr, result.data_ptr(), factors.data_ptr<float>(), (long)factors.stride(0),
+             (long)factors.stride(1));
     *values = give(result);
     *scales = give(factors);
   });

@@ -89,23 +89,26 @@ public struct WeightLoader {
     return try files.tensor(piece, dimension, piece.slice == nil ? nil : piece.range(dimension))
   }
 
-  /// This rank's part of a weight that is kept as e4m3, on the CPU: as it is stored, or what the whole tensor makes when it
-  /// is quantised.
-  public func float8(_ parameter: Parameter, _ scaling: Float8Scaling) throws -> Float8Matrix {
+  /// This rank's part of a weight that is kept as e4m3, on a device: as it is stored, or what the whole tensor makes when it
+  /// is quantised, which the device does.
+  public func float8(_ parameter: Parameter, _ scaling: Float8Scaling, on device: Device = .cpu) throws -> Float8Matrix {
     try withoutGradients {
       .joined(
         try parameter.pieces.map { piece in
           let isStored = try files.isFloat8(piece) && files.scaling?.groupSize == scaling.groupSize && files.keepsBlocks(piece)
-          let whole = isStored
-            ? try files.float8(piece)
-            : Float8Matrix(quantizing: try files.tensor(piece), scaling)
-          return whole.part(piece)
+          return isStored
+            ? try files.float8(piece).part(piece).moved(to: device)
+            : Float8Matrix(quantizing: try files.tensor(piece).to(device: device), scaling).part(piece)
         })
     }
   }
 }
 
 extension Float8Matrix {
+  fileprivate func moved(to device: Device) -> Float8Matrix {
+    Float8Matrix(values: values.to(device: device), scales: scales.to(device: device), groupSize: groupSize)
+  }
+
   /// A rank's part of a whole checkpoint tensor.
   package func part(_ piece: ParameterPiece) -> Float8Matrix {
     guard let slice = piece.slice else { return self }
@@ -132,9 +135,8 @@ extension CausalLM {
     let loader = try WeightLoader(folder, for: self)
     for parameter in table.parameters {
       if let scaling = parameter.quantization {
-        let matrix = try loader.float8(parameter, scaling)
-        parameter.tensor = matrix.values.to(device: device, copy: true).contiguous()
-        parameter.scales = matrix.scales.to(device: device, copy: true).contiguous()
+        let matrix = try loader.float8(parameter, scaling, on: device).copied(to: device)
+        (parameter.tensor, parameter.scales) = (matrix.values, matrix.scales)
         continue
       }
       let tensor = Tensor.empty(parameter.shape, dtype: parameter.isLearned ? dtype : parameter.dtype, device: device)

@@ -90,10 +90,11 @@ typedef struct {
   // `norm`, or NULL: of the input; `is_gated`: it is [gate | up].
   ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight, ct_tensor bias,
                                ct_tensor residual);
+  ct_tensor (*few_rows_float8_linear)(ct_tensor input, ct_tensor weight, ct_tensor scales, ct_tensor bias);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
-  // Of fp32 too. height 0: all numbers share a scale.
-  void (*quantize)(ct_tensor matrix, int32_t height, int32_t width, ct_tensor* values, ct_tensor* scales);
+  // Of fp32 too. height 0: all numbers share a scale. for_blocks: in the form that products with scales of blocks take.
+  void (*quantize)(ct_tensor matrix, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales);
 
   // Of training; shapes as in TrainingKernels.swift.
   ct_tensor (*silu_multiply_gradient)(ct_tensor both, ct_tensor gradient);

@@ -1,5 +1,5 @@
 R"cuda(
-// Numbers as e4m3, a scale for each tile, with the arithmetic of libtorch's operators.
+// Numbers as e4m3, a scale for each tile.
 #ifdef SINGLE
 typedef float number;
 __device__ __forceinline__ float value(number x) { return x; }
@@ -19,19 +19,6 @@ __device__ __forceinline__ void load(const number* from, float* values) { unpack
 #define STEP 1
 #endif
 
-// The larger one; none is where either is none.
-__device__ __forceinline__ float larger(float a, float b) {
-  float result;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
-  return result;
-}
-
-__device__ __forceinline__ float largest_of_warp(float own) {
-#pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) own = larger(own, __shfl_xor_sync(0xffffffffu, own, offset));
-  return own;
-}
-
 // Of a block's threads, for each of them.
 __device__ __forceinline__ float largest_of_block(float own) {
   __shared__ float parts[32];
@@ -40,12 +27,6 @@ __device__ __forceinline__ float largest_of_block(float own) {
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = own;
   __syncthreads();
   return largest_of_warp(threadIdx.x % 32 < blockDim.x / 32 ? parts[threadIdx.x % 32] : 0);
-}
-
-__device__ __forceinline__ unsigned short two(float low, float high) {
-  unsigned short result;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(result) : "f"(high), "f"(low));
-  return result;
 }
 
 // The rows and columns of a block's tile.
@@ -79,17 +60,23 @@ struct Tile {
 // The largest of all numbers, whatever their signs. Its bits are in the order of numbers that are not negative.
 extern "C" __global__ void largest_number(
     const number* __restrict__ matrix, long stride, long rows, int columns, int height, int width, int* __restrict__ result) {
+  let_next_begin();
+  wait_for_earlier();
   const float own = Tile(rows, columns, height, width).largest(matrix, stride);
   if (threadIdx.x == 0) atomicMax(result, __float_as_int(own));
 }
 
 // A block a tile of `height` x `width`. `shared`: the largest of all numbers, where they have one scale; NULL: of each tile.
+// Scales of the next row lie `row_step` further on, those of the next tile of a row `tile_step`.
 extern "C" __global__ void quantize(
     const number* __restrict__ matrix, long stride, long rows, int columns, int height, int width,
-    const float* __restrict__ shared, unsigned char* __restrict__ values, float* __restrict__ scales) {
+    const float* __restrict__ shared, unsigned char* __restrict__ values, float* __restrict__ scales, long row_step,
+    long tile_step) {
+  let_next_begin();
+  wait_for_earlier();
   const Tile tile(rows, columns, height, width);
   const float largest = shared ? *shared : tile.largest(matrix, stride);
-  const float factor = largest < 1e-30f ? 1 : __fmul_rn(__frcp_rn(largest), 448);
+  const float factor = factor_for(largest);
   for (int i = threadIdx.x; i < tile.rows * tile.steps; i += blockDim.x) {
     const long row = tile.row + i / tile.steps;
     const int column = tile.column + i % tile.steps * STEP;
@@ -98,16 +85,11 @@ extern "C" __global__ void quantize(
 #ifdef VECTOR
     float numbers[8];
     load(from, numbers);
-    ushort4 packed;
-    packed.x = two(__fmul_rn(numbers[0], factor), __fmul_rn(numbers[1], factor));
-    packed.y = two(__fmul_rn(numbers[2], factor), __fmul_rn(numbers[3], factor));
-    packed.z = two(__fmul_rn(numbers[4], factor), __fmul_rn(numbers[5], factor));
-    packed.w = two(__fmul_rn(numbers[6], factor), __fmul_rn(numbers[7], factor));
-    *(ushort4*)to = packed;
+    *(uint2*)to = eight(numbers, factor);
 #else
     *to = two(__fmul_rn(value(*from), factor), 0);
 #endif
   }
-  for (int i = threadIdx.x; i < tile.rows; i += blockDim.x) scales[(tile.row + i) * gridDim.y + blockIdx.y] = __frcp_rn(factor);
+  for (int i = threadIdx.x; i < tile.rows; i += blockDim.x) scales[(tile.row + i) * row_step + blockIdx.y * tile_step] = __frcp_rn(factor);
 }
 )cuda"

@@ -36,7 +36,8 @@ public final class Engine: UpdatableEngine {
         let core: EngineCore
         do {
           core = try EngineCore(folder, tokenizer: tokenizer, options: options)
-          places.value = try ModelWeights(core.model.configuration, dtype: core.ranks.runner.dtype)
+          places.value = try ModelWeights(
+            core.model.configuration, dtype: core.ranks.runner.dtype, device: core.model.parallel.device)
           configuration.value = core.model.configuration
           loader.value = try options.adapters.map {
             try AdapterLoader(core.model.configuration, dtype: core.ranks.runner.dtype, options: $0)

@@ -27,7 +27,7 @@ final class DecodeGraphs {
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
     return Kernels.run(on: device, dtype) && configuration.latentAttention == nil
-      && configuration.linearAttention == nil && configuration.quantization == nil
+      && configuration.linearAttention == nil && !model.countsRowsOfFloat8Experts
       // Experts one by one, of as many rows as the host is told.
       && (configuration.mixture == nil || !model.parallel.isDeterministic)
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks

@@ -27,6 +27,8 @@ struct StagedWeight {
 struct ModelWeights {
   private let model: CausalLM
   private let dtype: DType
+  /// Where weights are quantised.
+  let device: Device
   private let layout: StoredLayout
   /// In the model's order.
   let names: [String]
@@ -38,9 +40,9 @@ struct ModelWeights {
   /// How the checkpoint has them that the engine was started with.
   var storedScaling: Float8Scaling? { model.configuration.storedQuantization?.scaling }
 
-  init(_ configuration: ModelConfiguration, dtype: DType) throws {
+  init(_ configuration: ModelConfiguration, dtype: DType, device: Device) throws {
     model = try configuration.model(parallel: .single(), dtype: dtype)
-    self.dtype = dtype
+    (self.dtype, self.device) = (dtype, device)
     layout = StoredLayout(model)
     let all = layout.tensors.flatMap { entry in
       entry.quantization.map(entry.float8Descriptions) ?? [
@@ -97,7 +99,7 @@ struct ModelWeights {
         let staged = zip(bucket, found).flatMap { new, description in
           quantized(new) ?? [StagedWeight(name: new.name, tensor: new.tensor.copiedToHost(dtype: description.dtype))]
         }
-        for device in Set(bucket.map(\.tensor.device)) { Runtime.synchronize(device) }
+        for device in Set(bucket.map(\.tensor.device) + [device]) { Runtime.synchronize(device) }
         return staged
       }
     }
@@ -112,13 +114,14 @@ struct ModelWeights {
     let loader = try WeightLoader(folder, for: model, predictionIsOptional: true)
     return try catchingTorchErrors {
       var assembly = layout.assembly()
+      defer { Runtime.synchronize(device) }
       return try model.table.parameters.filter(loader.holds).flatMap { parameter in
         if let scaling = parameter.quantization {
-          let whole = try loader.float8(parameter, scaling)
+          let whole = try loader.float8(parameter, scaling, on: device)
           return parameter.rows.map { piece, rows in
             StagedWeight(
-              name: model.configuration.storedPart(piece, of: parameter).name, tensor: whole.values[rows].clone(),
-              scales: whole.scales[rows].clone())
+              name: model.configuration.storedPart(piece, of: parameter).name, tensor: whole.values[rows].copiedToHost(),
+              scales: whole.scales[rows].copiedToHost())
           }
         }
         let whole = try loader.tensor(parameter)

@@ -46,7 +46,7 @@ extension ModelWeights {
       return [StagedWeight(name: new.name, tensor: new.tensor.copiedToHost())]
     }
     func quantized(_ name: String, _ tensor: Tensor, _ scaling: Float8Scaling) -> StagedWeight {
-      let matrix = Float8Matrix(quantizing: tensor, scaling)
+      let matrix = Float8Matrix(quantizing: tensor.device.kind == .cpu ? tensor.to(device: device) : tensor, scaling)
       return StagedWeight(name: name, tensor: matrix.values.copiedToHost(), scales: matrix.scales.copiedToHost())
     }
     if let shared = shared(new) {

@@ -11,7 +11,11 @@ extension Kernels {
 
   /// Rows of bf16 or fp32 as e4m3, with the largest number of each that share a scale at e4m3's largest.
   /// - Returns: `[rows, columns]`, e4m3, and the scales of each row, `[rows, groups]`, fp32.
-  static func quantized(_ matrix: Tensor, _ scaling: Float8Scaling) -> (values: Tensor, scales: Tensor) {
+  ///   Where `isForBlocks`, as products with scales of blocks take them: rows by fours, the last ones of anything, and scales
+  ///   column by column.
+  static func quantized(
+    _ matrix: Tensor, _ scaling: Float8Scaling, isForBlocks: Bool = false
+  ) -> (values: Tensor, scales: Tensor) {
     let (height, width) =
       switch scaling {
       case .tensor: (0, matrix.size(1))
@@ -19,7 +23,7 @@ extension Kernels {
       case .block(let height, let width): (height, width)
       }
     return withExtendedLifetime(matrix) {
-      pair { table.quantize(matrix.handle, Int32(height), Int32(max(width, 1)), &$0, &$1) }
+      pair { table.quantize(matrix.handle, Int32(height), Int32(max(width, 1)), isForBlocks, &$0, &$1) }
     }
   }
 }

@@ -2,10 +2,16 @@ extension Tensor {
   /// x Wᵀ + b with both sides in e4m3: rows of x are quantised as they come, each whole or, where the weight has groups, by
   /// groups of the same size.
   ///
-  /// On a Hopper GPU libtorch multiplies them (bf16; 16 divides both sizes of W, and groups are of 128); elsewhere the same
-  /// numbers are multiplied in fp32.
+  /// On a GPU a kernel of ours multiplies few rows in bf16, and on a Hopper GPU libtorch multiplies more (16 divides both
+  /// sizes of W, and groups are of 128); elsewhere the same numbers are multiplied in fp32.
   /// - Returns: `[rows, outputs]`, of this tensor's type.
   public func float8Linear(_ weight: Float8Matrix, bias: Tensor? = nil) -> Tensor {
+    Kernels.multiplyFewRows(self, weight)
+      ? Kernels.fewRowsFloat8Linear(self, weight, bias: bias) : float8LinearByOperators(weight, bias: bias)
+  }
+
+  /// The same without the kernel for few rows.
+  package func float8LinearByOperators(_ weight: Float8Matrix, bias: Tensor? = nil) -> Tensor {
     if let product = scaledProduct(weight, bias: bias) { return product }
     let rows = Float8Matrix(quantizing: self, Self.scaling(for: weight)).dequantized(.float32)
     return rows.linear(weight.dequantized(.float32), bias: bias?.to(dtype: .float32)).to(dtype: dtype)
@@ -24,15 +30,11 @@ extension Tensor {
       return rows.values.scaledMm(
         weight.values.t(), scaleA: rows.scales, scaleB: weight.scales.t(), bias: bias, outDtype: .bfloat16)
     }
-    guard weight.groupSize == Self.kernelGroup, inputs % Self.kernelGroup == 0 else { return nil }
-    // cuBLASLt takes rows by fours, and scales column by column.
-    let missing = (4 - size(0) % 4) % 4
-    let padded = missing == 0 ? self : constantPadNd([0, 0, 0, missing])
-    let rows = Float8Matrix(quantizing: padded, Self.scaling(for: weight))
-    func columnwise(_ scales: Tensor) -> Tensor { scales.t().contiguous().t() }
-    let product = rows.values.scaledMmV2(
-      weight.values.t(), scaleA: [columnwise(rows.scales)], recipeA: [Self.blockwise1x128], swizzleA: [0],
-      scaleB: [columnwise(weight.scales)], recipeB: [Self.blockwise1x128], swizzleB: [0], outDtype: .bfloat16
+    guard weight.groupSize == Self.kernelGroup, inputs % Self.kernelGroup == 0, Kernels.quantize(self) else { return nil }
+    let (values, scales) = Kernels.quantized(self, Self.scaling(for: weight), isForBlocks: true)
+    let product = values.scaledMmV2(
+      weight.values.t(), scaleA: [scales], recipeA: [Self.blockwise1x128], swizzleA: [0],
+      scaleB: [weight.scales.columnwise], recipeB: [Self.blockwise1x128], swizzleB: [0], outDtype: .bfloat16
     ).narrow(0, start: 0, length: size(0))
     return bias.map { product + $0 } ?? product
   }

@@ -87,6 +87,14 @@ public struct Float8Matrix {
     return products.narrow(1, start: 0, length: columns).to(dtype: dtype).contiguous()
   }
 
+  /// A copy on a device, on a GPU with its scales as products take those of groups, column by column.
+  public func copied(to device: Device) -> Float8Matrix {
+    let scales = scales.to(device: device, copy: true)
+    return Float8Matrix(
+      values: values.to(device: device, copy: true).contiguous(),
+      scales: device.kind == .cuda ? scales.columnwise : scales.contiguous(), groupSize: groupSize)
+  }
+
   /// Some rows, as views.
   public func rows(_ range: Range<Int>) -> Float8Matrix {
     Float8Matrix(values: values[range], scales: scales[range], groupSize: groupSize)
@@ -121,4 +129,9 @@ public struct Float8Matrix {
     case .block(let height, _): scales.slice(0, start: 0, end: nil, step: height).contiguous()
     }
   }
+}
+
+extension Tensor {
+  /// The same matrix, whose columns lie in memory one after another; itself where they do.
+  var columnwise: Tensor { strides == [1, size(0)] ? self : t().contiguous().t() }
 }

@@ -49,13 +49,27 @@ extension Tensor {
 
   /// All groups by one kernel, which knows one scale a row; nil: libtorch has none for this.
   private func groupedProduct(_ weight: Float8Matrix, _ groups: RowGroups, count: Int) -> Tensor? {
+    guard device.kind == .cuda, dtype == .bfloat16, size(0) > 0, weight.isForGroupedKernel(count: count) else { return nil }
     let (outputs, inputs) = (weight.values.size(0) / count, weight.values.size(1))
-    guard device.kind == .cuda, dtype == .bfloat16, size(0) > 0, weight.scales.size(1) == 1,
-      outputs % 16 == 0, inputs % 16 == 0
-    else { return nil }
     let rows = Float8Matrix(quantizing: self, .row)
     return rows.values.scaledGroupedMm(
       weight.values.view([count, outputs, inputs]).transpose(1, dim1: 2), scaleA: rows.scales.view([size(0)]),
       scaleB: weight.scales.view([count, outputs]), offs: groups.ends, outDtype: .bfloat16)
+  }
+}
+
+extension Float8Matrix {
+  /// Whether libtorch's kernel on a Hopper GPU takes so many matrices, one below another.
+  fileprivate func isForGroupedKernel(count: Int) -> Bool {
+    scales.size(1) == 1 && values.size(0) / count % 16 == 0 && values.size(1) % 16 == 0
+  }
+}
+
+extension CausalLM {
+  /// Whether the host has to know how many rows go to each expert before it can queue their products with e4m3, on a GPU.
+  public var countsRowsOfFloat8Experts: Bool {
+    guard let mixture = configuration.mixture else { return false }
+    let count = mixture.expertCount / parallel.expert.size
+    return table.parameters.contains { $0.sharing.isExpert && $0.float8?.isForGroupedKernel(count: count) == false }
   }
 }
