@@ -39,6 +39,13 @@ public enum KernelsBenchmark {
         ] {
           rows.append(try fewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs))
         }
+        for (count, outputs, inputs, scaling) in [
+          (1, 6144, 2560, Float8Scaling.row), (1, 19_456, 2560, .row), (1, 2560, 4096, .row), (1, 2560, 9728, .row),
+          (4, 2560, 9728, .row), (8, 6144, 2560, .row), (3, 77, 80, .row), (1, 19_456, 2560, .publishedBlock),
+          (4, 2560, 9728, .publishedBlock), (64, 6144, 2560, .row), (64, 6144, 2560, .publishedBlock),
+        ] {
+          rows.append(try float8Linear(device, rows: count, outputs: outputs, inputs: inputs, scaling))
+        }
         for (count, width) in [(1, 3072), (64, 9728), (4096, 9728)] {
           rows.append(try siluMultiply(device, rows: count, width: width))
         }
@@ -116,6 +123,19 @@ public enum KernelsBenchmark {
     return try row(
       "few_rows_linear", "\(rows) x \(outputs) x \(inputs)", bytes: outputs * inputs * 2, truth: operators(.float32),
       device: device, kernel: { Kernels.fewRowsLinear(input, weight, bias: bias) }, operators: { operators(.bfloat16) })
+  }
+
+  /// Beside libtorch's product of rows that are quantised before; of many rows that is what is measured.
+  private static func float8Linear(
+    _ device: Device, rows: Int, outputs: Int, inputs: Int, _ scaling: Float8Scaling
+  ) throws -> Row {
+    let (input, bias) = (noise([rows, inputs], device), noise([outputs], device))
+    let weight = Float8Matrix(quantizing: noise([outputs, inputs], device), scaling).copied(to: device)
+    let truth = input.to(dtype: .float32).float8Linear(weight, bias: bias.to(dtype: .float32))
+    return try row(
+      "float8_linear", "\(rows) x \(outputs) x \(inputs), \(scaling.name)", bytes: outputs * inputs + weight.scales.byteCount,
+      truth: truth, device: device, kernel: { input.float8Linear(weight, bias: bias) },
+      operators: { input.float8LinearByOperators(weight, bias: bias) })
   }
 
   private static func normRotate(_ device: Device, rows: Int, heads: Int, keyHeads: Int, dimension: Int) throws -> Row {

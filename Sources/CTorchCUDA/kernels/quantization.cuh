@@ -90,6 +90,7 @@ extern "C" __global__ void quantize(
     *to = two(__fmul_rn(value(*from), factor), 0);
 #endif
   }
-  for (int i = threadIdx.x; i < tile.rows; i += blockDim.x) scales[(tile.row + i) * row_step + blockIdx.y * tile_step] = __frcp_rn(factor);
+  for (int i = threadIdx.x; i < tile.rows; i += blockDim.x)
+    scales[(tile.row + i) * row_step + blockIdx.y * tile_step] = __frcp_rn(factor);
 }
 )cuda"

@@ -3,6 +3,7 @@ import Checkpoints
 import Foundation
 import Inference
 import JSON
+import Models
 import TestSupport
 import Testing
 import Torch
@@ -67,6 +68,43 @@ import Torch
       #expect(mean < 4e-2, "\(count) requests: \(mean)")
     }
     try await expectIdle(engine)
+  }
+
+  /// In e4m3, with scales for outputs or for blocks, recorded steps give what others do. (Those of experts with scales for
+  /// blocks are not recorded.)
+  @Test(arguments: [false, true], [false, true]) func recordedFloat8StepsAreTheSame(hasExperts: Bool, hasBlocks: Bool) async throws {
+    let device = try GPU.open()
+    let area = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: area) }
+    var folder = area.appendingPathComponent("plain")
+    try Self.writeModel(hasExperts: hasExperts, to: folder)
+    if hasBlocks {
+      let blocks = area.appendingPathComponent("blocks")
+      try CheckpointConversion.toHuggingFace(HuggingFaceFolder(folder), to: blocks, quantized: true)
+      folder = blocks
+    }
+    let engines = try [0, 32].map { recordedBatch in
+      var options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 16_384, chunkedPrefillSize: 64)
+      (options.recordedBatch, options.quantization) = (recordedBatch, .fp8)
+      return try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
+    }
+    for count in [1, 3, 7, 17, 40] {
+      let requests = randomRequests(count, seed: UInt64(count), vocabulary: 1024).enumerated().map { index, request in
+        var plain = greedy(request.id, request.tokens, count: 20)
+        (plain.sampling.temperature, plain.sampling.samplingSeed) = (1, index)
+        return plain
+      }
+      let outputs = [try await generateAll(engines[0], requests), try await generateAll(engines[1], requests)]
+      var differences: [Float] = []
+      for (wanted, found) in zip(outputs[0], outputs[1]) {
+        let same = zip(wanted.outputTokens, found.outputTokens).prefix { $0 == $1 }.count
+        differences += zip(wanted.outputLogProbs, found.outputLogProbs).prefix(same).map { abs($0.logProb! - $1.logProb!) }
+      }
+      #expect(differences.count > count * 20 * 7 / 10, "\(count) requests: \(differences.count) tokens before another is sampled")
+      let mean = differences.reduce(0, +) / Float(differences.count)
+      #expect(mean < 4e-2, "\(count) requests: \(mean)")
+    }
+    for engine in engines { try await expectIdle(engine) }
   }
 
   /// What was given back and taken again serves as before, recorded steps at the same addresses too.
