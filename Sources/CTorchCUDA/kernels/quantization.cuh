@@ -1,5 +1,5 @@
 R"cuda(
-// Numbers as e4m3, a scale for each tile.
+// Numbers as e4m3, a scale for each tile. What follows does not begin early: it may fetch weights that are made here.
 #ifdef SINGLE
 typedef float number;
 __device__ __forceinline__ float value(number x) { return x; }
@@ -60,7 +60,6 @@ struct Tile {
 // The largest of all numbers, whatever their signs. Its bits are in the order of numbers that are not negative.
 extern "C" __global__ void largest_number(
     const number* __restrict__ matrix, long stride, long rows, int columns, int height, int width, int* __restrict__ result) {
-  let_next_begin();
   wait_for_earlier();
   const float own = Tile(rows, columns, height, width).largest(matrix, stride);
   if (threadIdx.x == 0) atomicMax(result, __float_as_int(own));
@@ -72,7 +71,6 @@ extern "C" __global__ void quantize(
     const number* __restrict__ matrix, long stride, long rows, int columns, int height, int width,
     const float* __restrict__ shared, unsigned char* __restrict__ values, float* __restrict__ scales, long row_step,
     long tile_step) {
-  let_next_begin();
   wait_for_earlier();
   const Tile tile(rows, columns, height, width);
   const float largest = shared ? *shared : tile.largest(matrix, stride);
