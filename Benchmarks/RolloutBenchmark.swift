@@ -16,6 +16,9 @@ public enum RolloutBenchmark {
     public var outputTokens = 128...128
     public var device = Device.cpu
     public var dtype: DType?
+    /// Whether linear weights are kept as e4m3.
+    public var isFloat8 = false
+    public var isDeterministic = false
     /// An interpreter with torch and transformers; nil: nothing to compare with.
     public var python: URL?
 
@@ -62,10 +65,11 @@ public enum RolloutBenchmark {
 
   private static func engine(_ folder: URL, _ requests: [GenerateRequest], _ work: Work) async throws -> Row {
     let start = ContinuousClock.now
-    let options = EngineOptions(
+    var options = EngineOptions(
       dtype: work.dtype, device: work.device, memoryFraction: work.device.kind == .cuda ? 0.85 : nil,
       cacheBytes: 4 << 30, maxRunningRequests: work.requests, chunkedPrefillSize: work.device.kind == .cuda ? 16_384 : 2048)
-    let engine = try await onThread { try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options) }
+    (options.quantization, options.isDeterministic) = (work.isFloat8 ? .fp8 : nil, work.isDeterministic)
+    let engine = try await onThread { [options] in try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options) }
     let loaded = ContinuousClock.now
     // Kernels and libraries are made ready by requests that do not count.
     try await generate(engine, requests.prefix(4).map {

@@ -48,7 +48,8 @@ void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tens
                  ct_tensor cosine, ct_tensor sine, ct_tensor* new_query, ct_tensor* new_key);
 ct_tensor few_rows_linear(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight, ct_tensor bias,
                           ct_tensor residual);
-ct_tensor few_rows_float8_linear(ct_tensor input, ct_tensor weight, ct_tensor scales, ct_tensor bias);
+ct_tensor few_rows_float8_linear(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight,
+                                 ct_tensor scales, ct_tensor bias, ct_tensor residual);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
 void quantize(ct_tensor matrix, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales);

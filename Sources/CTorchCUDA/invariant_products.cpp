@@ -21,6 +21,8 @@ constexpr int64_t usual_rows = 256;
 constexpr std::array<int64_t, 7> classes = {16, 32, 64, 128, usual_rows, 1024, 4096};
 constexpr size_t usual_class = 4;
 constexpr int proposals = 16;
+/// Bytes that an algorithm may work in: too few to keep sums there.
+constexpr size_t most_workspace = 1024;
 /// Columns of a weight that algorithms are compared on.
 constexpr int64_t most_probed = 4096;
 
@@ -56,7 +58,7 @@ struct Product {
     auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
       check(cublasLtMatmulPreferenceSetAttribute(preference.handle, attribute, &value, sizeof(value)), "state a preference");
     };
-    // Without memory to work in and without reductions, no sum is divided.
+    // Without reductions and memory for them no sum is divided.
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(0));
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_NONE));
     for (auto attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -79,10 +81,14 @@ struct Product {
     auto handle = at::cuda::getCurrentCUDABlasLtHandle();
     cublasLtMatmulHeuristicResult_t checked;
     if (cublasLtMatmulAlgoCheck(handle, operation.handle, weight.handle, input.handle, output.handle, output.handle, &algorithm,
-                                &checked) != CUBLAS_STATUS_SUCCESS || checked.workspaceSize > 0)
+                                &checked) != CUBLAS_STATUS_SUCCESS || checked.workspaceSize > most_workspace)
       return false;
+    // Where blocks count the tiles that they have taken.
+    auto bytes = static_cast<int64_t>(checked.workspaceSize);
+    auto workspace = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(at::kCUDA, c10::cuda::current_device()));
     return cublasLtMatmul(handle, operation.handle, &one, w, weight.handle, x, input.handle, &zero, result, output.handle, result,
-                          output.handle, &algorithm, nullptr, 0, c10::cuda::getCurrentCUDAStream()) == CUBLAS_STATUS_SUCCESS;
+                          output.handle, &algorithm, workspace.data_ptr(), bytes, c10::cuda::getCurrentCUDAStream()) ==
+           CUBLAS_STATUS_SUCCESS;
   }
 };
 

@@ -143,6 +143,7 @@ enum Run {
       work.inputTokens = configuration.lengths(upTo: configuration.randomInputLen)
       work.outputTokens = configuration.lengths(upTo: configuration.randomOutputLen)
       (work.device, work.dtype) = (configuration.device == .cuda ? .cuda(0) : .cpu, configuration.dtype?.tensorType)
+      (work.isFloat8, work.isDeterministic) = (configuration.isFloat8, configuration.isDeterministic)
       work.python = configuration.python.map { URL(fileURLWithPath: $0) }
       let rows = try await RolloutBenchmark.run(work)
       print(configuration.json ? try json(rows) : RolloutBenchmark.table(rows))

@@ -13,9 +13,9 @@ func modelFolder(_ name: String) throws -> HuggingFaceFolder { try HuggingFaceFo
 struct ReferenceModel {
   let model: CausalLM
 
-  init(_ folder: HuggingFaceFolder) throws {
-    model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: .float32)
-    try model.load(folder, dtype: .float32, device: .cpu)
+  init(_ folder: HuggingFaceFolder, dtype: DType = .float32) throws {
+    model = try CausalLM(ModelRegistry.configuration(of: folder), parallel: .single(), dtype: dtype)
+    try model.load(folder, dtype: dtype, device: .cpu)
   }
 
   /// `[tokens.count, vocabulary]`

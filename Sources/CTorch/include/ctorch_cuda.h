@@ -90,7 +90,8 @@ typedef struct {
   // `norm`, or NULL: of the input; `is_gated`: it is [gate | up].
   ct_tensor (*few_rows_linear)(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight, ct_tensor bias,
                                ct_tensor residual);
-  ct_tensor (*few_rows_float8_linear)(ct_tensor input, ct_tensor weight, ct_tensor scales, ct_tensor bias);
+  ct_tensor (*few_rows_float8_linear)(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight,
+                                      ct_tensor scales, ct_tensor bias, ct_tensor residual);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
   // Of fp32 too. height 0: all numbers share a scale. for_blocks: in the form that products with scales of blocks take.

@@ -23,7 +23,6 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     int pages_stride, const int* __restrict__ lengths, const int* __restrict__ order, float* __restrict__ parts,
     bf16* __restrict__ output, float scale, int page_size, int key_value_heads, int group) {
   let_next_begin();
-  wait_for_earlier();
   const int blocks_per_group = (group + QUERIES - 1) / QUERIES;
   const int key_value_head = blockIdx.x / blocks_per_group;
   const int first_head = key_value_head * group + blockIdx.x % blocks_per_group * QUERIES;
@@ -37,34 +36,22 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   const int share = ((length + splits - 1) / splits + STEP - 1) / STEP * STEP;
   const int begin = split * share, end = min(length, begin + share);
 
-  // Which dimension is which in a product does not matter as long as both sides agree: a lane takes eight neighbours of each
-  // 32, so that it loads 16 bytes at once.
-  uint32 query[PRODUCTS][2];
-#pragma unroll
-  for (int i = 0; i < HEAD / 32; ++i) {
-    Eight eight = {};
-    if (r < count) eight = *(const Eight*)(queries + row * query_stride + (first_head + r) * HEAD + i * 32 + c * 8);
-#pragma unroll
-    for (int w = 0; w < 4; ++w) query[2 * i + w / 2][w % 2] = eight.words[w];
-  }
   float sums[PRODUCTS][4] = {}, most = NOTHING, weight = 0;
   const float log_scale = scale * 1.4426950408889634f;
   const long token_stride = (long)key_value_heads * HEAD;
   const long head_offset = (long)key_value_head * HEAD;
   const int* table = pages + (long)row * pages_stride;
-  if (new_keys && begin < end && end == length)
-    write_last(new_keys + row * new_key_stride, new_values + row * new_value_stride, keys, values, table, length, page_size,
-               key_value_head, key_value_heads);
   const bool pages_hold_tiles = page_size % TILE == 0;
-
-  for (int base = begin + warp * TILE; base < end; base += STEP) {
+  Eight key[2][HEAD / 32], value[4][HEAD / 64];
+  // Which dimension is which in a product does not matter as long as both sides agree: a lane takes eight neighbours of each
+  // 32, so that it loads 16 bytes at once.
+  auto load = [&](int base) {
     const long first = ((long)table[base / page_size] * page_size + base % page_size) * token_stride + head_offset;
     auto place = [&](int token) {
       token = min(token, end - 1);
       if (pages_hold_tiles) return first + (token - base) * token_stride;
       return ((long)table[token / page_size] * page_size + token % page_size) * token_stride + head_offset;
     };
-    Eight key[2][HEAD / 32], value[4][HEAD / 64];
 #pragma unroll
     for (int b = 0; b < 2; ++b) {
       const bf16* at = keys + place(base + b * 8 + r) + c * 8;
@@ -77,6 +64,27 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
 #pragma unroll
       for (int i = 0; i < HEAD / 64; ++i) value[t][i] = *(const Eight*)(at + i * 64);
     }
+  };
+  // All but the last token of a context, and where it lies, was there before this step.
+  int base = begin + warp * TILE;
+  bool is_loaded = base < end && base + TILE < length;
+  if (is_loaded) load(base);
+  wait_for_earlier();
+  if (new_keys && begin < end && end == length)
+    write_last(new_keys + row * new_key_stride, new_values + row * new_value_stride, keys, values, table, length, page_size,
+               key_value_head, key_value_heads);
+  uint32 query[PRODUCTS][2];
+#pragma unroll
+  for (int i = 0; i < HEAD / 32; ++i) {
+    Eight eight = {};
+    if (r < count) eight = *(const Eight*)(queries + row * query_stride + (first_head + r) * HEAD + i * 32 + c * 8);
+#pragma unroll
+    for (int w = 0; w < 4; ++w) query[2 * i + w / 2][w % 2] = eight.words[w];
+  }
+
+  for (; base < end; base += STEP) {
+    if (!is_loaded) load(base);
+    is_loaded = false;
     // Of head r and tokens 2 c, 2 c + 1 of both halves of the tile.
     float scores[2][4] = {};
 #pragma unroll

@@ -14,7 +14,7 @@ __device__ __forceinline__ float rounded(float value) { return wide(narrow(value
 
 // Eight of them, one load.
 struct __align__(16) Eight { uint32 words[4]; };
-__device__ __forceinline__ void unpack(const Eight& packed, float* values) {
+__device__ __forceinline__ void unpack(Eight packed, float* values) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     values[2 * i] = __uint_as_float(packed.words[i] << 16);

@@ -1,6 +1,7 @@
 R"cuda(
-// output = input weightᵀ (+ bias) of numbers in e4m3 for ROWS rows of input, at most eight, as few as a batch that decodes has:
-// bound by the weight's bytes, which are read once. Each block quantises the input for itself, by rows or, GROUPED, by groups.
+// output = x weightᵀ (+ bias) (+ residual) of numbers in e4m3 for ROWS rows, at most eight, as few as a batch that decodes has:
+// bound by the weight's bytes, which are read once. Each block finds x (few_rows.cuh) and quantises it for itself, by rows or,
+// GROUPED, by groups.
 //
 // A block makes some outputs, in tiles of eight. Tiles times chunks of 128 inputs, a group each, are its pieces of work, which
 // its warps divide evenly, whichever tile a piece is of; what several warps make of a tile is added up at the end, in their
@@ -48,9 +49,9 @@ __device__ __forceinline__ float largest_of(const float* numbers, float found) {
   return found;
 }
 
-// The input as e4m3, filled up with zeros to whole chunks, and its scales.
+// x as e4m3, filled up with zeros to whole chunks, and its scales.
 __device__ __forceinline__ void quantise(
-    const bf16* __restrict__ input, int inputs, int chunks, unsigned char* rows, int row_bytes, float* row_scales) {
+    const bf16* input, int inputs, int chunks, unsigned char* rows, int row_bytes, float* row_scales) {
   const int eights = inputs / 8, all = chunks * (CHUNK / 8);
 #ifdef GROUPED
   // The numbers of a group lie with sixteen neighbouring lanes.
@@ -100,9 +101,9 @@ __device__ __forceinline__ void quantise(
 // `row_bytes`: what a row takes in shared memory, at least its whole chunks; a multiple of 16. Scales of the weight's next
 // output lie `output_step` further on, those of an output's next group `group_step`.
 extern "C" __global__ void __launch_bounds__(THREADS) few_rows_float8_linear(
-    const bf16* __restrict__ input, const unsigned char* __restrict__ weight, const float* __restrict__ weight_scales,
-    long output_step, long group_step, const bf16* __restrict__ bias, bf16* __restrict__ output, int inputs, int outputs,
-    int row_bytes) {
+    const bf16* __restrict__ input, const bf16* __restrict__ norm, float epsilon, const unsigned char* __restrict__ weight,
+    const float* __restrict__ weight_scales, long output_step, long group_step, const bf16* __restrict__ bias,
+    const bf16* __restrict__ residual, bf16* __restrict__ output, int inputs, int outputs, int row_bytes) {
   let_next_begin();
   extern __shared__ __align__(16) unsigned char shared[];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -148,7 +149,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) few_rows_float8_linear(
                  :: "r"(to), "l"(weight_scales + (first + own) * output_step + group * group_step) : "memory");
   }
   wait_for_earlier();
+#if defined(NORMED) || defined(GATED)
+  Eight* x = (Eight*)(((unsigned long)(row_scales + ROWS * groups) + 15) / 16 * 16);
+  find_x<WARPS>(x, input, norm, epsilon, inputs / 8);
+  __syncthreads();
+  quantise((const bf16*)x, inputs, chunks, rows, row_bytes, row_scales);
+#else
   quantise(input, inputs, chunks, rows, row_bytes, row_scales);
+#endif
   asm volatile("cp.async.wait_all;" ::: "memory");
   __syncthreads();
 
@@ -207,7 +215,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) few_rows_float8_linear(
 #else
     total *= row_scales[row] * scales[own];
 #endif
-    output[(long)row * outputs + first + own] = narrow(total + (bias ? wide(bias[first + own]) : 0));
+    total += bias ? wide(bias[first + own]) : 0;
+    const long place = (long)row * outputs + first + own;
+    output[place] = narrow(residual ? rounded(total) + wide(residual[place]) : total);
   }
 }
 )cuda"

@@ -78,40 +78,50 @@ extern "C" __global__ void norm_rotate(
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, bf16* __restrict__ new_query,
     bf16* __restrict__ new_key) {
   let_next_begin();
-  wait_for_earlier();
   const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
   const long token = blockIdx.x;
   __shared__ float shared[8][HEAD];
   float* head = shared[threadIdx.x / 32];
+  // Weights and tables, which are there before the first layer begins.
+  constexpr int OWN = HEAD / 32;
+  float query_weights[OWN], key_weights[OWN], cosines[OWN], sines[OWN];
+#pragma unroll
+  for (int k = 0; k < OWN; ++k) {
+    const int d = lane + 32 * k;
+    query_weights[k] = query_weight ? wide(query_weight[d]) : 1;
+    key_weights[k] = key_weight ? wide(key_weight[d]) : 1;
+    cosines[k] = d < rotated ? wide(cosine[token * rotated + d]) : 0;
+    sines[k] = d < rotated ? wide(sine[token * rotated + d]) : 0;
+  }
+  wait_for_earlier();
   for (int h = blockIdx.y * warps + threadIdx.x / 32; h < query_heads + key_heads; h += gridDim.y * warps) {
     const bool is_query = h < query_heads;
     const int index = is_query ? h : h - query_heads;
     const bf16* source = is_query ? query + token * query_stride + index * HEAD : key + token * key_stride + index * HEAD;
     bf16* target = is_query ? new_query + (token * query_heads + index) * HEAD : new_key + (token * key_heads + index) * HEAD;
-    const bf16* weight = is_query ? query_weight : key_weight;
-    float values[HEAD / 32];
+    float values[OWN];
     float squares = 0;
 #pragma unroll
-    for (int k = 0; k < HEAD / 32; ++k) {
+    for (int k = 0; k < OWN; ++k) {
       values[k] = wide(source[lane + 32 * k]);
       squares += values[k] * values[k];
     }
-    if (weight) {
+    if (is_query ? query_weight : key_weight) {
       const float inverse = rsqrtf(sum_of_warp(squares) / HEAD + epsilon);
 #pragma unroll
-      for (int k = 0; k < HEAD / 32; ++k) values[k] = rounded(values[k] * inverse * wide(weight[lane + 32 * k]));
+      for (int k = 0; k < OWN; ++k) values[k] = rounded(values[k] * inverse * (is_query ? query_weights[k] : key_weights[k]));
     }
 #pragma unroll
-    for (int k = 0; k < HEAD / 32; ++k) head[lane + 32 * k] = values[k];
+    for (int k = 0; k < OWN; ++k) head[lane + 32 * k] = values[k];
     __syncwarp();
     const int half = rotated / 2;
 #pragma unroll
-    for (int k = 0; k < HEAD / 32; ++k) {
+    for (int k = 0; k < OWN; ++k) {
       const int d = lane + 32 * k;
       float result = values[k];
       if (d < rotated) {
         const float other = d < half ? -head[d + half] : head[d - half];
-        result = rounded(values[k] * wide(cosine[token * rotated + d])) + rounded(other * wide(sine[token * rotated + d]));
+        result = rounded(values[k] * cosines[k]) + rounded(other * sines[k]);
       }
       target[d] = narrow(result);
     }

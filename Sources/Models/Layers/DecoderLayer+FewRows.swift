@@ -10,10 +10,10 @@ extension DecoderLayer {
       !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil, let firstNorm = inputNorm as? RMSNorm,
       let secondNorm = feedForwardNorm as? RMSNorm, let attention = attention as? Attention,
       let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
-      let intoAttention = product(attention.queryKeyValue.weight, attention.queryKeyValue.bias, rows: input.size(0)),
-      let outOfAttention = product(attention.output.weight, attention.output.bias, rows: input.size(0)),
-      let gateUp = product(feedForward.gateUp.weight, feedForward.gateUp.bias, rows: input.size(0)),
-      let down = product(feedForward.down.weight, feedForward.down.bias, rows: input.size(0))
+      let intoAttention = product(attention.queryKeyValue.weight, attention.queryKeyValue.bias, ofAsManyAs: input),
+      let outOfAttention = product(attention.output.weight, attention.output.bias, ofAsManyAs: input),
+      let gateUp = product(feedForward.gateUp.weight, feedForward.gateUp.bias, ofAsManyAs: input),
+      let down = product(feedForward.down.weight, feedForward.down.bias, ofAsManyAs: input)
     else { return nil }
     let projected = intoAttention(.normed(input, weight: firstNorm.weight.tensor, epsilon: firstNorm.epsilon), nil)
     let heads = attention.attended(projected, rotary: rotary, context: context)
@@ -22,10 +22,15 @@ extension DecoderLayer {
   }
 
   /// Rows times a weight, with a residual; nil: it is kept in another form, adapters add to it, or the rows are too many.
-  private func product(_ weight: Parameter, _ bias: Parameter?, rows: Int) -> ((FewRows, Tensor?) -> Tensor)? {
-    guard weight.float8 == nil, weight.lowRankTerms == nil, weight.tensor.dtype == .bfloat16,
-      Kernels.multiplyFewRows(rows, inputs: weight.shape[1])
-    else { return nil }
+  private func product(
+    _ weight: Parameter, _ bias: Parameter?, ofAsManyAs rows: Tensor
+  ) -> ((FewRows, Tensor?) -> Tensor)? {
+    guard weight.lowRankTerms == nil else { return nil }
+    if let float8 = weight.float8 {
+      guard Kernels.multiplyFewRows(rows, float8) else { return nil }
+      return { Kernels.fewRowsFloat8Linear($0, float8, bias: bias?.tensor, residual: $1) }
+    }
+    guard weight.tensor.dtype == .bfloat16, Kernels.multiplyFewRows(rows.size(0), inputs: weight.shape[1]) else { return nil }
     return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1) }
   }
 }

@@ -138,8 +138,10 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var optimizer = OptimizerConfiguration()
   /// Of the files to load.
   public var gigabytes = 4.0
-  /// Whether the engine of a weight update keeps linear weights as e4m3.
+  /// Whether the engine of a rollout or a weight update keeps linear weights as e4m3.
   public var isFloat8 = false
+  /// Whether the engine of a rollout is deterministic.
+  public var isDeterministic = false
   /// Ways of a weight update; empty: all.
   public var updateKinds: [UpdateKind] = []
   /// Prompts of a step, samples of each, and steps.

