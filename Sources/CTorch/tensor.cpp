@@ -227,6 +227,8 @@ void ct_move_storage(ct_tensor tensor, ct_tensor place) {
     TORCH_CHECK(home.is_contiguous() && home.scalar_type() == at::kByte && home.numel() >= bytes && home.device() == storage.device(),
                 "a storage of ", bytes, " bytes on ", storage.device(), " cannot move to ", home.numel(), " bytes on ",
                 home.device());
+    // One that was emptied takes all of it, as it is.
+    if (bytes == 0) storage.set_nbytes(home.numel());
     home.view(-1).narrow(0, 0, bytes).copy_(at::empty({0}, home.options()).set_(storage, 0, {bytes}, {1}));
     storage.set_data_ptr_noswap(
         {home.data_ptr(), new at::Tensor(home), [](void* owner) { delete static_cast<at::Tensor*>(owner); }, home.device()});

@@ -1,8 +1,14 @@
-// Compiles kernels for the GPU at hand, the first time that each is used.
+// Compiles kernels for the GPU at hand, the first time that each is used on a machine: what was compiled is kept in the user's
+// cache folder.
 #include "kernel_library.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 
@@ -48,14 +54,58 @@ struct Compiler {
   }
 };
 
-std::string compiled(const std::string& source, const std::vector<std::string>& defines) {
-  const auto& compiler = Compiler::shared();
+/// Files of compiled kernels. Each begins with all that the kernel was made of, so that none is taken for another.
+class Cache {
+ public:
+  explicit Cache(const std::string& made_of) : key_(made_of + '\0') {
+    const char *folder = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (folder && *folder) path_ = std::filesystem::path(folder) / "slime" / "kernels";
+    else if (home && *home) path_ = std::filesystem::path(home) / ".cache" / "slime" / "kernels";
+    else return;
+    uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+    for (unsigned char byte : key_) hash = (hash ^ byte) * 0x100000001b3;
+    path_ /= std::to_string(hash) + ".cubin";
+  }
+
+  /// Empty: there is none.
+  std::string code() const {
+    std::ifstream file(path_, std::ios::binary);
+    std::string content{std::istreambuf_iterator<char>(file), {}};
+    return content.compare(0, key_.size(), key_) == 0 ? content.substr(key_.size()) : "";
+  }
+
+  /// Without it the next process compiles again, so nothing is said of what goes wrong.
+  void keep(const std::string& code) const {
+    if (path_.empty()) return;
+    std::error_code error;
+    std::filesystem::create_directories(path_.parent_path(), error);
+    auto part = path_;
+    part += "." + std::to_string(getpid());
+    std::ofstream file(part, std::ios::binary);
+    file << key_ << code;
+    file.close();
+    if (file) std::filesystem::rename(part, path_, error);
+    else std::filesystem::remove(part, error);
+  }
+
+ private:
+  std::string key_;
+  std::filesystem::path path_;
+};
+
+/// - Parameter anew: what is kept was of no use.
+std::string compiled(const std::string& source, const std::vector<std::string>& defines, bool anew) {
   cudaDeviceProp device;
   C10_CUDA_CHECK(cudaGetDeviceProperties(&device, c10::cuda::current_device()));
   std::vector<std::string> options = {
       "--gpu-architecture=sm_" + std::to_string(device.major * 10 + device.minor) + (device.major == 9 ? "a" : ""),
       "--std=c++17", "--fmad=true"};
   options.insert(options.end(), defines.begin(), defines.end());
+  std::string made_of = source;
+  for (auto& option : options) made_of += " " + option;
+  Cache cache(made_of);
+  if (auto code = anew ? "" : cache.code(); !code.empty()) return code;
+  const auto& compiler = Compiler::shared();
   std::vector<const char*> words;
   for (auto& option : options) words.push_back(option.c_str());
   Compiler::Program program;
@@ -74,6 +124,7 @@ std::string compiled(const std::string& source, const std::vector<std::string>& 
   std::string code(size, '\0');
   compiler.code(program, code.data());
   compiler.destroy(&program);
+  cache.keep(code);
   return code;
 }
 
@@ -92,8 +143,14 @@ const void* kernel(const char* source, const char* name, const std::vector<std::
   if (found) return found;
   auto& library = libraries[program];
   if (!library) {
-    auto code = compiled(std::string(common) + source, defines);
-    C10_CUDA_CHECK(cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0));
+    auto load = [&](bool anew) {
+      auto code = compiled(std::string(common) + source, defines, anew);
+      return cudaLibraryLoadData(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0);
+    };
+    if (load(false) != cudaSuccess) {
+      cudaGetLastError();
+      C10_CUDA_CHECK(load(true));
+    }
   }
   cudaKernel_t handle;
   C10_CUDA_CHECK(cudaLibraryGetKernel(&handle, library, name));

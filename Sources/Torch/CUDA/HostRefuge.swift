@@ -6,6 +6,10 @@ public final class HostRefuge {
   /// Pinned; made when they are first needed, and not given back.
   private var copies: [Tensor] = []
   public private(set) var isUsed = false
+  /// Where the tensors lie once they have come back.
+  private var region: DeviceRegion?
+  /// They begin at multiples of this.
+  private static let alignment = 256
 
   /// - Parameters:
   ///   - kept: each with a storage of its own; what is not on a GPU is left alone.
@@ -22,8 +26,9 @@ public final class HostRefuge {
         if copies.isEmpty { copies = kept.map { .emptyPinned($0.shape, dtype: $0.dtype) } }
         for (copy, tensor) in zip(copies, kept) { copy.copy_(tensor, nonBlocking: true) }
         Runtime.synchronize(device)
-        for tensor in kept + forgotten { tensor.emptyStorage() }
+        if region == nil { for tensor in kept + forgotten { tensor.emptyStorage() } }
       }
+      try region?.empty()
     }
     try DeviceMemory.emptyCache()
     isUsed = true
@@ -32,19 +37,30 @@ public final class HostRefuge {
   public func comeBack() throws {
     guard isUsed, let device = (kept + forgotten).first?.device else { return }
     try catchingTorchErrors {
+      try takeMemory(on: device)
       withoutGradients {
-        // Memory for the next one is taken while one is copied.
-        for (copy, tensor) in zip(copies, kept) {
-          tensor.refillStorage(bytes: tensor.byteCount)
-          tensor.copy_(copy, nonBlocking: true)
-        }
-        for tensor in forgotten {
-          tensor.refillStorage(bytes: tensor.byteCount)
-          _ = tensor.zero_()
-        }
+        for (copy, tensor) in zip(copies, kept) { tensor.copy_(copy, nonBlocking: true) }
+        for tensor in forgotten { _ = tensor.zero_() }
         Runtime.synchronize(device)
       }
     }
     isUsed = false
+  }
+
+  /// All at once, which the driver gives sooner than many pieces; where it cannot, each for itself.
+  private func takeMemory(on device: Device) throws {
+    if let region { return try region.refill() }
+    var (ranges, end) = ([Range<Int>](), 0)
+    for tensor in kept + forgotten {
+      ranges.append(end..<end + tensor.byteCount)
+      end = (ranges.last!.upperBound + Self.alignment - 1) / Self.alignment * Self.alignment
+    }
+    guard let region = try? DeviceRegion(byteCount: end, on: device) else {
+      for tensor in kept + forgotten { tensor.refillStorage(bytes: tensor.byteCount) }
+      return
+    }
+    let bytes = try region.bytes()
+    for (tensor, range) in zip(kept + forgotten, ranges) { tensor.moveStorage(to: bytes[range]) }
+    self.region = region
   }
 }

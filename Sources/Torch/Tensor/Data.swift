@@ -81,7 +81,8 @@ extension Tensor {
     withExtendedLifetime(self) { _ = checked(ct_resize_storage(handle, 0)) }
   }
 
-  /// Moves the storage of this tensor and all its views, with what it holds, into the memory of `place`.
+  /// Moves the storage of this tensor and all its views, with what it holds, into the memory of `place`; one that was emptied
+  /// takes all of it, as it is.
   /// - Parameter place: a row of at least as many bytes on the same device, which the storage keeps.
   package func moveStorage(to place: Tensor) {
     withExtendedLifetime((self, place)) { ct_move_storage(handle, place.handle) }
