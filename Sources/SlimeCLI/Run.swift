@@ -109,6 +109,20 @@ enum Run {
     try await Demo.run(configuration)
   }
 
+  /// What runs `transformers` on a benchmark's work; nil: nothing is compared.
+  private static func interpreter(_ configuration: BenchConfiguration) throws -> URL? {
+    if let python = configuration.python { return URL(fileURLWithPath: python) }
+    guard let comparison = configuration.comparison else { return nil }
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    let found = folders.map { URL(fileURLWithPath: "\($0)/python3") }.first {
+      FileManager.default.isExecutableFile(atPath: $0.path)
+    }
+    guard let found else {
+      throw ConfigurationError("--compare \(comparison.rawValue) needs python3, which is not on the PATH; name an interpreter with --python")
+    }
+    return found
+  }
+
   @Sendable static func bench(_ configuration: BenchConfiguration) async throws {
     switch configuration.subject {
     case nil:
@@ -144,7 +158,7 @@ enum Run {
       work.outputTokens = configuration.lengths(upTo: configuration.randomOutputLen)
       (work.device, work.dtype) = (configuration.device == .cuda ? .cuda(0) : .cpu, configuration.dtype?.tensorType)
       (work.isFloat8, work.isDeterministic) = (configuration.isFloat8, configuration.isDeterministic)
-      work.python = configuration.python.map { URL(fileURLWithPath: $0) }
+      work.python = try interpreter(configuration)
       let rows = try await RolloutBenchmark.run(work)
       print(configuration.json ? try json(rows) : RolloutBenchmark.table(rows))
     case .train:
@@ -155,7 +169,7 @@ enum Run {
       work.device = configuration.device == .cuda ? .cuda(0) : .cpu
       let dtype = configuration.dtype ?? (configuration.device == .cuda ? .bfloat16 : .float32)
       (work.dtype, work.precision) = (dtype.tensorType, try configuration.optimizer.precision(dtype))
-      work.python = configuration.python.map { URL(fileURLWithPath: $0) }
+      work.python = try interpreter(configuration)
       let rows = try TrainBenchmark.run(work)
       print(configuration.json ? try json(rows) : TrainBenchmark.table(rows))
     case .update:

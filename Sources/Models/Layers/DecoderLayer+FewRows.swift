@@ -6,8 +6,8 @@ extension DecoderLayer {
   /// residuals are computed beside the four products.
   /// - Returns: nil: there is something that those kernels don't know.
   func decodingFewRows(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor? {
-    guard context.fusesOperators, !gradientsEnabled, input.device.kind == .cuda, !parallel.isDeterministic, parallel.tensor.size == 1,
-      !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil, let firstNorm = inputNorm as? RMSNorm,
+    guard context.fusesOperators, !gradientsEnabled, input.device.kind == .cuda, !parallel.isDeterministic,
+      parallel.tensor.size == 1, !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil, let firstNorm = inputNorm as? RMSNorm,
       let secondNorm = feedForwardNorm as? RMSNorm, let attention = attention as? Attention,
       let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
       let intoAttention = product(attention.queryKeyValue.weight, attention.queryKeyValue.bias, ofAsManyAs: input),
@@ -15,6 +15,7 @@ extension DecoderLayer {
       let gateUp = product(feedForward.gateUp.weight, feedForward.gateUp.bias, ofAsManyAs: input),
       let down = product(feedForward.down.weight, feedForward.down.bias, ofAsManyAs: input)
     else { return nil }
+    let input = input.contiguous()
     let projected = intoAttention(.normed(input, weight: firstNorm.weight.tensor, epsilon: firstNorm.epsilon), nil)
     let heads = attention.attended(projected, rotary: rotary, context: context)
     let middle = outOfAttention(.plain(heads.contiguous()), input)

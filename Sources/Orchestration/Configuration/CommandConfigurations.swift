@@ -122,6 +122,8 @@ public struct BenchConfiguration: Sendable, Equatable, Codable {
   public var texts: [String] = []
   /// An interpreter that has the package to compare with.
   public var python: String?
+  /// Who does the same work in the same run; nil: nobody, unless there is an interpreter.
+  public var comparison: BenchComparison?
   /// Of a soak or a rollout; nil: 20,000 and 64.
   public var requests: Int?
   public var randomInputLen = 64
@@ -170,6 +172,10 @@ public enum UpdateKind: String, Sendable, Codable, CaseIterable {
   /// Inside requests to a server.
   case http
   case disk
+}
+
+public enum BenchComparison: String, Sendable, Codable, CaseIterable {
+  case transformers
 }
 
 public enum BenchSubject: String, Sendable, Codable, CaseIterable {

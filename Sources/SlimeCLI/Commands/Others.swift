@@ -28,6 +28,7 @@ extension Command {
             .option("hf-checkpoint", \.hfCheckpoint, "FOLDER", "the tokenizer, or the model of a rollout, to time"),
             .list("text", \.texts, "FILE", "texts to time beside generated ones"),
             .option("python", \.python, "FILE", "interpreter with tokenizers, or torch and transformers, to compare with"),
+            .option("compare", \.comparison, "who does a rollout or training again in the same run, with --python or python3"),
           ]
         ),
         (
@@ -76,11 +77,11 @@ extension Command {
       load       a folder into a model on the CPU, beside reading its files into memory, with the page cache warm and cold
       memory     most memory of a training step on the CPU under several layouts, beside what slime plan says
       ops        calls of operators from Swift, beside the same calls from C++
-      rollout    an engine that generates, beside transformers (--python); on a model with random weights unless
+      rollout    an engine that generates, beside transformers (--compare); on a model with random weights unless
                  --hf-checkpoint names one
       soak       an engine under many requests, aborts, pauses and weight updates: each ends once, nothing leaks
       step       a step of colocated training, phase by phase, as slime train logs it; micro-batches have --seq-length tokens
-      train      steps of a training backend, beside transformers, eager and compiled (--python); models as for rollout
+      train      steps of a training backend, beside transformers, eager and compiled (--compare); models as for rollout
       update     weights from a trainer to an engine on one device, by kind: time and extra memory; models as for rollout
       tokenizer  texts into tokens on one core, beside the Python package tokenizers (--python)
     """

@@ -96,6 +96,7 @@ extension SpeculativeAlgorithm: FlagValue {}
 extension WeightQuantization: FlagValue {}
 extension KVCacheType: FlagValue {}
 extension BenchSubject: FlagValue {}
+extension BenchComparison: FlagValue {}
 extension UpdateKind: FlagValue {}
 extension PlannedGPU: FlagValue {}
 extension WeightTransport: FlagValue {}

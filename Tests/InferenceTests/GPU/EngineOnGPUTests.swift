@@ -106,7 +106,8 @@ import Torch
       }
       #expect(differences.count > count * 20 / 3, "\(count) requests: \(differences.count) tokens before another is sampled")
       let mean = differences.reduce(0, +) / Float(differences.count)
-      #expect(mean < 4e-2, "\(count) requests: \(mean)")
+      // Where a router hesitates, a rounding sends a token elsewhere.
+      #expect(mean < (hasExperts ? 0.1 : 0.04), "\(count) requests: \(mean)")
     }
     for engine in engines { try await expectIdle(engine) }
   }

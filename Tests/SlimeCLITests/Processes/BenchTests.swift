@@ -24,6 +24,34 @@ import Testing
     }
   }
 
+  /// The other side is the first python3 on the path, which is told of the same work.
+  @Test func comparisonsAreOfTheSameWork() async throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try writeTinyModel(to: folder.appendingPathComponent("model"), seed: 1)
+    let words = "rollout --hf-checkpoint model --requests 2 --random-input-len 4 --random-output-len 3 --compare transformers --json"
+      .split(separator: " ").map(String.init)
+    let run = try SlimeProcess(["bench"] + words, in: folder, path: folder.path)
+    #expect(try await run.end(within: .seconds(60)) == 2)
+    #expect(run.errors.contains("--compare transformers needs python3"), "\(run.errors)")
+
+    let python = folder.appendingPathComponent("python3")
+    try """
+      #!/bin/sh
+      read -r work < "$3"
+      echo "$work" > asked
+      echo '{"seconds": 0.5, "output_tokens": 6, "start_seconds": 0.1}'
+      """.write(to: python, atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: python.path)
+    let second = try SlimeProcess(["bench"] + words, in: folder, path: folder.path)
+    #expect(try await second.end(within: .seconds(60)) == 0, "\(second.errors)")
+    let rows = try #require(try JSONValue(parsing: second.output).array)
+    #expect(rows.map { $0["name"] } == ["slime", "transformers"])
+    #expect(rows.map { $0["output_tokens"] } == [6, 6])
+    let asked = try JSONValue(parsing: String(contentsOf: folder.appendingPathComponent("asked"), encoding: .utf8))
+    #expect(asked.array?.count == 2)
+  }
+
   /// Phases are all that a step spends its time with.
   @Test func phasesOfAStep() async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)

@@ -11,8 +11,11 @@ final class SlimeProcess {
   private let outputFile: URL
   private let errorFile: URL
 
-  /// - Parameter folder: where it runs, and where its output goes.
-  init(_ arguments: [String], in folder: URL) throws {
+  /// - Parameters:
+  ///   - folder: where it runs, and where its output goes.
+  ///   - path: where programs are looked for; nil: as in this process.
+  init(_ arguments: [String], in folder: URL, path: String? = nil) throws {
+    if let path { process.environment = ProcessInfo.processInfo.environment.merging(["PATH": path]) { $1 } }
     let name = UUID().uuidString
     (outputFile, errorFile) = (folder.appendingPathComponent(name + ".out"), folder.appendingPathComponent(name + ".err"))
     for file in [outputFile, errorFile] { FileManager.default.createFile(atPath: file.path, contents: nil) }
