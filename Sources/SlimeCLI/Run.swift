@@ -118,7 +118,8 @@ enum Run {
       FileManager.default.isExecutableFile(atPath: $0.path)
     }
     guard let found else {
-      throw ConfigurationError("--compare \(comparison.rawValue) needs python3, which is not on the PATH; name an interpreter with --python")
+      throw ConfigurationError(
+        "--compare \(comparison.rawValue) needs python3, which is not on the PATH; name an interpreter with --python")
     }
     return found
   }

@@ -93,7 +93,9 @@ package struct Sampler {
       logits, temperatures: temperatures, keys: Tensor(keys).sent(to: device),
       isGreedy: Tensor(rows.map(\.state.isGreedy)).sent(to: device))
     let wanted = rows.map(\.logProbs)
-    guard wanted.contains(where: { $0 != nil }) else { return try Pending(tokens, scores: scores, logProbs: nil, count: rows.count) }
+    guard wanted.contains(where: { $0 != nil }) else {
+      return try Pending(tokens, scores: scores, logProbs: nil, count: rows.count)
+    }
     if parts != nil {
       // The sampler divides a row among blocks, by how many rows there are.
       let found = Kernels.rowStatistics(logits, targets: tokens, temperatures: temperatures)

@@ -64,7 +64,8 @@ public final class PackedAttention: AttentionBackend {
   private func invariantSequences(_ headDimension: Int) -> InvariantSequences {
     if let known = knownSequences[headDimension] { return known }
     let sequences = InvariantSequences(
-      shape.rows.map { .init(queries: $0.queries, firstKey: $0.queries.lowerBound) }, headDimension: headDimension, device: device)
+      shape.rows.map { .init(queries: $0.queries, firstKey: $0.queries.lowerBound) }, headDimension: headDimension,
+      device: device)
     knownSequences[headDimension] = sequences
     return sequences
   }

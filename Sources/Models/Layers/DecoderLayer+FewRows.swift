@@ -7,9 +7,9 @@ extension DecoderLayer {
   /// - Returns: nil: there is something that those kernels don't know.
   func decodingFewRows(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor? {
     guard context.fusesOperators, !gradientsEnabled, input.device.kind == .cuda, !parallel.isDeterministic,
-      parallel.tensor.size == 1, !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil, let firstNorm = inputNorm as? RMSNorm,
-      let secondNorm = feedForwardNorm as? RMSNorm, let attention = attention as? Attention,
-      let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
+      parallel.tensor.size == 1, !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil,
+      let firstNorm = inputNorm as? RMSNorm, let secondNorm = feedForwardNorm as? RMSNorm,
+      let attention = attention as? Attention, let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
       let intoAttention = product(attention.queryKeyValue.weight, attention.queryKeyValue.bias, ofAsManyAs: input),
       let outOfAttention = product(attention.output.weight, attention.output.bias, ofAsManyAs: input),
       let gateUp = product(feedForward.gateUp.weight, feedForward.gateUp.bias, ofAsManyAs: input),

@@ -51,8 +51,8 @@ public enum Kernels {
     let splits = isInvariant && rows > 16 ? 1 : min(32, max(1, 528 / (rows * keys.size(1))))
     return withExtendedLifetime((query, last, keys, values, contexts)) {
       Tensor(owned: kernel(
-        query.handle, last?.key.handle, last?.value.handle, keys.handle, values.handle, contexts.pages.handle, contexts.lengths.handle, contexts.order.handle,
-        scale, Int32(pageSize), Int32(splits)))
+        query.handle, last?.key.handle, last?.value.handle, keys.handle, values.handle, contexts.pages.handle,
+        contexts.lengths.handle, contexts.order.handle, scale, Int32(pageSize), Int32(splits)))
     }
   }
 
