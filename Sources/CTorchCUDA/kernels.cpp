@@ -1,9 +1,6 @@
 // Our kernels without gradients, called on ATen's tensors: what the engine runs, and the forward passes of training.
 #include "kernel_library.h"
 
-static const char* const attention =
-#include "kernels/attention.cuh"
-    ;
 static const char* const layers =
 #include "kernels/layers.cuh"
     ;
@@ -26,31 +23,6 @@ void write_pages(ct_tensor key_handle, ct_tensor value_handle, ct_tensor keys, c
     launch_early(function, dim3(key.size(0)), dim3(std::min(256, std::max(32, width / 8))), 0, bits(key), (long)key.stride(0),
            bits(value), (long)value.stride(0), bits(borrow(keys)), bits(borrow(values)),
            static_cast<int64_t*>(borrow(slots).data_ptr()), width);
-  });
-}
-
-ct_tensor decode_attention(ct_tensor query_handle, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
-                           ct_tensor values, ct_tensor pages_handle, ct_tensor lengths, ct_tensor order, double scale,
-                           int32_t page_size, int32_t splits) {
-  return guarded<>(ct_tensor{}, [&] {
-    const auto &query = borrow(query_handle), &key = borrow_optional(new_key), &value = borrow_optional(new_value),
-               &pages = borrow(pages_handle);
-    c10::cuda::CUDAGuard guard(query.device());
-    int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
-    int group = heads / key_value_heads;
-    std::vector<std::string> defines = {head(dimension)};
-    auto output = at::empty({rows, heads, dimension}, query.options());
-    auto parts = splits > 1 ? at::empty({rows, heads, splits, dimension + 2}, query.options().dtype(at::kFloat)) : at::Tensor();
-    launch_early(kernel(attention, "decode_attention", defines), dim3(key_value_heads * ((group + 7) / 8), rows, splits),
-                 dim3(128), 0, bits(query), (long)query.stride(0), optional_bits(key), key.defined() ? (long)key.stride(0) : 0,
-                 optional_bits(value), value.defined() ? (long)value.stride(0) : 0, bits(borrow(keys)), bits(borrow(values)),
-                 static_cast<int32_t*>(pages.data_ptr()), (int)pages.stride(0),
-                 static_cast<int32_t*>(borrow(lengths).data_ptr()), static_cast<int32_t*>(borrow(order).data_ptr()),
-                 splits > 1 ? parts.data_ptr<float>() : nullptr, bits(output), (float)scale, page_size, key_value_heads, group);
-    if (splits > 1)
-      launch_early(kernel(attention, "merge_splits", defines), dim3(rows * heads), dim3(dimension), 0, parts.data_ptr<float>(),
-             static_cast<int32_t*>(borrow(lengths).data_ptr()), bits(output), (int)splits, heads);
-    return give(output);
   });
 }
 

@@ -4,18 +4,7 @@ R"cuda(
 // HEAD: dimension of a head. A block serves up to eight query heads, all of one key-value head.
 constexpr int QUERIES = 8;
 constexpr int WARPS = 4;
-constexpr int TILE = 16;                // tokens that a warp looks at at once
 constexpr int STEP = WARPS * TILE;
-constexpr int PRODUCTS = HEAD / 16;     // of 16 dimensions each
-
-// sums += a · b: [16, 16] times [16, 8]. Lane 4 r + c has of a rows r and r + 8, of b and sums column r or columns 2 c and
-// 2 c + 1, and of what is summed over 2 c, 2 c + 1 and those 8 further on.
-__device__ __forceinline__ void multiply(
-    float (&sums)[4], uint32 a0, uint32 a1, uint32 a2, uint32 a3, uint32 b0, uint32 b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     const bf16* __restrict__ queries, long query_stride, const bf16* __restrict__ new_keys, long new_key_stride,
@@ -41,34 +30,12 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   const long token_stride = (long)key_value_heads * HEAD;
   const long head_offset = (long)key_value_head * HEAD;
   const int* table = pages + (long)row * pages_stride;
-  const bool pages_hold_tiles = page_size % TILE == 0;
+  const Context context = {keys, values, table, page_size, token_stride, head_offset};
   Eight key[2][HEAD / 32], value[4][HEAD / 64];
-  // Which dimension is which in a product does not matter as long as both sides agree: a lane takes eight neighbours of each
-  // 32, so that it loads 16 bytes at once.
-  auto load = [&](int base) {
-    const long first = ((long)table[base / page_size] * page_size + base % page_size) * token_stride + head_offset;
-    auto place = [&](int token) {
-      token = min(token, end - 1);
-      if (pages_hold_tiles) return first + (token - base) * token_stride;
-      return ((long)table[token / page_size] * page_size + token % page_size) * token_stride + head_offset;
-    };
-#pragma unroll
-    for (int b = 0; b < 2; ++b) {
-      const bf16* at = keys + place(base + b * 8 + r) + c * 8;
-#pragma unroll
-      for (int i = 0; i < HEAD / 32; ++i) key[b][i] = *(const Eight*)(at + i * 32);
-    }
-#pragma unroll
-    for (int t = 0; t < 4; ++t) {
-      const bf16* at = values + place(base + 2 * c + t % 2 + t / 2 * 8) + r * 8;
-#pragma unroll
-      for (int i = 0; i < HEAD / 64; ++i) value[t][i] = *(const Eight*)(at + i * 64);
-    }
-  };
   // All but the last token of a context, and where it lies, was there before this step.
   int base = begin + warp * TILE;
   bool is_loaded = base < end && base + TILE < length;
-  if (is_loaded) load(base);
+  if (is_loaded) load_tile(context, base, end, r, c, key, value);
   wait_for_earlier();
   if (new_keys && begin < end && end == length)
     write_last(new_keys + row * new_key_stride, new_values + row * new_value_stride, keys, values, table, length, page_size,
@@ -83,7 +50,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   }
 
   for (; base < end; base += STEP) {
-    if (!is_loaded) load(base);
+    if (!is_loaded) load_tile(context, base, end, r, c, key, value);
     is_loaded = false;
     // Of head r and tokens 2 c, 2 c + 1 of both halves of the tile.
     float scores[2][4] = {};

@@ -4,19 +4,8 @@ R"cuda(
 // softmax (Dao et al., 2022), and pieces are put together one after another. Both kernels below do so, with the same
 // instructions. Where a compiler might join a product and a sum, or not, it is told which.
 // HEAD: dimension of a head.
-constexpr int TILE = 16;                // tokens that a warp looks at at once
 constexpr int PIECE = 128;
 constexpr int EIGHT = 8;                // queries that lanes 4 r + c share: query r is that of four lanes
-constexpr int PRODUCTS = HEAD / 16;     // of 16 dimensions each
-
-// sums += a · b: [16, 16] times [16, 8]. Lane 4 r + c has of a rows r and r + 8, of b and sums column r or columns 2 c and
-// 2 c + 1, and of what is summed over 2 c, 2 c + 1 and those 8 further on.
-__device__ __forceinline__ void multiply(
-    float (&sums)[4], uint32 a0, uint32 a1, uint32 a2, uint32 a3, uint32 b0, uint32 b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 // What is known of GROUPS times eight queries. Sums are of dimensions [16 of a product] times the group's queries.
 template <int GROUPS>
@@ -197,7 +186,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, HEAD > 128 ? 1 : 3) inv
   if (new_keys && length > 0 && (length - 1) / PIECE / WARPS % splits == blockIdx.z)
     write_last(new_keys + row * new_key_stride, new_values + row * new_value_stride, keys, values, table, length, page_size,
                key_value_head, key_value_heads);
-  const bool pages_hold_tiles = page_size % TILE == 0;
+  const Context context = {keys, values, table, page_size, token_stride, head_offset};
 
   constexpr int OWN = EIGHT * HEAD / (WARPS * 32);   // numbers of the result that a thread joins
   __shared__ float shared_sums[WARPS][EIGHT][HEAD], shared_most[WARPS][EIGHT], shared_weight[WARPS][EIGHT];
@@ -210,25 +199,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, HEAD > 128 ? 1 : 3) inv
     Attended<1> own;
     own.clear();
     for (int base = begin; base < end; base += TILE) {
-      const long first = ((long)table[base / page_size] * page_size + base % page_size) * token_stride + head_offset;
-      auto place = [&](int token) {
-        token = min(token, end - 1);
-        if (pages_hold_tiles) return first + (token - base) * token_stride;
-        return ((long)table[token / page_size] * page_size + token % page_size) * token_stride + head_offset;
-      };
       Eight key[2][HEAD / 32], value[4][HEAD / 64];
-#pragma unroll
-      for (int b = 0; b < 2; ++b) {
-        const bf16* at = keys + place(base + b * 8 + r) + c * 8;
-#pragma unroll
-        for (int i = 0; i < HEAD / 32; ++i) key[b][i] = *(const Eight*)(at + i * 32);
-      }
-#pragma unroll
-      for (int t = 0; t < 4; ++t) {
-        const bf16* at = values + place(base + 2 * c + t % 2 + t / 2 * 8) + r * 8;
-#pragma unroll
-        for (int i = 0; i < HEAD / 64; ++i) value[t][i] = *(const Eight*)(at + i * 64);
-      }
+      load_tile(context, base, end, r, c, key, value);
       const int seen[1] = {end - base};
       attend(own, query, [&](int b, int i) { return key[b][i]; }, [&](int t, int i) { return value[t][i]; }, seen, log_scale, c);
     }

@@ -16,6 +16,8 @@ struct AttentionRow {
   var contextLength: Int { start + tokens.count }
   /// Nothing precedes: keys and values are those of the batch.
   var isFresh: Bool { start == 0 }
+  /// All its positions lie in its pages, from the first on.
+  var isPaged: Bool { firstPosition == 0 && tail.isEmpty }
 
   /// The cache slots of all its positions.
   func slots(pageSize: Int) -> [Int] {

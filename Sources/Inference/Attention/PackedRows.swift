@@ -25,10 +25,11 @@ final class PackedRows {
   /// The same rows, each run of rows by the kernel that is fastest for it.
   private lazy var parts = makeParts()
 
+  /// Whether there are kernels that read the cache by its pages.
+  private lazy var readsPages = cache.dtype == dtype
+    && Kernels.attend(on: device, dtype, dimension: cache.keyDimension, valueDimension: cache.valueDimension)
   /// Whether there are kernels of which a row's result does not depend on others.
-  private lazy var attendsInvariantly = Kernels.attendsInvariantly(
-    on: device, dtype, dimension: cache.keyDimension, valueDimension: cache.valueDimension)
-    && cache.dtype == dtype && rows.allSatisfy { $0.firstPosition == 0 && $0.tail.isEmpty }
+  private lazy var attendsInvariantly = readsPages && rows.allSatisfy(\.isPaged)
 
   /// Tokens of a prompt whose attention is worth a call of its own, for whose length cuDNN makes a plan.
   private static let longPrompt = 1024
@@ -42,12 +43,10 @@ final class PackedRows {
 
   private func makeParts() -> [Part] {
     let (dimension, valueDimension) = (cache.keyDimension, cache.valueDimension)
-    let readsPages = Kernels.run(on: device, dtype) && cache.dtype == dtype
-      && dimension == valueDimension && PageTableAttention.headDimensions.contains(dimension)
     let readsWhole = CuDNNAttention.isFast(on: device)
       && CuDNNAttention.takes(queryDimension: dimension, valueDimension: valueDimension)
     func kind(_ row: AttentionRow) -> Kind {
-      if readsPages, row.queryLength == 1, row.firstPosition == 0, row.tail.isEmpty { return .decoding }
+      if readsPages, row.queryLength == 1, row.isPaged { return .decoding }
       return readsWhole && !isDeterministic && row.isFresh && row.queryLength >= Self.longPrompt ? .longPrompt : .other
     }
     return rows.chunked(by: kind).flatMap { kind, rows -> [Part] in

@@ -5,9 +5,6 @@ import Torch
 ///
 /// All that differs from step to step lies in tensors, so that the work can be recorded once.
 final class PageTableAttention: AttentionBackend {
-  /// Dimensions of a head that the kernel is made for.
-  static let headDimensions: Set<Int> = [64, 128, 256]
-
   private let cache: KVCache
   private let table: PageTable
   private let isDeterministic: Bool

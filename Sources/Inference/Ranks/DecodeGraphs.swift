@@ -26,14 +26,14 @@ final class DecodeGraphs {
   /// host's, and attention is the usual.
   static func support(_ model: CausalLM, device: Device, dtype: DType) -> Bool {
     let configuration = model.configuration
-    return Kernels.run(on: device, dtype) && configuration.latentAttention == nil
+    return configuration.latentAttention == nil
       && configuration.linearAttention == nil && !model.countsRowsOfFloat8Experts
       // Experts one by one, of as many rows as the host is told.
       && (configuration.mixture == nil || !model.parallel.isDeterministic)
       && configuration.windowedLayers.isEmpty && configuration.attentionSoftCap == nil && !configuration.hasAttentionSinks
       && configuration.positions == .rotary && !configuration.scalesEmbeddings && configuration.queryKeyNorm != .acrossHeads
-      && PageTableAttention.headDimensions.contains(configuration.headDimension)
-      && configuration.headDimension == configuration.valueHeadDimension
+      && Kernels.attend(
+        on: device, dtype, dimension: configuration.headDimension, valueDimension: configuration.valueHeadDimension)
   }
 
   /// Batch sizes that are recorded, as SGLang's: all small ones that are even, then steps that waste little.

@@ -47,7 +47,7 @@ struct LogProbs {
     let normalizers =
       if let parts {
         Self.hasInvariantKernel(parts, on: logits.device, dtype)
-          ? Self.normalizers(logits) : vocabularyNormalizers(logits, parts: parts)
+          ? Self.normalizers(logits, tokens) : vocabularyNormalizers(logits, parts: parts)
       } else {
         [logits.logsumexp([1], keepdim: true)]
       }
@@ -62,10 +62,8 @@ struct LogProbs {
   }
 
   /// What that kernel finds instead of `vocabularyNormalizers`, to the bits of `HiddenLogProbs`.
-  private static func normalizers(_ logits: Tensor) -> [Tensor] {
-    let logits = logits.contiguous()
-    let unused = Tensor.zeros([logits.size(0)], dtype: .int64, device: logits.device)
-    let found = Kernels.rowStatistics(logits, targets: unused)
+  private static func normalizers(_ logits: Tensor, _ tokens: Tensor) -> [Tensor] {
+    let found = Kernels.rowStatistics(logits.contiguous(), targets: tokens)
     return [found[0].unsqueeze(1), found[1].log().unsqueeze(1)]
   }
 

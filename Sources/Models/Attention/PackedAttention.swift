@@ -32,7 +32,7 @@ public final class PackedAttention: AttentionBackend {
   ) -> Tensor {
     let dimensions = (query.size(2), value.size(2))
     if isDeterministic, rule.isPlain,
-      Kernels.attendsInvariantly(on: device, query.dtype, dimension: dimensions.0, valueDimension: dimensions.1)
+      Kernels.attend(on: device, query.dtype, dimension: dimensions.0, valueDimension: dimensions.1)
     {
       return InvariantBlockAttention(sequences: invariantSequences(dimensions.0))
         .attend(query, key, value, shape, scale: scale, rule: rule)

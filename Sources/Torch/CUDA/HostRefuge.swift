@@ -8,8 +8,7 @@ public final class HostRefuge {
   public private(set) var isUsed = false
   /// Where the tensors lie once they have come back.
   private var region: DeviceRegion?
-  /// They begin at multiples of this.
-  private static let alignment = 256
+  private let storages: StorageLayout
 
   /// - Parameters:
   ///   - kept: each with a storage of its own; what is not on a GPU is left alone.
@@ -17,6 +16,7 @@ public final class HostRefuge {
   public init(_ kept: [Tensor], forgetting forgotten: [Tensor] = []) {
     func onGPU(_ tensors: [Tensor]) -> [Tensor] { tensors.filter { $0.device.kind == .cuda && $0.count > 0 }.map { $0.detached() } }
     (self.kept, self.forgotten) = (onGPU(kept), onGPU(forgotten))
+    storages = StorageLayout(of: self.kept + self.forgotten)
   }
 
   public func leave() throws {
@@ -50,17 +50,11 @@ public final class HostRefuge {
   /// All at once, which the driver gives sooner than many pieces; where it cannot, each for itself.
   private func takeMemory(on device: Device) throws {
     if let region { return try region.refill() }
-    var (ranges, end) = ([Range<Int>](), 0)
-    for tensor in kept + forgotten {
-      ranges.append(end..<end + tensor.byteCount)
-      end = (ranges.last!.upperBound + Self.alignment - 1) / Self.alignment * Self.alignment
-    }
-    guard let region = try? DeviceRegion(byteCount: end, on: device) else {
+    guard let region = try? DeviceRegion(byteCount: storages.byteCount, on: device) else {
       for tensor in kept + forgotten { tensor.refillStorage(bytes: tensor.byteCount) }
       return
     }
-    let bytes = try region.bytes()
-    for (tensor, range) in zip(kept + forgotten, ranges) { tensor.moveStorage(to: bytes[range]) }
+    storages.move(to: try region.bytes())
     self.region = region
   }
 }

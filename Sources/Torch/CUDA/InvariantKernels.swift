@@ -2,25 +2,17 @@ import CTorch
 
 /// Kernels whose result for a row is the same bits whatever other rows stand beside it: what deterministic mode runs on a GPU.
 extension Kernels {
-  /// x Wᵀ by cuBLASLt's kernels that all sum in one order; without gradients. Columns a multiple of 8, as `invariantLinear`
-  /// reads 16 bytes at a time.
+  /// Whether `invariantLinear` takes them: bf16 on a GPU, in sizes of which 16 bytes can be read at a time.
   static func multipliesInvariantly(_ input: Tensor, _ weight: Tensor) -> Bool {
     input.device.kind == .cuda && run(on: input.device, input.dtype) && weight.dtype == input.dtype
       && weight.size(0) % 8 == 0 && weight.size(1) % 8 == 0
   }
 
-  /// `[T, inputs]`, `[outputs, inputs]` → `[T, outputs]`
+  /// x Wᵀ by cuBLASLt's kernels that all sum in one order; without gradients. `[T, inputs]`, `[outputs, inputs]` →
+  /// `[T, outputs]`
   static func invariantLinear(_ input: Tensor, _ weight: Tensor) -> Tensor {
     let (input, weight) = (input.contiguous(), weight.contiguous())
     return withExtendedLifetime((input, weight)) { Tensor(owned: table.invariant_linear(input.handle, weight.handle)) }
-  }
-
-  /// Dimensions of a head that `invariantAttention` is made for.
-  public static let invariantHeadDimensions: Set<Int> = [64, 128, 256]
-
-  /// Whether `invariantAttention` takes heads of these dimensions.
-  public static func attendsInvariantly(on device: Device, _ dtype: DType, dimension: Int, valueDimension: Int) -> Bool {
-    device.kind == .cuda && run(on: device, dtype) && dimension == valueDimension && invariantHeadDimensions.contains(dimension)
   }
 
   /// Causal attention of packed sequences.
@@ -67,7 +59,7 @@ public final class InvariantSequences {
 
   /// - Parameters:
   ///   - pages: of each sequence, of `pageSize` slots.
-  ///   - headDimension: one of `Kernels.invariantHeadDimensions`.
+  ///   - headDimension: one of `Kernels.headDimensions`.
   public init(_ sequences: [Sequence], pages: [[Int]]? = nil, pageSize: Int = 1, headDimension: Int, device: Device) {
     let queriesAtOnce = headDimension > 128 ? 64 : 128
     // The longest contexts first: what is begun last, with nothing left to do beside it, should be short.

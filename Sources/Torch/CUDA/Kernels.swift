@@ -33,9 +33,17 @@ public enum Kernels {
     }
   }
 
+  /// Dimensions of a head that our attention is made for.
+  public static let headDimensions: Set<Int> = [64, 128, 256]
+
+  /// Whether `decodeAttention` and `invariantAttention` take heads of these dimensions.
+  public static func attend(on device: Device, _ dtype: DType, dimension: Int, valueDimension: Int) -> Bool {
+    device.kind == .cuda && run(on: device, dtype) && dimension == valueDimension && headDimensions.contains(dimension)
+  }
+
   /// Attention of one query a row over the pages of its context.
   /// - Parameters:
-  ///   - query: `[rows, heads, dimension]`; dimension 64, 128 or 256.
+  ///   - query: `[rows, heads, dimension]`; dimension one of `headDimensions`.
   ///   - keys: `[slots, keyValueHeads, dimension]`, as `values`.
   ///   - last: the key and value of each context's last token, where they are not in the cache yet: they are written there.
   ///     `[rows, keyValueHeads, dimension]`, each row's contiguous.
