@@ -102,6 +102,13 @@ CT_API void ct_index_put(ct_tensor tensor, ct_tensors indices, ct_tensor values,
 CT_API ct_tensor ct_linear_by_tiles(ct_tensor input, ct_tensor weight, int64_t tile_rows, int64_t tile_columns);
 // left[i] · right[index[i]] for all i, each computed by itself likewise. [n, a, b], [m, b, c], int64 [n] → [n, a, c]
 CT_API ct_tensor ct_products(ct_tensor left, ct_tensor right, ct_tensor index);
+// A copy of a weight in the layout of oneDNN, for `ct_packed_linear` alone; NULL without error where this CPU, the weight's type
+// or libtorch has none. [outputs, inputs]
+CT_API ct_tensor ct_packed(ct_tensor weight);
+// input · weightᵀ + bias (NULL: none), without gradients. float32, [rows, inputs] → [rows, outputs]
+CT_API ct_tensor ct_packed_linear(ct_tensor input, ct_tensor packed, ct_tensor bias);
+// How often operators have written to a tensor's memory, through it, its views or what was detached from it.
+CT_API int64_t ct_change_count(ct_tensor tensor);
 // Chooses a column of each row of logits (on the CPU, float32 or bfloat16) by the largest of logit / temperature + Gumbel
 // noise, or without noise where it is greedy; the first of equal ones. [rows] each: int64 columns; their scores, NaN in rows
 // with what is no number; and their log-probabilities over the temperature.

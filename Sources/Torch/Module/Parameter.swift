@@ -111,7 +111,10 @@ public final class Parameter {
   /// Where whoever trains the weight adds its gradients up; nil: in `tensor.grad`.
   public var gradientSum: GradientSum?
 
-  /// All that takes memory.
+  /// What `pack()` made; it is used by way of `packed`.
+  var packedCopy: PackedMatrix?
+
+  /// All that takes memory, but for the packed copy.
   public var tensors: [Tensor] { [tensor] + (scales.map { [$0] } ?? []) }
 
   /// The weight where it is kept as e4m3.
