@@ -233,7 +233,7 @@ open class CausalLM {
   open func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
-    let logits = parallel.linear(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight.tensor)
+    let logits = parallel.product(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight)
     return configuration.logitSoftCap.map { (logits / $0).tanh() * $0 } ?? logits
   }
 
@@ -284,6 +284,11 @@ open class CausalLM {
     }
     return (root, blocks)
   }()
+
+  /// The matrices that hidden states are multiplied by, those of experts aside.
+  package var matrices: [Parameter] {
+    table.linearWeights + (headWeight.map { [$0] } ?? [])
+  }
 
   /// Whether a checkpoint tensor is a constant, kept in fp32 whatever type the model computes in.
   public static func isConstant(_ name: String) -> Bool { name.hasSuffix("." + Router.choiceBiasName) }

@@ -29,7 +29,7 @@ final class RankAdapters {
   private var areSet = false
 
   init(_ model: CausalLM, dtype: DType, capacity: Int) {
-    parameters = model.table.parameters.filter(\.takesLowRankTerms)
+    parameters = model.table.linearWeights
     (device, self.dtype, self.capacity) = (model.parallel.device, dtype, capacity)
   }
 

@@ -30,6 +30,8 @@ final class ModelRunner {
   var stashed: Set<Int> = []
   /// Where the weights lie at addresses that stay; nil: each has memory of its own.
   private(set) var weightRegion: DeviceRegion?
+  /// Copies of the weights for products on a CPU.
+  private(set) lazy var packedWeights = PackedWeights(model, head: head)
   /// From memory of a trainer that shares its weights; nil: none does.
   var linkedWeights: WeightCopies?
   /// Of each checkpoint tensor that this rank holds, or holds parts of, by its name.
@@ -139,7 +141,8 @@ final class ModelRunner {
   /// Runs the draft head.
   /// - Returns: whole logits, where they are wanted. `[T, vocabulary]`
   func runHead(_ step: HeadStep) -> Tensor? {
-    headRunner!.run(step).map { head!.overVocabulary(whole($0, size: head!.predictionCount)) }
+    packedWeights.make()
+    return headRunner!.run(step).map { head!.overVocabulary(whole($0, size: head!.predictionCount)) }
   }
 
   /// Takes what is kept of tokens from slots to others, all at once.
@@ -166,6 +169,7 @@ final class ModelRunner {
     prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void, hidden note: ((Tensor) throws -> Void)? = nil
   ) throws {
     let device = parallel.device
+    packedWeights.make()
     let tokens = tokens(plan)
     let images = PlanImages(plan, images)
     // What is recorded knows of no adapters and shows no hidden states.

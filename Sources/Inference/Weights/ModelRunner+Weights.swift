@@ -17,31 +17,29 @@ extension ModelRunner {
 
   /// Copies weights into the model; those of which this rank holds nothing are for others.
   func install(_ weights: [StagedWeight]) {
-    for weight in weights {
-      for place in places[weight.name] ?? [] { place.install(weight) }
+    change {
+      for weight in weights {
+        for place in places[weight.name] ?? [] { place.install(weight) }
+      }
     }
-    Runtime.synchronize(parallel.device)
   }
 
   /// Copies this rank's own parts into the model, by its names for them; where it keeps a weight as e4m3 those of whole
   /// weights. The model's memory keeps its place, so what was recorded with it (a graph of kernels) stays valid.
   func install(parts: [String: Tensor]) {
-    for (name, part) in parts { placesByWeight[name]?.install(part: part) }
-    Runtime.synchronize(parallel.device)
+    change { for (name, part) in parts { placesByWeight[name]?.install(part: part) } }
   }
 
   /// Copies what slices have of this rank's parts into the model.
   func write(_ slices: [WeightSlice]) {
-    WeightCopies(from: slices, to: placesByWeight).run()
-    Runtime.synchronize(parallel.device)
+    change { WeightCopies(from: slices, to: placesByWeight).run() }
   }
 
   /// Remembers slices that `copyLinkedWeights` copies from.
   func link(_ slices: [WeightSlice]) { linkedWeights = WeightCopies(from: slices, to: placesByWeight) }
 
   func copyLinkedWeights() {
-    linkedWeights?.run()
-    Runtime.synchronize(parallel.device)
+    change { linkedWeights?.run() }
   }
 
   /// Fills this rank's part of a whole tensor on the CPU.
@@ -57,10 +55,18 @@ extension ModelRunner {
   }
 
   func resetWeights() {
-    for parameter in model.table.parameters {
-      _ = parameter.tensor.fill_(-7)
-      _ = parameter.scales?.fill_(1)
+    change {
+      for parameter in model.table.parameters {
+        _ = parameter.tensor.fill_(-7)
+        _ = parameter.scales?.fill_(1)
+      }
     }
+  }
+
+  /// All that writes to the weights, or lets their memory go, does so in here; it is done when this returns.
+  private func change(_ body: () throws -> Void) rethrows {
+    try packedWeights.change(body)
+    Runtime.synchronize(parallel.device)
   }
 
   // MARK: Memory
@@ -88,10 +94,12 @@ extension ModelRunner {
         stashed.insert(index)
       }
       Runtime.synchronize(parallel.device)
-      if let weightRegion {
-        try weightRegion.empty()
-      } else {
-        for weight in weights where !(isOnHost && (keepsWeights || weight.isOfHead)) { weight.tensor.emptyStorage() }
+      try change {
+        if let weightRegion {
+          try weightRegion.empty()
+        } else {
+          for weight in weights where !(isOnHost && (keepsWeights || weight.isOfHead)) { weight.tensor.emptyStorage() }
+        }
       }
     }
     if !isOnHost { try DeviceMemory.emptyCache() }
@@ -103,15 +111,18 @@ extension ModelRunner {
       try headRunner?.refill()
     }
     guard tags.contains(.weights) else { return }
-    if let weightRegion {
-      try weightRegion.refill()
-    } else {
-      for weight in weights where weight.tensor.storageByteCount == 0 { weight.tensor.refillStorage(bytes: weight.tensor.byteCount) }
+    try change {
+      if let weightRegion {
+        try weightRegion.refill()
+      } else {
+        for weight in weights where weight.tensor.storageByteCount == 0 {
+          weight.tensor.refillStorage(bytes: weight.tensor.byteCount)
+        }
+      }
+      for (index, weight) in weights.enumerated() where stashed.contains(index) {
+        _ = weight.tensor.copy_(stashes[index]!, nonBlocking: true)
+      }
+      stashed = []
     }
-    for (index, weight) in weights.enumerated() where stashed.contains(index) {
-      _ = weight.tensor.copy_(stashes[index]!, nonBlocking: true)
-    }
-    stashed = []
-    Runtime.synchronize(parallel.device)
   }
 }

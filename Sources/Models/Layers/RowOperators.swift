@@ -12,9 +12,17 @@ extension ParallelContext {
       } else if gradientsEnabled, !isDeterministic, input.device.kind != .cpu, weight.gradientSum != nil || input.isRemade {
         input.linear(weight.tensor, bias: bias?.tensor, addingGradientTo: weight.gradientSum)
       } else {
-        linear(input, weight.tensor, bias: bias?.tensor)
+        product(input, weight, bias: bias)
       }
     return weight.lowRankTerms?.added(to: output, of: input) ?? output
+  }
+
+  /// x Wᵀ + b, with the packed copy of a weight that has one.
+  func product(_ input: Tensor, _ weight: Parameter, bias: Parameter? = nil) -> Tensor {
+    if let packed = weight.packed, !gradientsEnabled, !isDeterministic, input.dtype == weight.dtype {
+      return input.linear(packed, bias: bias?.tensor)
+    }
+    return linear(input, weight.tensor, bias: bias?.tensor)
   }
 
   /// x Wᵀ + b

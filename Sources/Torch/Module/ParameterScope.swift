@@ -22,6 +22,9 @@ public final class ParameterTable {
   }
 
   public subscript(name: String) -> Parameter? { parameters.first { $0.name == name } }
+
+  /// The matrices of linear layers, those of experts aside.
+  package var linearWeights: [Parameter] { parameters.filter(\.takesLowRankTerms) }
 }
 
 /// A place in the model's tree while layers are built: `Linear(scope("q_proj"), …)` registers `….q_proj.weight`.
