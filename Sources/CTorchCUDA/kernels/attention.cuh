@@ -25,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   const int share = ((length + splits - 1) / splits + STEP - 1) / STEP * STEP;
   const int begin = split * share, end = min(length, begin + share);
 
-  float sums[PRODUCTS][4] = {}, most = NOTHING, weight = 0;
+  TileSums sums;
   const float log_scale = scale * 1.4426950408889634f;
   const long token_stride = (long)key_value_heads * HEAD;
   const long head_offset = (long)key_value_head * HEAD;
@@ -52,86 +52,15 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   for (; base < end; base += STEP) {
     if (!is_loaded) load_tile(context, base, end, r, c, key, value);
     is_loaded = false;
-    // Of head r and tokens 2 c, 2 c + 1 of both halves of the tile.
-    float scores[2][4] = {};
-#pragma unroll
-    for (int b = 0; b < 2; ++b)
-#pragma unroll
-      for (int i = 0; i < HEAD / 32; ++i) {
-        const uint32* words = key[b][i].words;
-        multiply(scores[b], query[2 * i][0], 0, query[2 * i][1], 0, words[0], words[1]);
-        multiply(scores[b], query[2 * i + 1][0], 0, query[2 * i + 1][1], 0, words[2], words[3]);
-      }
-    float next = most;
-#pragma unroll
-    for (int b = 0; b < 2; ++b)
-#pragma unroll
-      for (int t = 0; t < 2; ++t) {
-        scores[b][t] = base + b * 8 + 2 * c + t < end ? scores[b][t] * log_scale : NOTHING;
-        next = fmaxf(next, scores[b][t]);
-      }
-    next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, 1));
-    next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, 2));
-    const float floor = next == NOTHING ? 0 : next, kept = exp2f(most - floor);
-    most = next;
-    weight *= kept;
-#pragma unroll
-    for (int b = 0; b < 2; ++b)
-#pragma unroll
-      for (int t = 0; t < 2; ++t) {
-        scores[b][t] = exp2f(scores[b][t] - floor);
-        weight += scores[b][t];
-      }
-    if (__any_sync(0xffffffffu, kept != 1)) {
-      const float even = __shfl_sync(0xffffffffu, kept, 8 * c), odd = __shfl_sync(0xffffffffu, kept, 8 * c + 4);
-#pragma unroll
-      for (int m = 0; m < PRODUCTS; ++m) {
-        sums[m][0] *= even;
-        sums[m][1] *= odd;
-        sums[m][2] *= even;
-        sums[m][3] *= odd;
-      }
-    }
-    // [dimensions, tokens] times [tokens, heads]. A lane has HEAD / 8 dimensions; half of them are its first rows.
-    const uint32 low = pack(scores[0][0], scores[0][1]), high = pack(scores[1][0], scores[1][1]);
-#pragma unroll
-    for (int m = 0; m < PRODUCTS; ++m) {
-      auto tokens = [&](int t, int own) {
-        return __byte_perm(
-            value[t][own / 8].words[own % 8 / 2], value[t + 1][own / 8].words[own % 8 / 2], own % 2 ? 0x7632 : 0x5410);
-      };
-      multiply(sums[m], tokens(0, m), tokens(0, m + PRODUCTS), tokens(2, m), tokens(2, m + PRODUCTS), low, high);
-    }
+    sums.add(query, key, value, base, end, log_scale, c);
   }
-
-  weight += __shfl_xor_sync(0xffffffffu, weight, 1);
-  weight += __shfl_xor_sync(0xffffffffu, weight, 2);
-  __shared__ float shared_sums[WARPS][QUERIES][HEAD], shared_most[WARPS][QUERIES], shared_weight[WARPS][QUERIES];
-#pragma unroll
-  for (int m = 0; m < PRODUCTS; ++m)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int own = i < 2 ? m : m + PRODUCTS;
-      shared_sums[warp][2 * c + i % 2][own / 8 * 64 + r * 8 + own % 8] = sums[m][i];
-    }
-  if (c == 0) {
-    shared_most[warp][r] = most;
-    shared_weight[warp][r] = weight;
-  }
+  __shared__ HeadSums<WARPS, QUERIES> joined;
+  sums.keep(joined, warp, r, c);
   __syncthreads();
   for (int index = threadIdx.x; index < count * HEAD; index += WARPS * 32) {
     const int g = index / HEAD, d = index % HEAD;
-    float all = NOTHING;
-#pragma unroll
-    for (int w = 0; w < WARPS; ++w) all = fmaxf(all, shared_most[w][g]);
-    const float floor = all == NOTHING ? 0 : all;
-    float total = 0, sum = 0;
-#pragma unroll
-    for (int w = 0; w < WARPS; ++w) {
-      const float share = exp2f(shared_most[w][g] - floor);
-      total += shared_weight[w][g] * share;
-      sum += shared_sums[w][g][d] * share;
-    }
+    float all, total, sum;
+    joined.join(g, d, all, total, sum);
     const long head = (long)row * heads + first_head + g;
     if (splits == 1) {
       output[head * HEAD + d] = narrow(total > 0 ? sum / total : 0);

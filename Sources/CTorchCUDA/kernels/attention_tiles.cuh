@@ -48,4 +48,104 @@ __device__ __forceinline__ void load_tile(
     for (int i = 0; i < HEAD / 64; ++i) value[t][i] = *(const Eight*)(at + i * 64);
   }
 }
+
+// What the warps of a block have summed of their tokens, for heads of one key-value head, in shared memory.
+template <int WARPS, int QUERIES>
+struct HeadSums {
+  float sums[WARPS][QUERIES][HEAD], most[WARPS][QUERIES], weight[WARPS][QUERIES];
+
+  // Together, in dimension d of head g: the largest score, the weight, the sum.
+  __device__ __forceinline__ void join(int g, int d, float& all, float& total, float& sum) const {
+    all = NOTHING;
+#pragma unroll
+    for (int w = 0; w < WARPS; ++w) all = fmaxf(all, most[w][g]);
+    const float floor = all == NOTHING ? 0 : all;
+    total = sum = 0;
+#pragma unroll
+    for (int w = 0; w < WARPS; ++w) {
+      const float share = exp2f(most[w][g] - floor);
+      total += weight[w][g] * share;
+      sum += sums[w][g][d] * share;
+    }
+  }
+};
+
+// What a warp has summed of tiles that it looked at with one query of each of up to eight heads. Lane 4 r + c has the scores
+// of head r, and sums of heads 2 c and 2 c + 1.
+struct TileSums {
+  float sums[PRODUCTS][4] = {}, most = NOTHING, weight = 0;
+
+  __device__ __forceinline__ void add(
+      const uint32 (&query)[PRODUCTS][2], const Eight (&key)[2][HEAD / 32], const Eight (&value)[4][HEAD / 64], int base,
+      int end, float log_scale, int c) {
+    // Of head r and tokens 2 c, 2 c + 1 of both halves of the tile.
+    float scores[2][4] = {};
+#pragma unroll
+    for (int b = 0; b < 2; ++b)
+#pragma unroll
+      for (int i = 0; i < HEAD / 32; ++i) {
+        const uint32* words = key[b][i].words;
+        multiply(scores[b], query[2 * i][0], 0, query[2 * i][1], 0, words[0], words[1]);
+        multiply(scores[b], query[2 * i + 1][0], 0, query[2 * i + 1][1], 0, words[2], words[3]);
+      }
+    float next = most;
+#pragma unroll
+    for (int b = 0; b < 2; ++b)
+#pragma unroll
+      for (int t = 0; t < 2; ++t) {
+        scores[b][t] = base + b * 8 + 2 * c + t < end ? scores[b][t] * log_scale : NOTHING;
+        next = fmaxf(next, scores[b][t]);
+      }
+    next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, 1));
+    next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, 2));
+    const float floor = next == NOTHING ? 0 : next, kept = exp2f(most - floor);
+    most = next;
+    weight *= kept;
+#pragma unroll
+    for (int b = 0; b < 2; ++b)
+#pragma unroll
+      for (int t = 0; t < 2; ++t) {
+        scores[b][t] = exp2f(scores[b][t] - floor);
+        weight += scores[b][t];
+      }
+    if (__any_sync(0xffffffffu, kept != 1)) {
+      const float even = __shfl_sync(0xffffffffu, kept, 8 * c), odd = __shfl_sync(0xffffffffu, kept, 8 * c + 4);
+#pragma unroll
+      for (int m = 0; m < PRODUCTS; ++m) {
+        sums[m][0] *= even;
+        sums[m][1] *= odd;
+        sums[m][2] *= even;
+        sums[m][3] *= odd;
+      }
+    }
+    // [dimensions, tokens] times [tokens, heads]. A lane has HEAD / 8 dimensions; half of them are its first rows.
+    const uint32 low = pack(scores[0][0], scores[0][1]), high = pack(scores[1][0], scores[1][1]);
+#pragma unroll
+    for (int m = 0; m < PRODUCTS; ++m) {
+      auto tokens = [&](int t, int own) {
+        return __byte_perm(
+            value[t][own / 8].words[own % 8 / 2], value[t + 1][own / 8].words[own % 8 / 2], own % 2 ? 0x7632 : 0x5410);
+      };
+      multiply(sums[m], tokens(0, m), tokens(0, m + PRODUCTS), tokens(2, m), tokens(2, m + PRODUCTS), low, high);
+    }
+  }
+
+  // To shared memory, where all can join them.
+  template <int WARPS, int QUERIES>
+  __device__ __forceinline__ void keep(HeadSums<WARPS, QUERIES>& target, int warp, int r, int c) {
+    weight += __shfl_xor_sync(0xffffffffu, weight, 1);
+    weight += __shfl_xor_sync(0xffffffffu, weight, 2);
+#pragma unroll
+    for (int m = 0; m < PRODUCTS; ++m)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int own = i < 2 ? m : m + PRODUCTS;
+        target.sums[warp][2 * c + i % 2][own / 8 * 64 + r * 8 + own % 8] = sums[m][i];
+      }
+    if (c == 0) {
+      target.most[warp][r] = most;
+      target.weight[warp][r] = weight;
+    }
+  }
+};
 )cuda"

@@ -41,6 +41,34 @@ __device__ __forceinline__ float sum_of_warp(float value) {
 __device__ __forceinline__ float silu_times(float gate, float up) { return rounded(gate / (1 + expf(-gate))) * up; }
 
 #ifdef HEAD
+// One head's norm, if there is one, and the rotation by halves of its first dimensions: a warp has numbers lane + 32 k, and
+// `head` to exchange them.
+__device__ __forceinline__ void norm_and_turn(
+    float (&values)[HEAD / 32], bool is_normed, const float (&weights)[HEAD / 32], float epsilon,
+    const float (&cosines)[HEAD / 32], const float (&sines)[HEAD / 32], int rotated, float* head) {
+  const int lane = threadIdx.x % 32, half = rotated / 2;
+  if (is_normed) {
+    float squares = 0;
+#pragma unroll
+    for (int k = 0; k < HEAD / 32; ++k) squares += values[k] * values[k];
+    const float inverse = rsqrtf(sum_of_warp(squares) / HEAD + epsilon);
+#pragma unroll
+    for (int k = 0; k < HEAD / 32; ++k) values[k] = rounded(values[k] * inverse * weights[k]);
+  }
+#pragma unroll
+  for (int k = 0; k < HEAD / 32; ++k) head[lane + 32 * k] = values[k];
+  __syncwarp();
+#pragma unroll
+  for (int k = 0; k < HEAD / 32; ++k) {
+    const int d = lane + 32 * k;
+    if (d < rotated) {
+      const float other = d < half ? -head[d + half] : head[d - half];
+      values[k] = rounded(values[k] * cosines[k]) + rounded(other * sines[k]);
+    }
+  }
+  __syncwarp();
+}
+
 // A block writes the key and value of a context's last token to their page, before it reads them: for one head.
 __device__ __forceinline__ void write_last(
     const bf16* key, const bf16* value, bf16* keys, bf16* values, const int* table, int length, int page_size, int head,

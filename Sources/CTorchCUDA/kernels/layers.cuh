@@ -100,32 +100,12 @@ extern "C" __global__ void norm_rotate(
     const bf16* source = is_query ? query + token * query_stride + index * HEAD : key + token * key_stride + index * HEAD;
     bf16* target = is_query ? new_query + (token * query_heads + index) * HEAD : new_key + (token * key_heads + index) * HEAD;
     float values[OWN];
-    float squares = 0;
 #pragma unroll
-    for (int k = 0; k < OWN; ++k) {
-      values[k] = wide(source[lane + 32 * k]);
-      squares += values[k] * values[k];
-    }
-    if (is_query ? query_weight : key_weight) {
-      const float inverse = rsqrtf(sum_of_warp(squares) / HEAD + epsilon);
+    for (int k = 0; k < OWN; ++k) values[k] = wide(source[lane + 32 * k]);
+    norm_and_turn(values, (is_query ? query_weight : key_weight) != nullptr, is_query ? query_weights : key_weights, epsilon,
+                  cosines, sines, rotated, head);
 #pragma unroll
-      for (int k = 0; k < OWN; ++k) values[k] = rounded(values[k] * inverse * (is_query ? query_weights[k] : key_weights[k]));
-    }
-#pragma unroll
-    for (int k = 0; k < OWN; ++k) head[lane + 32 * k] = values[k];
-    __syncwarp();
-    const int half = rotated / 2;
-#pragma unroll
-    for (int k = 0; k < OWN; ++k) {
-      const int d = lane + 32 * k;
-      float result = values[k];
-      if (d < rotated) {
-        const float other = d < half ? -head[d + half] : head[d - half];
-        result = rounded(values[k] * cosines[k]) + rounded(other * sines[k]);
-      }
-      target[d] = narrow(result);
-    }
-    __syncwarp();
+    for (int k = 0; k < OWN; ++k) target[lane + 32 * k] = narrow(values[k]);
   }
 }
 )cuda"

@@ -1,0 +1,562 @@
+R"cuda(
+// All layers of a dense model for ROWS rows, as few as a batch that decodes has, by one kernel whose blocks stay from the first
+// layer to the last. Such a step is bound by the weights' bytes, so each warp loads its part of them in one stream through
+// shared memory, over the ends of products and layers: while a product waits for what it multiplies, what comes next is loaded.
+//
+// Blocks tell each other numbers in words of 64 bits, the number and a flag that says of which layer of which step it is, so
+// that who waits for a number reads just it. Before a word is written again, all have read it: every block makes a part of
+// each product, for which it needs all of the one before.
+// Each number is rounded where libtorch's operators do.
+//
+// ROWS, HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD: the model's sizes. BLOCKS: of the grid. SPLITS: parts of a context at most.
+// CHUNK: eights that a warp loads at once; SLOTS: loads that it has in flight.
+// QUERY_KEY_VALUE_CUTS, OUTPUT_CUTS, GATE_UP_CUTS, DOWN_CUTS: warps that share a row of such a product's weight.
+constexpr int WARPS = 8, THREADS = WARPS * 32;
+constexpr int QUERIES = 8;
+constexpr int LEAST_TOKENS = 256;  // of a context's part, if there are several
+constexpr int QUERY_KEY_VALUE = (HEADS + 2 * KEY_VALUE_HEADS) * HEAD, ATTENDED = HEADS * HEAD;
+constexpr int GROUP = HEADS / KEY_VALUE_HEADS;
+static_assert(GROUP <= QUERIES);
+
+// What the kernel knows of a layer; biases and the norms of heads may be missing.
+struct Layer {
+  const bf16 *input_norm, *query_key_value, *query_key_value_bias, *query_norm, *key_norm, *output, *output_bias, *middle_norm,
+      *gate_up, *gate_up_bias, *down, *down_bias;
+  bf16 *keys, *values;
+};
+
+// Words of what blocks tell each other, in the workspace behind the count of layers that were run.
+constexpr int PART = HEAD + 2;  // sums of a part of a context, the largest score, the weight
+struct Words {
+  uint64 query_key_value[ROWS][QUERY_KEY_VALUE / 2], heads[ROWS][ATTENDED / 2], middle[ROWS][HIDDEN / 2],
+      inner[ROWS][INNER / 2], hidden[ROWS][HIDDEN / 2], parts[ROWS][HEADS][SPLITS][PART];
+};
+
+__device__ __forceinline__ void tell(uint64* word, uint32 value, uint32 flag) {
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(word), "l"((uint64)flag << 32 | value) : "memory");
+}
+__device__ __forceinline__ uint64 look(const uint64* word) {
+  uint64 result;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(result) : "l"(word) : "memory");
+  return result;
+}
+__device__ __forceinline__ void look_at_two(const uint64* words, uint64 (&result)[2]) {
+  asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];" : "=l"(result[0]), "=l"(result[1]) : "l"(words) : "memory");
+}
+
+// Waits for COUNT words with pairs of numbers and puts the numbers to `target`, a part for each thread.
+template <int COUNT, int WAITING = THREADS>
+__device__ __forceinline__ void hear(const uint64* words, uint32 flag, void* target, int thread) {
+  constexpr int TWOS = COUNT / 2, AT_ONCE = 8;
+  for (int start = thread; start < TWOS; start += WAITING * AT_ONCE) {
+    uint64 heard[AT_ONCE][2];
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int u = 0; u < AT_ONCE; ++u)
+        if (start + u * WAITING < TWOS) look_at_two(words + 2 * (start + u * WAITING), heard[u]);
+#pragma unroll
+      for (int u = 0; u < AT_ONCE; ++u)
+        if (start + u * WAITING < TWOS) all &= heard[u][0] >> 32 == flag && heard[u][1] >> 32 == flag;
+    } while (!all);
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u)
+      if (start + u * WAITING < TWOS)
+        ((uint2*)target)[start + u * WAITING] = {(uint32)heard[u][0], (uint32)heard[u][1]};
+  }
+}
+
+// The part of `count` numbers, an even one, that a block makes.
+struct Own {
+  int first, count;
+  __device__ explicit Own(int numbers) {
+    const int begin = (int)((long)numbers / 2 * blockIdx.x / BLOCKS), end = (int)((long)numbers / 2 * (blockIdx.x + 1) / BLOCKS);
+    first = 2 * begin;
+    count = 2 * (end - begin);
+  }
+};
+__device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
+__device__ constexpr int most_own(int numbers) { return 2 * (numbers / 2 / BLOCKS + 1); }
+
+// A warp's part of a weight: of rows `warp / cuts`, those and so on of the block's, the eights from `begin` to `end`. Rows of
+// gates and of what they are multiplied with come in turn, `apart` rows from each other.
+struct Part {
+  int inputs, first, rows, apart, begin, end, place, step;
+  __device__ int row(int own) const { return apart ? first + own / 2 + own % 2 * apart : first + own; }
+};
+
+enum Product { QKV, OUT, GATE, DOWN, PRODUCTS_OF_LAYER };
+
+// The weights of a warp, chunk after chunk.
+struct Stream {
+  const Layer* layers;
+  const Part (*parts)[WARPS];
+  Eight* slots;
+  uint64* barriers;
+  int count, warp;
+  // What is loaded next.
+  int layer = 0, product = QKV, own, piece;
+  Part part;
+  const bf16* row = nullptr;
+  // The chunk that is multiplied next: its slot, and in which turn.
+  int slot = 0, turn = 0;
+
+  __device__ void start() {
+    begin_product();
+    for (int s = 0; s < SLOTS; ++s) load(s);
+  }
+  __device__ void begin_product() {
+    for (;; ++product) {
+      if (product == PRODUCTS_OF_LAYER) {
+        product = QKV;
+        ++layer;
+      }
+      if (layer == count) return;
+      part = parts[product][warp];
+      own = part.place;
+      if (own < part.rows && part.begin < part.end) break;
+    }
+    begin_row();
+  }
+  __device__ void begin_row() {
+    const Layer& from = layers[layer];
+    const bf16* weight = product == QKV ? from.query_key_value : product == OUT ? from.output : product == GATE ? from.gate_up : from.down;
+    row = weight + (long)part.row(own) * part.inputs;
+    piece = part.begin;
+  }
+  // Begins the next load, into a slot that is free.
+  __device__ void load(int into) {
+    if (layer == count) return;
+    const int eights = min(CHUNK, part.end - piece);
+    if (threadIdx.x % 32 == 0) {
+      const uint32 barrier = (uint32)__cvta_generic_to_shared(barriers + into);
+      const uint32 target = (uint32)__cvta_generic_to_shared(slots + into * CHUNK);
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(eights * 16) : "memory");
+      asm volatile(
+          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(target),
+          "l"((const Eight*)row + piece), "r"(eights * 16), "r"(barrier)
+          : "memory");
+    }
+    piece += eights;
+    if (piece < part.end) return;
+    own += part.step;
+    if (own < part.rows) return begin_row();
+    ++product;
+    begin_product();
+  }
+  __device__ const Eight* wait() const {
+    const uint32 barrier = (uint32)__cvta_generic_to_shared(barriers + slot);
+    uint32 is_there;
+    do {
+      asm volatile(
+          "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
+          : "=r"(is_there)
+          : "r"(barrier), "r"(turn)
+          : "memory");
+    } while (!is_there);
+    return slots + slot * CHUNK;
+  }
+  // The chunk was multiplied.
+  __device__ void next() {
+    __syncwarp();
+    load(slot);
+    if (++slot == SLOTS) {
+      slot = 0;
+      turn ^= 1;
+    }
+  }
+};
+
+// The sums of the block's rows, parts of warps that share a row by themselves: sums[row][cut][ROWS].
+template <int INPUTS, int CUTS>
+__device__ __forceinline__ void multiply_rows(Stream& stream, const Part& part, const Eight* x, float* sums) {
+  constexpr int PIECES = INPUTS / 8;
+  const int lane = threadIdx.x % 32, cut = threadIdx.x / 32 % CUTS;
+  for (int own = part.place; own < part.rows; own += part.step) {
+    float sum[ROWS] = {};
+    for (int piece = part.begin; piece < part.end; piece += CHUNK) {
+      const Eight* chunk = stream.wait();
+      const int eights = min(CHUNK, part.end - piece);
+#pragma unroll
+      for (int u = 0; u < CHUNK / 32; ++u) {
+        const int i = lane + 32 * u;
+        if (i < eights) {
+          float w[8];
+          unpack(chunk[i], w);
+#pragma unroll
+          for (int r = 0; r < ROWS; ++r) {
+            float values[8];
+            unpack(x[r * PIECES + piece + i], values);
+#pragma unroll
+            for (int k = 0; k < 8; ++k) sum[r] += w[k] * values[k];
+          }
+        }
+      }
+      stream.next();
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      sum[r] = sum_of_warp(sum[r]);
+      if (lane == 0) sums[(own * CUTS + cut) * ROWS + r] = sum[r];
+    }
+  }
+}
+
+// One of them, with the bias.
+template <int CUTS>
+__device__ __forceinline__ float sum_of(const float* sums, int own, int r, const bf16* bias, int row) {
+  float sum = 0;
+#pragma unroll
+  for (int cut = 0; cut < CUTS; ++cut) sum += sums[(own * CUTS + cut) * ROWS + r];
+  return sum + (bias ? wide(bias[row]) : 0);
+}
+
+// Adds the block's sums to its part of the hidden states, and tells the others, or writes them to `output`.
+template <int CUTS>
+__device__ __forceinline__ void tell_hidden(
+    const float* sums, const bf16* bias, float (&residual)[ROWS][most_own(HIDDEN)], const Own& own_hidden,
+    uint64 (&words)[ROWS][HIDDEN / 2], uint32 flag, bf16* output) {
+  for (int i = threadIdx.x; i < ROWS * own_hidden.count / 2; i += THREADS) {
+    const int r = i / (own_hidden.count / 2), own = i % (own_hidden.count / 2) * 2, column = own_hidden.first + own;
+    float* values = residual[r] + own;
+#pragma unroll
+    for (int next = 0; next < 2; ++next)
+      values[next] = rounded(rounded(sum_of<CUTS>(sums, own + next, r, bias, column + next)) + values[next]);
+    if (output) *(uint32*)(output + (long)r * HIDDEN + column) = pack(values[0], values[1]);
+    else tell(words[r] + column / 2, pack(values[0], values[1]), flag);
+  }
+}
+
+// The root-mean-square norms of ROWS rows, in place; the block has waited for the rows, and waits for the norms.
+__device__ __forceinline__ void norm_rows(Eight* x, const bf16* weight, float epsilon) {
+  constexpr int PIECES = HIDDEN / 8, OWN = (PIECES + THREADS - 1) / THREADS;
+  __shared__ float squares[ROWS][WARPS];
+  Eight scale[OWN];
+#pragma unroll
+  for (int u = 0; u < OWN; ++u)
+    if (threadIdx.x + u * THREADS < PIECES) scale[u] = ((const Eight*)weight)[threadIdx.x + u * THREADS];
+  __syncthreads();
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+    float sum = 0;
+#pragma unroll
+    for (int u = 0; u < OWN; ++u) {
+      if (threadIdx.x + u * THREADS >= PIECES) continue;
+      float values[8];
+      unpack(x[r * PIECES + threadIdx.x + u * THREADS], values);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) sum += values[k] * values[k];
+    }
+    sum = sum_of_warp(sum);
+    if (threadIdx.x % 32 == 0) squares[r][threadIdx.x / 32] = sum;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int r = 0; r < ROWS; ++r) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < WARPS; ++w) sum += squares[r][w];
+    const float inverse = rsqrtf(sum / HIDDEN + epsilon);
+#pragma unroll
+    for (int u = 0; u < OWN; ++u) {
+      if (threadIdx.x + u * THREADS >= PIECES) continue;
+      float values[8], weights[8];
+      Eight& own = x[r * PIECES + threadIdx.x + u * THREADS];
+      unpack(own, values);
+      unpack(scale[u], weights);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) values[k] = weights[k] * (values[k] * inverse);
+      own = pack(values);
+    }
+  }
+  __syncthreads();
+}
+
+// Parts that a context is cut into, of so many tokens each.
+struct Cut {
+  int parts, tokens;
+  __device__ explicit Cut(int length) {
+    const int wanted = min(SPLITS, max(1, (length + LEAST_TOKENS - 1) / LEAST_TOKENS));
+    tokens = max(1, ((length + wanted - 1) / wanted + TILE - 1) / TILE) * TILE;
+    parts = max(1, (length + tokens - 1) / tokens);
+  }
+};
+
+// What the attention of one row, key-value head and part of the context works in.
+struct AttentionRoom {
+  HeadSums<WARPS, QUERIES> sums;
+  float turned[WARPS][HEAD];
+  Eight queries[QUERIES][HEAD / 8], key[HEAD / 8], value[HEAD / 8];
+};
+
+// Of the block's task: a row, a key-value head and a part of the row's context.
+struct Task {
+  int row, head, part, length, begin, end;
+  Cut cut;
+  __device__ Task(int task, const int* lengths)
+      : row(task / (KEY_VALUE_HEADS * SPLITS)), head(task / SPLITS % KEY_VALUE_HEADS), part(task % SPLITS), length(lengths[row]),
+        cut(length) {
+    begin = part * cut.tokens;
+    end = min(length, begin + cut.tokens);
+  }
+  __device__ bool is_empty() const { return part >= cut.parts; }
+};
+constexpr int TASKS = ROWS * KEY_VALUE_HEADS * SPLITS;
+
+// Queries, the new key and the new value of a task: normed, turned, and in shared memory; the new ones in their page, too.
+__device__ __forceinline__ void place_heads(
+    AttentionRoom& room, const Task& task, const Words& words, uint32 flag, const Layer& layer, float epsilon,
+    const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, const int* table, int page_size) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  constexpr int OWN = HEAD / 32;
+  const uint64* row = words.query_key_value[task.row];
+  for (int h = warp; h < GROUP + 2; h += WARPS) {
+    const bool is_query = h < GROUP, is_value = h == GROUP + 1;
+    const int head = is_query ? task.head * GROUP + h : is_value ? HEADS + KEY_VALUE_HEADS + task.head : HEADS + task.head;
+    if (is_value) {
+      hear<HEAD / 2, 32>(row + head * HEAD / 2, flag, room.value, lane);
+      continue;
+    }
+    const bf16* weight = is_query ? layer.query_norm : layer.key_norm;
+    float weights[OWN], cosines[OWN], sines[OWN];
+#pragma unroll
+    for (int k = 0; k < OWN; ++k) {
+      const int d = lane + 32 * k;
+      weights[k] = weight ? wide(weight[d]) : 1;
+      cosines[k] = d < rotated ? wide(cosine[task.row * rotated + d]) : 0;
+      sines[k] = d < rotated ? wide(sine[task.row * rotated + d]) : 0;
+    }
+    bf16* target = (bf16*)(is_query ? room.queries[h] : room.key);
+    hear<HEAD / 2, 32>(row + head * HEAD / 2, flag, target, lane);
+    __syncwarp();
+    float values[OWN];
+#pragma unroll
+    for (int k = 0; k < OWN; ++k) values[k] = wide(target[lane + 32 * k]);
+    norm_and_turn(values, weight != nullptr, weights, epsilon, cosines, sines, rotated, room.turned[warp]);
+#pragma unroll
+    for (int k = 0; k < OWN; ++k) target[lane + 32 * k] = narrow(values[k]);
+  }
+  __syncthreads();
+  if (task.begin < task.end && task.end == task.length) {
+    const int last = task.length - 1, i = threadIdx.x % (HEAD / 8);
+    const long slot = (long)table[last / page_size] * page_size + last % page_size;
+    const long place = (slot * KEY_VALUE_HEADS + task.head) * (HEAD / 8) + i;
+    if (threadIdx.x < HEAD / 8) ((Eight*)layer.keys)[place] = room.key[i];
+    else if (threadIdx.x < HEAD / 4) ((Eight*)layer.values)[place] = room.value[i];
+    __syncthreads();
+  }
+}
+
+__device__ __forceinline__ void attend(
+    AttentionRoom& room, const Task& task, Words& words, uint32 flag, const Layer& layer, float epsilon,
+    const bf16* cosine, const bf16* sine, int rotated, const int* table, int page_size, float log_scale) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, r = lane / 4, c = lane % 4;
+  const Context context = {layer.keys, layer.values, table, page_size, (long)KEY_VALUE_HEADS * HEAD, (long)task.head * HEAD};
+  Eight key[2][HEAD / 32], value[4][HEAD / 64];
+  int base = task.begin + warp * TILE;
+  bool is_loaded = base < task.end && base + TILE < task.length;
+  if (is_loaded) load_tile(context, base, task.end, r, c, key, value);
+  place_heads(room, task, words, flag, layer, epsilon, cosine, sine, rotated, table, page_size);
+  uint32 query[PRODUCTS][2];
+#pragma unroll
+  for (int i = 0; i < HEAD / 32; ++i) {
+    Eight eight = {};
+    if (r < GROUP) eight = room.queries[r][i * 4 + c];
+#pragma unroll
+    for (int w = 0; w < 4; ++w) query[2 * i + w / 2][w % 2] = eight.words[w];
+  }
+  TileSums sums;
+  for (; base < task.end; base += WARPS * TILE) {
+    if (!is_loaded) load_tile(context, base, task.end, r, c, key, value);
+    is_loaded = false;
+    sums.add(query, key, value, base, task.end, log_scale, c);
+  }
+  sums.keep(room.sums, warp, r, c);
+  __syncthreads();
+  for (int index = threadIdx.x; index < GROUP * HEAD / 2; index += THREADS) {
+    const int g = index / (HEAD / 2), d = index % (HEAD / 2) * 2, head = task.head * GROUP + g;
+    float all, total, low, high;
+    room.sums.join(g, d, all, total, low);
+    room.sums.join(g, d + 1, all, total, high);
+    if (task.cut.parts == 1) {
+      tell(words.heads[task.row] + (head * HEAD + d) / 2, pack(total > 0 ? low / total : 0, total > 0 ? high / total : 0), flag);
+    } else {
+      uint64* part = words.parts[task.row][head][task.part];
+      tell(part + d, __float_as_uint(low), flag);
+      tell(part + d + 1, __float_as_uint(high), flag);
+      if (d == 0) {
+        tell(part + HEAD, __float_as_uint(all), flag);
+        tell(part + HEAD + 1, __float_as_uint(total), flag);
+      }
+    }
+  }
+  __syncthreads();
+}
+
+// Puts the parts of a row's contexts together, for one head; a thread a dimension.
+__device__ __forceinline__ void join_parts(int row, int head, int parts, Words& words, uint32 flag) {
+  const int d = threadIdx.x, lane = d % 32;
+  if (d >= HEAD) return;
+  const uint64(*own)[PART] = words.parts[row][head];
+  uint64 sums[SPLITS], most = 0, weight = 0;
+  bool all;
+  do {
+    all = true;
+    if (lane < parts) {
+      most = look(own[lane] + HEAD);
+      weight = look(own[lane] + HEAD + 1);
+    }
+#pragma unroll
+    for (int s = 0; s < SPLITS; ++s)
+      if (s < parts) sums[s] = look(own[s] + d);
+    if (lane < parts) all = most >> 32 == flag && weight >> 32 == flag;
+#pragma unroll
+    for (int s = 0; s < SPLITS; ++s)
+      if (s < parts) all &= sums[s] >> 32 == flag;
+  } while (!all);
+  __syncwarp();
+  const float score = lane < parts ? __uint_as_float((uint32)most) : NOTHING;
+  float largest = score;
+#pragma unroll
+  for (int o = 16; o > 0; o /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, o));
+  const float scale = largest == NOTHING ? 0 : exp2f(score - largest);
+  const float total = sum_of_warp(lane < parts ? __uint_as_float((uint32)weight) * scale : 0);
+  float sum = 0;
+#pragma unroll
+  for (int s = 0; s < SPLITS; ++s) {
+    const float share = __shfl_sync(0xffffffffu, scale, s);
+    if (s < parts) sum += __uint_as_float((uint32)sums[s]) * share;
+  }
+  const float result = total > 0 ? sum / total : 0, next = __shfl_down_sync(0xffffffffu, result, 1);
+  if (d % 2 == 0) tell(words.heads[row] + (head * HEAD + d) / 2, pack(result, next), flag);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
+    const bf16* __restrict__ input, const Layer* __restrict__ all_layers, int layer_count, uint64* workspace, float epsilon,
+    float head_epsilon, const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated,
+    const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, int page_size, float scale,
+    bf16* __restrict__ output) {
+  extern __shared__ __align__(128) unsigned char shared[];
+  static_assert(sizeof(AttentionRoom) <= ROOM && ROWS * larger(larger(INNER, ATTENDED), HIDDEN) * 2 <= ROOM && ROOM % 16 == 0);
+  Eight* slots = (Eight*)shared;
+  Eight* x = slots + WARPS * SLOTS * CHUNK;
+  AttentionRoom& room = *(AttentionRoom*)x;
+  Layer* layers = (Layer*)((unsigned char*)x + ROOM);
+
+  constexpr int MOST_SUMS = larger(
+      larger(most_own(QUERY_KEY_VALUE) * QUERY_KEY_VALUE_CUTS, 2 * most_own(INNER) * GATE_UP_CUTS),
+      larger(most_own(HIDDEN) * OUTPUT_CUTS, most_own(HIDDEN) * DOWN_CUTS));
+  __shared__ float sums[MOST_SUMS * ROWS];
+  __shared__ float residual[ROWS][most_own(HIDDEN)];
+  __shared__ uint64 barriers[WARPS][SLOTS];
+  __shared__ Part parts[PRODUCTS_OF_LAYER][WARPS];
+
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const Own own_qkv(QUERY_KEY_VALUE), own_hidden(HIDDEN), own_inner(INNER);
+  for (int i = threadIdx.x; i < layer_count * (int)(sizeof(Layer) / 8); i += THREADS) ((uint64*)layers)[i] = ((const uint64*)all_layers)[i];
+  if (lane == 0) {
+    auto part = [&](Product product, int inputs, const Own& own, int times, int apart, int cuts) {
+      const int each = (inputs / 8 + cuts - 1) / cuts, begin = warp % cuts * each;
+      parts[product][warp] = {inputs, own.first, own.count * times, apart, begin, min(inputs / 8, begin + each),
+                              warp / cuts, WARPS / cuts};
+    };
+    part(QKV, HIDDEN, own_qkv, 1, 0, QUERY_KEY_VALUE_CUTS);
+    part(OUT, ATTENDED, own_hidden, 1, 0, OUTPUT_CUTS);
+    part(GATE, HIDDEN, own_inner, 2, INNER, GATE_UP_CUTS);
+    part(DOWN, INNER, own_hidden, 1, 0, DOWN_CUTS);
+    for (int s = 0; s < SLOTS; ++s)
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"((uint32)__cvta_generic_to_shared(&barriers[warp][s])) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  }
+  __syncthreads();
+  Stream stream = {layers, parts, slots + warp * SLOTS * CHUNK, barriers[warp], layer_count, warp};
+  stream.start();
+
+  Words& words = *(Words*)(workspace + 2);
+  const uint32 before = (uint32)look(workspace);
+  for (int i = threadIdx.x; i < ROWS * own_hidden.count; i += THREADS) {
+    const int r = i / own_hidden.count, own = i % own_hidden.count;
+    residual[r][own] = wide(input[(long)r * HIDDEN + own_hidden.first + own]);
+  }
+  const float log_scale = scale * 1.4426950408889634f;
+
+  for (int l = 0; l < layer_count; ++l) {
+    const Layer& layer = layers[l];
+    const uint32 flag = before + l + 1;
+    // The keys and values that the block will look at come nearer in the meantime.
+    for (int t = blockIdx.x; t < TASKS; t += BLOCKS) {
+      const Task task(t, lengths);
+      if (task.is_empty()) continue;
+      const int* table = pages + (long)task.row * pages_stride;
+      for (int i = task.begin * (HEAD / 64) + threadIdx.x; i < task.end * (HEAD / 64); i += THREADS) {
+        const int token = i / (HEAD / 64);
+        const long slot = (long)table[token / page_size] * page_size + token % page_size;
+        const long place = (slot * KEY_VALUE_HEADS + task.head) * HEAD + i % (HEAD / 64) * 64;
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer.keys + place));
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer.values + place));
+      }
+    }
+
+    // Queries, keys and values.
+    if (l == 0) {
+      for (int i = threadIdx.x; i < ROWS * HIDDEN / 8; i += THREADS) x[i] = ((const Eight*)input)[i];
+    } else {
+      hear<ROWS * HIDDEN / 2>(words.hidden[0], flag - 1, x, threadIdx.x);
+    }
+    norm_rows(x, layer.input_norm, epsilon);
+    multiply_rows<HIDDEN, QUERY_KEY_VALUE_CUTS>(stream, parts[QKV][warp], x, sums);
+    __syncthreads();
+    for (int i = threadIdx.x; i < ROWS * own_qkv.count / 2; i += THREADS) {
+      const int r = i / (own_qkv.count / 2), own = i % (own_qkv.count / 2) * 2, column = own_qkv.first + own;
+      auto made = [&](int next) {
+        return sum_of<QUERY_KEY_VALUE_CUTS>(sums, own + next, r, layer.query_key_value_bias, column + next);
+      };
+      tell(words.query_key_value[r] + column / 2, pack(made(0), made(1)), flag);
+    }
+
+    // Attention.
+    for (int t = blockIdx.x; t < TASKS; t += BLOCKS) {
+      const Task task(t, lengths);
+      if (!task.is_empty())
+        attend(room, task, words, flag, layer, head_epsilon, cosine, sine, rotated, pages + (long)task.row * pages_stride,
+               page_size, log_scale);
+    }
+    // By blocks that had least to do before.
+    for (int t = BLOCKS - 1 - blockIdx.x; t < ROWS * HEADS; t += BLOCKS) {
+      const Cut cut(lengths[t / HEADS]);
+      if (cut.parts > 1) join_parts(t / HEADS, t % HEADS, cut.parts, words, flag);
+    }
+    hear<ROWS * ATTENDED / 2>(words.heads[0], flag, x, threadIdx.x);
+    __syncthreads();
+    multiply_rows<ATTENDED, OUTPUT_CUTS>(stream, parts[OUT][warp], x, sums);
+    __syncthreads();
+    tell_hidden<OUTPUT_CUTS>(sums, layer.output_bias, residual, own_hidden, words.middle, flag, nullptr);
+
+    // Feed-forward.
+    hear<ROWS * HIDDEN / 2>(words.middle[0], flag, x, threadIdx.x);
+    norm_rows(x, layer.middle_norm, epsilon);
+    multiply_rows<HIDDEN, GATE_UP_CUTS>(stream, parts[GATE][warp], x, sums);
+    __syncthreads();
+    for (int i = threadIdx.x; i < ROWS * own_inner.count / 2; i += THREADS) {
+      const int r = i / (own_inner.count / 2), own = i % (own_inner.count / 2) * 2, column = own_inner.first + own;
+      auto made = [&](int next) {
+        auto product = [&](int which) {
+          return rounded(sum_of<GATE_UP_CUTS>(sums, 2 * (own + next) + which, r, layer.gate_up_bias, column + next + which * INNER));
+        };
+        return silu_times(product(0), product(1));
+      };
+      tell(words.inner[r] + column / 2, pack(made(0), made(1)), flag);
+    }
+    hear<ROWS * INNER / 2>(words.inner[0], flag, x, threadIdx.x);
+    // All blocks have begun, and know where the count stood.
+    if (l == layer_count - 1 && blockIdx.x == 0 && threadIdx.x == 0) *workspace = before + layer_count;
+    __syncthreads();
+    multiply_rows<INNER, DOWN_CUTS>(stream, parts[DOWN][warp], x, sums);
+    __syncthreads();
+    tell_hidden<DOWN_CUTS>(
+        sums, layer.down_bias, residual, own_hidden, words.hidden, flag, l == layer_count - 1 ? output : nullptr);
+  }
+}
+)cuda"
