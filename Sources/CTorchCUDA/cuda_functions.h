@@ -50,6 +50,10 @@ ct_tensor few_rows_linear(ct_tensor input, ct_tensor norm, double epsilon, bool 
                           ct_tensor residual);
 ct_tensor few_rows_float8_linear(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight,
                                  ct_tensor scales, ct_tensor bias, ct_tensor residual);
+int32_t few_rows_of_layers(ct_dense_layers shape, int32_t device_index);
+void few_rows_layers_room(ct_dense_layers shape, const ct_tensor* tensors, ct_tensor* pointers, ct_tensor* workspace);
+ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor workspace, ct_tensor input, ct_tensor cosine,
+                          ct_tensor sine, ct_tensor pages, ct_tensor lengths, int32_t page_size);
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
 void quantize(ct_tensor matrix, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales);

@@ -28,6 +28,18 @@ void launch_early(const void* function, dim3 grid, dim3 block, size_t shared, Ar
   C10_CUDA_CHECK(cudaLaunchKernelExC(&configuration, function, pointers));
 }
 
+/// Launches a kernel whose blocks wait for each other: they begin when there is room for all.
+template <class... Arguments>
+void launch_together(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+  void* pointers[] = {&arguments...};
+  C10_CUDA_CHECK(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared));
+  cudaLaunchAttribute together;
+  together.id = cudaLaunchAttributeCooperative;
+  together.val.cooperative = 1;
+  cudaLaunchConfig_t configuration{grid, block, shared, c10::cuda::getCurrentCUDAStream(), &together, 1};
+  C10_CUDA_CHECK(cudaLaunchKernelExC(&configuration, function, pointers));
+}
+
 template <class... Arguments>
 void launch(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
   void* pointers[] = {&arguments...};

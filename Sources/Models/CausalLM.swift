@@ -196,6 +196,10 @@ open class CausalLM {
     }
     let ownTable = table(rotary)
     let windowedTable = windowedRotary.map(table) ?? ownTable
+    if let (layers, contexts) = context.fewRows {
+      hidden = ownTable.run(layers, hidden, contexts)
+      return finalNorm.map { $0(hidden) } ?? hidden
+    }
     let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : ownTable }
     var context = context
     // Layers that run again must send their tokens where they went the first time.

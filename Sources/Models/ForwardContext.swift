@@ -76,6 +76,8 @@ public struct ForwardContext {
   public let runner: any BlockRunner
   /// Whether layers may use `Kernels` for several operators at once.
   public let fusesOperators: Bool
+  /// What runs all layers at once, and the rows' contexts; nil: they run one by one.
+  public var fewRows: (layers: FewRowsLayers, contexts: PageTable)?
   /// Which experts the tokens go to, or room to note it; nil: nobody wants to know.
   public var routing: RoutingRecord?
   /// What routers add to the loss; nil: nothing.

@@ -37,6 +37,13 @@ typedef struct {
   ct_tensor key_lengths;
 } ct_attention_shape;
 
+// Layers of a dense model, as few_rows_layers takes them.
+typedef struct {
+  int32_t layers, hidden, inner, heads, key_value_heads, head;
+  double epsilon, head_epsilon;  // of norms, and of those of heads
+  double scale;                  // of products of queries and keys
+} ct_dense_layers;
+
 typedef struct {
   // The group is one like any other: every function of ctorch.h takes it. `name` is what its error messages say. libtorch
   // ends the process when another rank is gone for longer than the deadline, unless `survives`: then whoever waits must abort.
@@ -92,6 +99,14 @@ typedef struct {
                                ct_tensor residual);
   ct_tensor (*few_rows_float8_linear)(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight,
                                       ct_tensor scales, ct_tensor bias, ct_tensor residual);
+  // The most rows that few_rows_layers takes of such a model; 0: none.
+  int32_t (*few_rows_of_layers)(ct_dense_layers shape, int32_t device_index);
+  // What it works in. tensors: of each layer, NULL where there is none, the norm's weight, those of queries, keys and values,
+  // their bias, the norms of queries' and of keys' heads, the output's weight and bias, the norm, gate and up with bias, down
+  // with bias, and its pages of keys and of values.
+  void (*few_rows_layers_room)(ct_dense_layers shape, const ct_tensor* tensors, ct_tensor* pointers, ct_tensor* workspace);
+  ct_tensor (*few_rows_layers)(ct_dense_layers shape, ct_tensor pointers, ct_tensor workspace, ct_tensor input,
+                               ct_tensor cosine, ct_tensor sine, ct_tensor pages, ct_tensor lengths, int32_t page_size);
   void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
                  ct_tensor* scores, ct_tensor* log_probs);
   // Of fp32 too. height 0: all numbers share a scale. for_blocks: in the form that products with scales of blocks take.

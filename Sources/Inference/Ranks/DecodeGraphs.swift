@@ -50,13 +50,14 @@ final class DecodeGraphs {
     (tokens, positions) = (input([largestBatch], .int64), input([largestBatch], .int64))
     (lengths, order) = (input([largestBatch], .int32), input([largestBatch], .int32))
     pages = input([largestBatch, (contextLength + cache.pageSize - 1) / cache.pageSize], .int32)
+    let layers = model.layersForFewRows(keys: cache.keys, values: cache.values, pageSize: cache.pageSize)
     for rows in Self.sizes(upTo: largestBatch).reversed() {
       func first(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: rows) }
-      let attention = PageTableAttention(
-        cache: cache, table: PageTable(pages: first(pages), lengths: first(lengths), order: first(order)),
-        isDeterministic: model.parallel.isDeterministic)
+      let table = PageTable(pages: first(pages), lengths: first(lengths), order: first(order))
+      let attention = PageTableAttention(cache: cache, table: table, isDeterministic: model.parallel.isDeterministic)
       func logits() -> Tensor {
-        let context = ForwardContext(positions: first(positions), attention: attention, fusesOperators: true)
+        var context = ForwardContext(positions: first(positions), attention: attention, fusesOperators: true)
+        if let layers, rows <= layers.mostRows { context.fewRows = (layers, table) }
         return model.logits(model.hidden(first(tokens), context))
       }
       // Kernels are compiled and libraries made ready outside of a recording.

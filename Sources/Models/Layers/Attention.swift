@@ -92,17 +92,22 @@ public struct Attention: SelfAttention {
     return configuration.gatesAttention ? heads * parallel.sigmoid(parts[1]) : heads
   }
 
+  /// The norms of queries' and of keys' heads, if there are any; nil: a kernel of ours doesn't know them.
+  var headNormsForKernel: (query: RMSNorm?, key: RMSNorm?)? {
+    queryNorm.isForKernel && keyNorm.isForKernel ? (queryNorm.ofHead, keyNorm.ofHead) : nil
+  }
+
   /// Queries and keys `[T, heads · headDimension]`, normed and turned by their positions. `[T, heads, headDimension]`
   private func placed(
     _ queries: Tensor, _ keys: Tensor, _ rotary: RotaryTable, _ context: ForwardContext
   ) -> (Tensor, Tensor) {
     let isRotary = configuration.positions == .rotary
     // The kernel knows RMS norms of heads, or none, and pairs that stand half a head apart.
-    if context.fusesOperators, isRotary, !configuration.rotaryIsInterleaved, queryNorm.isForKernel, keyNorm.isForKernel {
+    if context.fusesOperators, isRotary, !configuration.rotaryIsInterleaved, let norms = headNormsForKernel {
       let tokens = queries.size(0)
       return rotary.rotate(
-        queries.view([tokens, headCount, headDimension]), queryNorm.ofHead,
-        keys.view([tokens, keyValueHeadCount, headDimension]), keyNorm.ofHead)
+        queries.view([tokens, headCount, headDimension]), norms.query,
+        keys.view([tokens, keyValueHeadCount, headDimension]), norms.key)
     }
     func rotate(_ heads: Tensor) -> Tensor {
       guard isRotary else { return heads }

@@ -22,6 +22,26 @@ extension DecoderLayer {
     return down(.gated(gateUp(.normed(middle, weight: secondNorm.weight.tensor, epsilon: secondNorm.epsilon), nil)), middle)
   }
 
+  /// The layer as one kernel for all layers takes it; nil: there is something that it doesn't know.
+  func forFewRows(keys: Tensor, values: Tensor) -> FewRowsLayers.Layer? {
+    func plain(_ weight: Parameter, _ bias: Parameter?) -> (weight: Tensor, bias: Tensor?)? {
+      weight.scales == nil ? (weight.tensor, bias?.tensor) : nil
+    }
+    guard !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil,
+      let inputNorm = inputNorm as? RMSNorm, let middleNorm = feedForwardNorm as? RMSNorm,
+      let attention = attention as? Attention, let (queryNorm, keyNorm) = attention.headNormsForKernel,
+      let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
+      let queryKeyValue = plain(attention.queryKeyValue.weight, attention.queryKeyValue.bias),
+      let output = plain(attention.output.weight, attention.output.bias),
+      let gateUp = plain(feedForward.gateUp.weight, feedForward.gateUp.bias),
+      let down = plain(feedForward.down.weight, feedForward.down.bias)
+    else { return nil }
+    return FewRowsLayers.Layer(
+      inputNorm: inputNorm.weight.tensor, queryKeyValue: queryKeyValue, queryNorm: queryNorm?.weight.tensor,
+      keyNorm: keyNorm?.weight.tensor, output: output, middleNorm: middleNorm.weight.tensor, gateUp: gateUp, down: down,
+      keys: keys, values: values)
+  }
+
   /// Rows times a weight, with a residual; nil: it is kept in another form, adapters add to it, or the rows are too many.
   private func product(
     _ weight: Parameter, _ bias: Parameter?, ofAsManyAs rows: Tensor
@@ -33,5 +53,27 @@ extension DecoderLayer {
     }
     guard weight.tensor.dtype == .bfloat16, Kernels.multiplyFewRows(rows.size(0), inputs: weight.shape[1]) else { return nil }
     return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1) }
+  }
+}
+
+extension CausalLM {
+  /// All layers as one kernel for a few rows that decode; nil: they have something that it doesn't know.
+  /// - Parameters:
+  ///   - keys: each layer's pages, as `values`.
+  public func layersForFewRows(keys: [Tensor], values: [Tensor], pageSize: Int) -> FewRowsLayers? {
+    let scales = Set(stage.layers.map { configuration.attentionScale(layer: $0) })
+    guard !parallel.isDeterministic, parallel.tensor.size == 1, stage.isWhole(of: configuration),
+      configuration.positions == .rotary, !configuration.rotaryIsInterleaved, !configuration.gatesAttention,
+      configuration.windowedLayers.isEmpty, configuration.attentionSoftCap == nil, !configuration.hasAttentionSinks,
+      let scale = scales.first, scales.count == 1,
+      Kernels.attend(
+        on: parallel.device, table.dtype, dimension: configuration.headDimension,
+        valueDimension: configuration.valueHeadDimension)
+    else { return nil }
+    let known = zip(layers, zip(keys, values)).compactMap { ($0 as? DecoderLayer)?.forFewRows(keys: $1.0, values: $1.1) }
+    guard known.count == layers.count else { return nil }
+    return FewRowsLayers(
+      known, heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
+      normEpsilon: configuration.normEpsilon, headNormEpsilon: configuration.normEpsilon, scale: scale, pageSize: pageSize)
   }
 }

@@ -24,6 +24,11 @@ public struct RotaryTable {
     return Tensor.cat([turn(parts[0]), parts[1]], dim: 2)
   }
 
+  /// All layers of a few rows by one kernel.
+  func run(_ layers: FewRowsLayers, _ input: Tensor, _ contexts: PageTable) -> Tensor {
+    layers(input, cosine: cosine, sine: sine, table: contexts)
+  }
+
   /// Norms and turns queries and keys by one kernel.
   func rotate(_ query: Tensor, _ queryNorm: RMSNorm?, _ key: Tensor, _ keyNorm: RMSNorm?) -> (Tensor, Tensor) {
     Kernels.normRotate(

@@ -1,0 +1,117 @@
+// All layers of a dense model for the rows of a small batch that decodes, by one kernel.
+#include "kernel_library.h"
+
+static const char* const source =
+#include "kernels/attention_tiles.cuh"
+#include "kernels/few_rows_layers.cuh"
+    ;
+
+namespace {
+
+constexpr int tensors_of_layer = 14;
+constexpr int most_rows = 4, warps = 8, eight_bytes = 16;
+/// Loads that each warp should have in flight at least, of what its block has beside x and the layers.
+constexpr int least_slots = 3;
+
+/// How the kernel divides a model's layers for so many rows.
+struct Division {
+  int blocks, splits, chunk, slots, room, shared_bytes;
+  /// Warps that share a row of a product.
+  int query_key_value_cuts, output_cuts, gate_up_cuts, down_cuts;
+
+  Division(const ct_dense_layers& shape, int rows, const cudaDeviceProp& device) {
+    int attended = shape.heads * shape.head, projected = attended + 2 * shape.key_value_heads * shape.head;
+    // Each makes a pair of numbers of each product, at least.
+    blocks = std::min({device.multiProcessorCount, shape.hidden / 2, shape.inner / 2, projected / 2});
+    splits = std::clamp(blocks / (rows * shape.key_value_heads), 1, 32);
+    chunk = shape.hidden % 1280 == 0 ? 160 : 128;
+    query_key_value_cuts = cuts(shape.hidden, projected);
+    output_cuts = cuts(attended, shape.hidden);
+    gate_up_cuts = cuts(shape.hidden, 2 * shape.inner);
+    down_cuts = cuts(shape.inner, shape.hidden);
+    // The rows that are multiplied, and sums, queries, the new key and value of attention.
+    int attention = warps * 8 * (shape.head + 2) * 4 + warps * shape.head * 4 + 10 * shape.head * 2;
+    room = std::max(rows * std::max({shape.hidden, attended, shape.inner}) * 2, attention);
+    room = (room + 127) / 128 * 128;
+    int layers = shape.layers * tensors_of_layer * 8, rest = 12 << 10;  // what the kernel declares by itself
+    slots = std::min(16, ((int)device.sharedMemPerBlockOptin - rest - layers - room) / (warps * chunk * eight_bytes));
+    shared_bytes = warps * slots * chunk * eight_bytes + room + layers;
+  }
+
+ private:
+  /// Those that leave each warp the least to load.
+  int cuts(int inputs, int outputs) const {
+    int own = (outputs + blocks - 1) / blocks, best = 1, least = INT32_MAX;
+    for (int cuts = 1; cuts <= warps; cuts *= 2) {
+      int rounds = (own * cuts + warps - 1) / warps, eights = rounds * ((inputs / 8 + cuts - 1) / cuts);
+      if (eights < least) std::tie(best, least) = std::pair(cuts, eights);
+    }
+    return best;
+  }
+};
+
+const cudaDeviceProp& properties() { return *at::cuda::getCurrentDeviceProperties(); }
+
+/// 64-bit words of a workspace, as the kernel's `Words` and what stands before them.
+int64_t words(const ct_dense_layers& shape, int rows) {
+  int64_t attended = shape.heads * shape.head, projected = attended + 2 * shape.key_value_heads * shape.head;
+  int64_t splits = Division(shape, rows, properties()).splits;
+  return 2 + rows * ((projected + attended + shape.hidden + shape.inner + shape.hidden) / 2 + shape.heads * splits * (shape.head + 2));
+}
+
+}  // namespace
+
+namespace ctorch {
+
+int32_t few_rows_of_layers(ct_dense_layers shape, int32_t device_index) {
+  return guarded<>(int32_t(0), [&] {
+    c10::cuda::CUDAGuard guard(device_index);
+    bool fits = properties().major >= 9 && shape.hidden % 8 == 0 && shape.inner % 8 == 0 && shape.layers > 0 &&
+                shape.heads % shape.key_value_heads == 0 && shape.heads / shape.key_value_heads <= 8;
+    int rows = fits ? most_rows : 0;
+    while (rows > 0 && Division(shape, rows, properties()).slots < least_slots) --rows;
+    return rows;
+  });
+}
+
+void few_rows_layers_room(ct_dense_layers shape, const ct_tensor* tensors, ct_tensor* pointers, ct_tensor* workspace) {
+  guarded([&] {
+    auto addresses = at::zeros({shape.layers, tensors_of_layer}, at::kLong);
+    at::Device device = borrow(tensors[0]).device();
+    for (int i = 0; i < shape.layers * tensors_of_layer; ++i)
+      if (tensors[i]) addresses.data_ptr<int64_t>()[i] = reinterpret_cast<int64_t>(borrow(tensors[i]).data_ptr());
+    c10::cuda::CUDAGuard guard(device);
+    int64_t most = 0;
+    for (int rows = 1; rows <= most_rows; ++rows) most = std::max(most, words(shape, rows));
+    *workspace = give(at::zeros({most}, at::TensorOptions().dtype(at::kLong).device(device)));
+    *pointers = give(addresses.to(device));
+  });
+}
+
+ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor workspace, ct_tensor input_handle,
+                          ct_tensor cosine_handle, ct_tensor sine, ct_tensor pages_handle, ct_tensor lengths, int32_t page_size) {
+  return guarded<>(ct_tensor{}, [&] {
+    const auto &input = borrow(input_handle), &cosine = borrow(cosine_handle), &pages = borrow(pages_handle);
+    c10::cuda::CUDAGuard guard(input.device());
+    int rows = input.size(0);
+    Division division(shape, rows, properties());
+    auto define = [](const char* name, int value) { return "-D" + std::string(name) + "=" + std::to_string(value); };
+    auto function = kernel(
+        source, "few_rows_layers",
+        {head(shape.head), define("ROWS", rows), define("HIDDEN", shape.hidden), define("INNER", shape.inner),
+         define("HEADS", shape.heads), define("KEY_VALUE_HEADS", shape.key_value_heads), define("BLOCKS", division.blocks),
+         define("SPLITS", division.splits), define("CHUNK", division.chunk), define("SLOTS", division.slots),
+         define("ROOM", division.room), define("QUERY_KEY_VALUE_CUTS", division.query_key_value_cuts),
+         define("OUTPUT_CUTS", division.output_cuts), define("GATE_UP_CUTS", division.gate_up_cuts),
+         define("DOWN_CUTS", division.down_cuts)});
+    auto output = at::empty_like(input);
+    launch_together(function, dim3(division.blocks), dim3(warps * 32), division.shared_bytes, bits(input),
+                    borrow(pointers).data_ptr(), shape.layers, borrow(workspace).data_ptr(), (float)shape.epsilon,
+                    (float)shape.head_epsilon, bits(cosine), bits(borrow(sine)), (int)cosine.size(-1),
+                    static_cast<int*>(pages.data_ptr()), (int)pages.stride(0),
+                    static_cast<int*>(borrow(lengths).data_ptr()), page_size, (float)shape.scale, bits(output));
+    return give(output);
+  });
+}
+
+}  // namespace ctorch
