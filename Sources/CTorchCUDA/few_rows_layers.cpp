@@ -39,12 +39,12 @@ struct Division {
   }
 
  private:
-  /// Those that leave each warp the least to load.
+  /// Those that leave each warp the least to do: what 32 lanes load at once, and as much again to begin and end a row.
   int cuts(int inputs, int outputs) const {
     int own = (outputs + blocks - 1) / blocks, best = 1, least = INT32_MAX;
     for (int cuts = 1; cuts <= warps; cuts *= 2) {
-      int rounds = (own * cuts + warps - 1) / warps, eights = rounds * ((inputs / 8 + cuts - 1) / cuts);
-      if (eights < least) std::tie(best, least) = std::pair(cuts, eights);
+      int rounds = (own * cuts + warps - 1) / warps, eights = (inputs / 8 + cuts - 1) / cuts, work = rounds * ((eights + 31) / 32 + 1);
+      if (work < least) std::tie(best, least) = std::pair(cuts, work);
     }
     return best;
   }
