@@ -9,26 +9,31 @@ static const char* const source =
 namespace {
 
 constexpr int tensors_of_layer = 14;
-constexpr int most_rows = 4, warps = 8, eight_bytes = 16;
-/// Loads that each warp should have in flight at least, of what its block has beside x and the layers.
-constexpr int least_slots = 3;
+constexpr int most_rows = 4;
+/// Of a block: those that multiply, and those that load.
+constexpr int warps = 8, loading_warps = 4;
+constexpr int eight_bytes = 16;
+/// A warp multiplies four parts of rows at once, while others are loaded.
+constexpr int least_slots = 6;
 
 /// How the kernel divides a model's layers for so many rows.
 struct Division {
-  int blocks, splits, chunk, slots, room, shared_bytes;
-  /// Warps that share a row of a product.
-  int query_key_value_cuts, output_cuts, gate_up_cuts, down_cuts;
+  int blocks, splits, chunk = 0, slots, room, shared_bytes;
+  /// Warps that share a row: of the weight of queries, keys and values, the output's, gate and up, down.
+  int cuts[4];
 
   Division(const ct_dense_layers& shape, int rows, const cudaDeviceProp& device) {
     int attended = shape.heads * shape.head, projected = attended + 2 * shape.key_value_heads * shape.head;
     // Each makes a pair of numbers of each product, at least.
     blocks = std::min({device.multiProcessorCount, shape.hidden / 2, shape.inner / 2, projected / 2});
     splits = std::clamp(blocks / (rows * shape.key_value_heads), 1, 32);
-    chunk = shape.hidden % 1280 == 0 ? 160 : 128;
-    query_key_value_cuts = cuts(shape.hidden, projected);
-    output_cuts = cuts(attended, shape.hidden);
-    gate_up_cuts = cuts(shape.hidden, 2 * shape.inner);
-    down_cuts = cuts(shape.inner, shape.hidden);
+    int products[4][2] = {{shape.hidden, projected}, {attended, shape.hidden}, {shape.hidden, 2 * shape.inner},
+                          {shape.inner, shape.hidden}};
+    for (int i = 0; i < 4; ++i) {
+      auto [inputs, outputs] = products[i];
+      cuts[i] = cuts_of(inputs, outputs);
+      chunk = std::max(chunk, (inputs / 8 + cuts[i] - 1) / cuts[i]);
+    }
     // The rows that are multiplied, and sums, queries, the new key and value of attention.
     int attention = warps * 8 * (shape.head + 2) * 4 + warps * shape.head * 4 + 10 * shape.head * 2;
     room = std::max(rows * std::max({shape.hidden, attended, shape.inner}) * 2, attention);
@@ -39,12 +44,12 @@ struct Division {
   }
 
  private:
-  /// Those that leave each warp the least to do: what 32 lanes load at once, and as much again to begin and end a row.
-  int cuts(int inputs, int outputs) const {
-    int own = (outputs + blocks - 1) / blocks, best = 1, least = INT32_MAX;
+  /// Of those after which a lane has at most five eights of a row, or else the fewest, what leaves each warp the least to load.
+  int cuts_of(int inputs, int outputs) const {
+    int own = (outputs + blocks - 1) / blocks, best = warps, least = INT32_MAX;
     for (int cuts = 1; cuts <= warps; cuts *= 2) {
-      int rounds = (own * cuts + warps - 1) / warps, eights = (inputs / 8 + cuts - 1) / cuts, work = rounds * ((eights + 31) / 32 + 1);
-      if (work < least) std::tie(best, least) = std::pair(cuts, work);
+      int rounds = (own * cuts + warps - 1) / warps, eights = (inputs / 8 + cuts - 1) / cuts, work = rounds * ((eights + 31) / 32);
+      if (eights <= 5 * 32 && work < least) std::tie(best, least) = std::pair(cuts, work);
     }
     return best;
   }
@@ -66,7 +71,7 @@ namespace ctorch {
 int32_t few_rows_of_layers(ct_dense_layers shape, int32_t device_index) {
   return guarded<>(int32_t(0), [&] {
     c10::cuda::CUDAGuard guard(device_index);
-    bool fits = properties().major >= 9 && shape.hidden % 8 == 0 && shape.inner % 8 == 0 && shape.layers > 0 &&
+    bool fits = properties().major == 9 && shape.hidden % 8 == 0 && shape.inner % 8 == 0 && shape.layers > 0 &&
                 shape.heads % shape.key_value_heads == 0 && shape.heads / shape.key_value_heads <= 8;
     int rows = fits ? most_rows : 0;
     while (rows > 0 && Division(shape, rows, properties()).slots < least_slots) --rows;
@@ -101,11 +106,11 @@ ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor w
         {head(shape.head), define("ROWS", rows), define("HIDDEN", shape.hidden), define("INNER", shape.inner),
          define("HEADS", shape.heads), define("KEY_VALUE_HEADS", shape.key_value_heads), define("BLOCKS", division.blocks),
          define("SPLITS", division.splits), define("CHUNK", division.chunk), define("SLOTS", division.slots),
-         define("ROOM", division.room), define("QUERY_KEY_VALUE_CUTS", division.query_key_value_cuts),
-         define("OUTPUT_CUTS", division.output_cuts), define("GATE_UP_CUTS", division.gate_up_cuts),
-         define("DOWN_CUTS", division.down_cuts)});
+         define("ROOM", division.room), define("QUERY_KEY_VALUE_CUTS", division.cuts[0]),
+         define("OUTPUT_CUTS", division.cuts[1]), define("GATE_UP_CUTS", division.cuts[2]),
+         define("DOWN_CUTS", division.cuts[3])});
     auto output = at::empty_like(input);
-    launch_together(function, dim3(division.blocks), dim3(warps * 32), division.shared_bytes, bits(input),
+    launch_together(function, dim3(division.blocks), dim3((warps + loading_warps) * 32), division.shared_bytes, bits(input),
                     borrow(pointers).data_ptr(), shape.layers, borrow(workspace).data_ptr(), (float)shape.epsilon,
                     (float)shape.head_epsilon, bits(cosine), bits(borrow(sine)), (int)cosine.size(-1),
                     static_cast<int*>(pages.data_ptr()), (int)pages.stride(0),

@@ -59,14 +59,14 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
   __syncthreads();
   for (int index = threadIdx.x; index < count * HEAD; index += WARPS * 32) {
     const int g = index / HEAD, d = index % HEAD;
-    float all, total, sum;
+    float all, total, sum[1];
     joined.join(g, d, all, total, sum);
     const long head = (long)row * heads + first_head + g;
     if (splits == 1) {
-      output[head * HEAD + d] = narrow(total > 0 ? sum / total : 0);
+      output[head * HEAD + d] = narrow(total > 0 ? sum[0] / total : 0);
     } else {
       float* part = parts + (head * splits + split) * (HEAD + 2);
-      part[d] = sum;
+      part[d] = sum[0];
       if (d == 0) {
         part[HEAD] = all;
         part[HEAD + 1] = total;

@@ -54,18 +54,22 @@ template <int WARPS, int QUERIES>
 struct HeadSums {
   float sums[WARPS][QUERIES][HEAD], most[WARPS][QUERIES], weight[WARPS][QUERIES];
 
-  // Together, in dimension d of head g: the largest score, the weight, the sum.
-  __device__ __forceinline__ void join(int g, int d, float& all, float& total, float& sum) const {
+  // Together, in dimensions d and those after it of head g: the largest score, the weight, the sums.
+  template <int COUNT>
+  __device__ __forceinline__ void join(int g, int d, float& all, float& total, float (&sum)[COUNT]) const {
     all = NOTHING;
 #pragma unroll
     for (int w = 0; w < WARPS; ++w) all = fmaxf(all, most[w][g]);
     const float floor = all == NOTHING ? 0 : all;
-    total = sum = 0;
+    total = 0;
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) sum[i] = 0;
 #pragma unroll
     for (int w = 0; w < WARPS; ++w) {
       const float share = exp2f(most[w][g] - floor);
       total += weight[w][g] * share;
-      sum += sums[w][g][d] * share;
+#pragma unroll
+      for (int i = 0; i < COUNT; ++i) sum[i] += sums[w][g][d + i] * share;
     }
   }
 };

@@ -1,7 +1,8 @@
 R"cuda(
 // All layers of a dense model for ROWS rows, as few as a batch that decodes has, by one kernel whose blocks stay from the first
-// layer to the last. Such a step is bound by the weights' bytes, so each warp loads its part of them in one stream through
-// shared memory, over the ends of products and layers: while a product waits for what it multiplies, what comes next is loaded.
+// layer to the last. Such a step is bound by the weights' bytes, so a warp of each block loads its part of them in one stream
+// through shared memory, over the ends of products and layers: while a product waits for what it multiplies, what comes next
+// is loaded.
 //
 // Blocks tell each other numbers in words of 64 bits, the number and a flag that says of which layer of which step it is, so
 // that who waits for a number reads just it. Before a word is written again, all have read it: every block makes a part of
@@ -9,11 +10,14 @@ R"cuda(
 // Each number is rounded where libtorch's operators do.
 //
 // ROWS, HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD: the model's sizes. BLOCKS: of the grid. SPLITS: parts of a context at most.
-// CHUNK: eights that a warp loads at once; SLOTS: loads that it has in flight.
 // QUERY_KEY_VALUE_CUTS, OUTPUT_CUTS, GATE_UP_CUTS, DOWN_CUTS: warps that share a row of such a product's weight.
-constexpr int WARPS = 8, THREADS = WARPS * 32;
+// CHUNK: eights of such a part of a row, at most; SLOTS: of them that a warp has in shared memory. ROOM: bytes for what is
+// multiplied, or attention.
+constexpr int WARPS = 8, THREADS = WARPS * 32;  // that multiply; four warps more load
 constexpr int QUERIES = 8;
-constexpr int LEAST_TOKENS = 256;  // of a context's part, if there are several
+constexpr int LEAST_TOKENS = WARPS * TILE;      // of a context's part, if there are several
+constexpr int IN_FLIGHT = 2;                    // parts of rows that are loaded for a warp at once
+constexpr int TOGETHER = 4;                     // rows of a weight that a warp multiplies at once
 constexpr int QUERY_KEY_VALUE = (HEADS + 2 * KEY_VALUE_HEADS) * HEAD, ATTENDED = HEADS * HEAD;
 constexpr int GROUP = HEADS / KEY_VALUE_HEADS;
 static_assert(GROUP <= QUERIES);
@@ -31,6 +35,20 @@ struct Words {
   uint64 query_key_value[ROWS][QUERY_KEY_VALUE / 2], heads[ROWS][ATTENDED / 2], middle[ROWS][HIDDEN / 2],
       inner[ROWS][INNER / 2], hidden[ROWS][HIDDEN / 2], parts[ROWS][HEADS][SPLITS][PART];
 };
+
+// The warps that multiply wait for each other.
+__device__ __forceinline__ void sync_block() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
+
+__device__ __forceinline__ uint32 shared_address(const void* pointer) { return (uint32)__cvta_generic_to_shared(pointer); }
+__device__ __forceinline__ bool has_passed(const uint64* barrier, uint32 parity) {
+  uint32 result;
+  asm volatile(
+      "{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
+      : "=r"(result)
+      : "r"(shared_address(barrier)), "r"(parity)
+      : "memory");
+  return result;
+}
 
 __device__ __forceinline__ void tell(uint64* word, uint32 value, uint32 flag) {
   asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(word), "l"((uint64)flag << 32 | value) : "memory");
@@ -79,88 +97,28 @@ struct Own {
 __device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
 __device__ constexpr int most_own(int numbers) { return 2 * (numbers / 2 / BLOCKS + 1); }
 
-// A warp's part of a weight: of rows `warp / cuts`, those and so on of the block's, the eights from `begin` to `end`. Rows of
-// gates and of what they are multiplied with come in turn, `apart` rows from each other.
-struct Part {
-  int inputs, first, rows, apart, begin, end, place, step;
-  __device__ int row(int own) const { return apart ? first + own / 2 + own % 2 * apart : first + own; }
-};
-
 enum Product { QKV, OUT, GATE, DOWN, PRODUCTS_OF_LAYER };
 
-// The weights of a warp, chunk after chunk.
-struct Stream {
-  const Layer* layers;
-  const Part (*parts)[WARPS];
-  Eight* slots;
-  uint64* barriers;
-  int count, warp;
-  // What is loaded next.
-  int layer = 0, product = QKV, own, piece;
-  Part part;
-  const bf16* row = nullptr;
-  // The chunk that is multiplied next: its slot, and in which turn.
-  int slot = 0, turn = 0;
+// How the warps of a block divide the rows of a product: CUTS share a row.
+template <int INPUTS, int CUTS>
+struct Shares {
+  static constexpr int EIGHTS = INPUTS / 8, MOST = (EIGHTS + CUTS - 1) / CUTS, STEP = WARPS / CUTS;
+  static_assert(MOST <= CHUNK);
+  static __device__ int row(int warp) { return warp / CUTS; }
+  static __device__ int begin(int warp) { return min(EIGHTS, warp % CUTS * MOST); }
+  static __device__ int count(int warp) { return min(EIGHTS, warp % CUTS * MOST + MOST) - begin(warp); }
+};
+using QkvShares = Shares<HIDDEN, QUERY_KEY_VALUE_CUTS>;
+using OutShares = Shares<ATTENDED, OUTPUT_CUTS>;
+using GateShares = Shares<HIDDEN, GATE_UP_CUTS>;
+using DownShares = Shares<INNER, DOWN_CUTS>;
 
-  __device__ void start() {
-    begin_product();
-    for (int s = 0; s < SLOTS; ++s) load(s);
-  }
-  __device__ void begin_product() {
-    for (;; ++product) {
-      if (product == PRODUCTS_OF_LAYER) {
-        product = QKV;
-        ++layer;
-      }
-      if (layer == count) return;
-      part = parts[product][warp];
-      own = part.place;
-      if (own < part.rows && part.begin < part.end) break;
-    }
-    begin_row();
-  }
-  __device__ void begin_row() {
-    const Layer& from = layers[layer];
-    const bf16* weight = product == QKV ? from.query_key_value : product == OUT ? from.output : product == GATE ? from.gate_up : from.down;
-    row = weight + (long)part.row(own) * part.inputs;
-    piece = part.begin;
-  }
-  // Begins the next load, into a slot that is free.
-  __device__ void load(int into) {
-    if (layer == count) return;
-    const int eights = min(CHUNK, part.end - piece);
-    if (threadIdx.x % 32 == 0) {
-      const uint32 barrier = (uint32)__cvta_generic_to_shared(barriers + into);
-      const uint32 target = (uint32)__cvta_generic_to_shared(slots + into * CHUNK);
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(eights * 16) : "memory");
-      asm volatile(
-          "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(target),
-          "l"((const Eight*)row + piece), "r"(eights * 16), "r"(barrier)
-          : "memory");
-    }
-    piece += eights;
-    if (piece < part.end) return;
-    own += part.step;
-    if (own < part.rows) return begin_row();
-    ++product;
-    begin_product();
-  }
-  __device__ const Eight* wait() const {
-    const uint32 barrier = (uint32)__cvta_generic_to_shared(barriers + slot);
-    uint32 is_there;
-    do {
-      asm volatile(
-          "{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
-          : "=r"(is_there)
-          : "r"(barrier), "r"(turn)
-          : "memory");
-    } while (!is_there);
-    return slots + slot * CHUNK;
-  }
-  // The chunk was multiplied.
+// A warp's slots: parts of rows, and which are loaded and which were multiplied.
+struct Slots {
+  Eight* eights;
+  uint64 *loaded, *free;
+  int slot = 0, turn = 0;
   __device__ void next() {
-    __syncwarp();
-    load(slot);
     if (++slot == SLOTS) {
       slot = 0;
       turn ^= 1;
@@ -168,37 +126,135 @@ struct Stream {
   }
 };
 
-// The sums of the block's rows, parts of warps that share a row by themselves: sums[row][cut][ROWS].
-template <int INPUTS, int CUTS>
-__device__ __forceinline__ void multiply_rows(Stream& stream, const Part& part, const Eight* x, float* sums) {
-  constexpr int PIECES = INPUTS / 8;
-  const int lane = threadIdx.x % 32, cut = threadIdx.x / 32 % CUTS;
-  for (int own = part.place; own < part.rows; own += part.step) {
-    float sum[ROWS] = {};
-    for (int piece = part.begin; piece < part.end; piece += CHUNK) {
-      const Eight* chunk = stream.wait();
-      const int eights = min(CHUNK, part.end - piece);
-#pragma unroll
-      for (int u = 0; u < CHUNK / 32; ++u) {
-        const int i = lane + 32 * u;
-        if (i < eights) {
-          float w[8];
-          unpack(chunk[i], w);
-#pragma unroll
-          for (int r = 0; r < ROWS; ++r) {
-            float values[8];
-            unpack(x[r * PIECES + piece + i], values);
-#pragma unroll
-            for (int k = 0; k < 8; ++k) sum[r] += w[k] * values[k];
-          }
-        }
+// Loads what one warp multiplies, part after part.
+struct Stream {
+  const Layer* layers;
+  int count, warp;
+  Slots slots;
+  uint64 policy;
+  int layer = 0, product = QKV, own, rows, step, apart, eights;
+  const bf16* weight;  // of the block's first row
+  long inputs;
+  Slots arriving;      // the earliest that may still be on its way
+  int flying = 0;
+
+  template <class S>
+  __device__ void begin(const bf16* matrix, const Own& block, int between) {
+    own = S::row(warp);
+    step = S::STEP;
+    apart = between;
+    rows = block.count * (between ? 2 : 1);
+    inputs = S::EIGHTS * 8;
+    weight = matrix + block.first * inputs + S::begin(warp) * 8;
+    eights = S::count(warp);
+  }
+  __device__ void begin_product() {
+    for (; layer < count; product == PRODUCTS_OF_LAYER ? product = QKV, ++layer : 0) {
+      const Layer& from = layers[layer];
+      switch (product) {
+        case QKV: begin<QkvShares>(from.query_key_value, Own(QUERY_KEY_VALUE), 0); break;
+        case OUT: begin<OutShares>(from.output, Own(HIDDEN), 0); break;
+        case GATE: begin<GateShares>(from.gate_up, Own(INNER), INNER); break;
+        case DOWN: begin<DownShares>(from.down, Own(HIDDEN), 0); break;
       }
-      stream.next();
+      ++product;
+      if (own < rows && eights > 0) return;
     }
+  }
+  // Loads one more, if there is room.
+  __device__ void load() {
+    // Many would be in the way of what blocks tell each other.
+    if (flying == IN_FLIGHT) {
+      if (!has_passed(arriving.loaded + arriving.slot, arriving.turn)) return;
+      arriving.next();
+      --flying;
+    }
+    if (!has_passed(slots.free + slots.slot, slots.turn ^ 1)) return;
+    ++flying;
+    // Rows of gates and of what they are multiplied with come in turn.
+    const bf16* row = weight + (apart ? own / 2 + own % 2 * (long)apart : own) * inputs;
+    const uint32 barrier = shared_address(slots.loaded + slots.slot);
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(eights * 16) : "memory");
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+            shared_address(slots.eights + slots.slot * CHUNK)),
+        "l"(row), "r"(eights * 16), "r"(barrier), "l"(policy)
+        : "memory");
+    slots.next();
+    own += step;
+    if (own < rows) return;
+    if (product == PRODUCTS_OF_LAYER) {
+      product = QKV;
+      ++layer;
+    }
+    begin_product();
+  }
+};
+
+// Four numbers' sums over the warp: lanes 8 i to 8 i + 7 have that of number i.
+__device__ __forceinline__ float sums_of_warp(const float (&numbers)[4]) {
+  const bool high = threadIdx.x & 16, odd = threadIdx.x & 8;
+  float first = high ? numbers[2] : numbers[0], second = high ? numbers[3] : numbers[1];
+  first += __shfl_xor_sync(0xffffffffu, high ? numbers[0] : numbers[2], 16);
+  second += __shfl_xor_sync(0xffffffffu, high ? numbers[1] : numbers[3], 16);
+  float sum = odd ? second : first;
+  sum += __shfl_xor_sync(0xffffffffu, odd ? first : second, 8);
+#pragma unroll
+  for (int offset = 4; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+  return sum;
+}
+
+// The sums of the block's `rows` rows, parts of warps that share a row by themselves: sums[row][cut][ROWS].
+template <class S, int CUTS>
+__device__ __forceinline__ void multiply_rows(Slots& slots, int rows, const Eight* x, float* sums) {
+  constexpr int OWN = (S::MOST + 31) / 32;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, count = S::count(warp);
+  auto taken = [&](int r, int u) {
+    return lane + 32 * u < count ? x[r * S::EIGHTS + S::begin(warp) + lane + 32 * u] : Eight{};
+  };
+  // There are registers for one row.
+  Eight only[OWN];
+#pragma unroll
+  for (int u = 0; u < OWN; ++u) only[u] = taken(0, u);
+  for (int own = S::row(warp); own < rows; own += S::STEP * TOGETHER) {
+    Eight weights[TOGETHER][OWN] = {};
+    Slots last = slots;
+#pragma unroll
+    for (int t = 0; t < TOGETHER; ++t) {
+      if (own + t * S::STEP >= rows || count == 0) continue;
+      while (!has_passed(slots.loaded + slots.slot, slots.turn)) {}
+      const Eight* chunk = slots.eights + slots.slot * CHUNK;
+#pragma unroll
+      for (int u = 0; u < OWN; ++u)
+        if (lane + 32 * u < count) weights[t][u] = chunk[lane + 32 * u];
+      slots.next();
+    }
+    __syncwarp();
+    if (lane == 0)
+#pragma unroll
+      for (int t = 0; t < TOGETHER; ++t) {
+        if (own + t * S::STEP >= rows || count == 0) continue;
+        asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(last.free + last.slot)) : "memory");
+        last.next();
+      }
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
-      sum[r] = sum_of_warp(sum[r]);
-      if (lane == 0) sums[(own * CUTS + cut) * ROWS + r] = sum[r];
+      float sum[TOGETHER] = {};
+#pragma unroll
+      for (int u = 0; u < OWN; ++u) {
+        float values[8];
+        unpack(ROWS == 1 ? only[u] : taken(r, u), values);
+#pragma unroll
+        for (int t = 0; t < TOGETHER; ++t) {
+          float w[8];
+          unpack(weights[t][u], w);
+#pragma unroll
+          for (int k = 0; k < 8; ++k) sum[t] += w[k] * values[k];
+        }
+      }
+      const float total = sums_of_warp(sum);
+      const int row = own + lane / 8 * S::STEP;
+      if (lane % 8 == 0 && row < rows) sums[(row * CUTS + warp % CUTS) * ROWS + r] = total;
     }
   }
 }
@@ -236,7 +292,7 @@ __device__ __forceinline__ void norm_rows(Eight* x, const bf16* weight, float ep
 #pragma unroll
   for (int u = 0; u < OWN; ++u)
     if (threadIdx.x + u * THREADS < PIECES) scale[u] = ((const Eight*)weight)[threadIdx.x + u * THREADS];
-  __syncthreads();
+  sync_block();
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
     float sum = 0;
@@ -251,7 +307,7 @@ __device__ __forceinline__ void norm_rows(Eight* x, const bf16* weight, float ep
     sum = sum_of_warp(sum);
     if (threadIdx.x % 32 == 0) squares[r][threadIdx.x / 32] = sum;
   }
-  __syncthreads();
+  sync_block();
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
     float sum = 0;
@@ -270,7 +326,7 @@ __device__ __forceinline__ void norm_rows(Eight* x, const bf16* weight, float ep
       own = pack(values);
     }
   }
-  __syncthreads();
+  sync_block();
 }
 
 // Parts that a context is cut into, of so many tokens each.
@@ -300,6 +356,8 @@ struct Task {
     begin = part * cut.tokens;
     end = min(length, begin + cut.tokens);
   }
+  // Whether the row's last token is in the part.
+  __device__ bool has_last() const { return begin < end && end == length; }
   __device__ bool is_empty() const { return part >= cut.parts; }
 };
 constexpr int TASKS = ROWS * KEY_VALUE_HEADS * SPLITS;
@@ -337,15 +395,29 @@ __device__ __forceinline__ void place_heads(
 #pragma unroll
     for (int k = 0; k < OWN; ++k) target[lane + 32 * k] = narrow(values[k]);
   }
-  __syncthreads();
-  if (task.begin < task.end && task.end == task.length) {
+  sync_block();
+  if (task.has_last()) {
     const int last = task.length - 1, i = threadIdx.x % (HEAD / 8);
     const long slot = (long)table[last / page_size] * page_size + last % page_size;
     const long place = (slot * KEY_VALUE_HEADS + task.head) * (HEAD / 8) + i;
     if (threadIdx.x < HEAD / 8) ((Eight*)layer.keys)[place] = room.key[i];
     else if (threadIdx.x < HEAD / 4) ((Eight*)layer.values)[place] = room.value[i];
-    __syncthreads();
   }
+}
+
+// Puts the new key and value where a tile has the last token, or in place of tokens past it.
+__device__ __forceinline__ void add_last(
+    const AttentionRoom& room, int base, int last, int r, int c, Eight (&key)[2][HEAD / 32], Eight (&value)[4][HEAD / 64]) {
+#pragma unroll
+  for (int b = 0; b < 2; ++b)
+#pragma unroll
+    for (int i = 0; i < HEAD / 32; ++i)
+      if (base + b * 8 + r >= last) key[b][i] = room.key[i * 4 + c];
+#pragma unroll
+  for (int t = 0; t < 4; ++t)
+#pragma unroll
+    for (int i = 0; i < HEAD / 64; ++i)
+      if (base + 2 * c + t % 2 + t / 2 * 8 >= last) value[t][i] = room.value[i * 8 + r];
 }
 
 __device__ __forceinline__ void attend(
@@ -355,8 +427,7 @@ __device__ __forceinline__ void attend(
   const Context context = {layer.keys, layer.values, table, page_size, (long)KEY_VALUE_HEADS * HEAD, (long)task.head * HEAD};
   Eight key[2][HEAD / 32], value[4][HEAD / 64];
   int base = task.begin + warp * TILE;
-  bool is_loaded = base < task.end && base + TILE < task.length;
-  if (is_loaded) load_tile(context, base, task.end, r, c, key, value);
+  if (base < task.end) load_tile(context, base, task.end, r, c, key, value);
   place_heads(room, task, words, flag, layer, epsilon, cosine, sine, rotated, table, page_size);
   uint32 query[PRODUCTS][2];
 #pragma unroll
@@ -367,31 +438,32 @@ __device__ __forceinline__ void attend(
     for (int w = 0; w < 4; ++w) query[2 * i + w / 2][w % 2] = eight.words[w];
   }
   TileSums sums;
-  for (; base < task.end; base += WARPS * TILE) {
-    if (!is_loaded) load_tile(context, base, task.end, r, c, key, value);
-    is_loaded = false;
+  while (base < task.end) {
+    if (task.has_last() && base + TILE >= task.length) add_last(room, base, task.length - 1, r, c, key, value);
     sums.add(query, key, value, base, task.end, log_scale, c);
+    base += WARPS * TILE;
+    if (base < task.end) load_tile(context, base, task.end, r, c, key, value);
   }
   sums.keep(room.sums, warp, r, c);
-  __syncthreads();
+  sync_block();
   for (int index = threadIdx.x; index < GROUP * HEAD / 2; index += THREADS) {
     const int g = index / (HEAD / 2), d = index % (HEAD / 2) * 2, head = task.head * GROUP + g;
-    float all, total, low, high;
-    room.sums.join(g, d, all, total, low);
-    room.sums.join(g, d + 1, all, total, high);
+    float all, total, sum[2];
+    room.sums.join(g, d, all, total, sum);
     if (task.cut.parts == 1) {
-      tell(words.heads[task.row] + (head * HEAD + d) / 2, pack(total > 0 ? low / total : 0, total > 0 ? high / total : 0), flag);
+      tell(words.heads[task.row] + (head * HEAD + d) / 2,
+           total > 0 ? pack(sum[0] / total, sum[1] / total) : 0, flag);
     } else {
       uint64* part = words.parts[task.row][head][task.part];
-      tell(part + d, __float_as_uint(low), flag);
-      tell(part + d + 1, __float_as_uint(high), flag);
+      tell(part + d, __float_as_uint(sum[0]), flag);
+      tell(part + d + 1, __float_as_uint(sum[1]), flag);
       if (d == 0) {
         tell(part + HEAD, __float_as_uint(all), flag);
         tell(part + HEAD + 1, __float_as_uint(total), flag);
       }
     }
   }
-  __syncthreads();
+  sync_block();
 }
 
 // Puts the parts of a row's contexts together, for one head; a thread a dimension.
@@ -399,22 +471,11 @@ __device__ __forceinline__ void join_parts(int row, int head, int parts, Words& 
   const int d = threadIdx.x, lane = d % 32;
   if (d >= HEAD) return;
   const uint64(*own)[PART] = words.parts[row][head];
-  uint64 sums[SPLITS], most = 0, weight = 0;
-  bool all;
+  uint64 most, weight;
   do {
-    all = true;
-    if (lane < parts) {
-      most = look(own[lane] + HEAD);
-      weight = look(own[lane] + HEAD + 1);
-    }
-#pragma unroll
-    for (int s = 0; s < SPLITS; ++s)
-      if (s < parts) sums[s] = look(own[s] + d);
-    if (lane < parts) all = most >> 32 == flag && weight >> 32 == flag;
-#pragma unroll
-    for (int s = 0; s < SPLITS; ++s)
-      if (s < parts) all &= sums[s] >> 32 == flag;
-  } while (!all);
+    most = look(own[min(lane, parts - 1)] + HEAD);
+    weight = look(own[min(lane, parts - 1)] + HEAD + 1);
+  } while (most >> 32 != flag || weight >> 32 != flag);
   __syncwarp();
   const float score = lane < parts ? __uint_as_float((uint32)most) : NOTHING;
   float largest = score;
@@ -422,25 +483,57 @@ __device__ __forceinline__ void join_parts(int row, int head, int parts, Words& 
   for (int o = 16; o > 0; o /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, o));
   const float scale = largest == NOTHING ? 0 : exp2f(score - largest);
   const float total = sum_of_warp(lane < parts ? __uint_as_float((uint32)weight) * scale : 0);
+  constexpr int AT_ONCE = 4;
   float sum = 0;
+#pragma unroll 1
+  for (int first = 0; first < parts; first += AT_ONCE) {
+    uint64 sums[AT_ONCE];
+    bool all;
+    do {
+      all = true;
 #pragma unroll
-  for (int s = 0; s < SPLITS; ++s) {
-    const float share = __shfl_sync(0xffffffffu, scale, s);
-    if (s < parts) sum += __uint_as_float((uint32)sums[s]) * share;
+      for (int u = 0; u < AT_ONCE; ++u) sums[u] = look(own[min(first + u, parts - 1)] + d);
+#pragma unroll
+      for (int u = 0; u < AT_ONCE; ++u) all &= sums[u] >> 32 == flag;
+    } while (!all);
+    __syncwarp();
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const float share = __shfl_sync(0xffffffffu, scale, first + u);
+      if (first + u < parts) sum += __uint_as_float((uint32)sums[u]) * share;
+    }
   }
   const float result = total > 0 ? sum / total : 0, next = __shfl_down_sync(0xffffffffu, result, 1);
   if (d % 2 == 0) tell(words.heads[row] + (head * HEAD + d) / 2, pack(result, next), flag);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
+// Asks for the keys and values that the block will look at, so that they come nearer in the meantime.
+__device__ __forceinline__ void prefetch(const Layer& layer, const int* pages, int pages_stride, const int* lengths, int page_size) {
+  for (int t = blockIdx.x; t < TASKS; t += BLOCKS) {
+    const Task task(t, lengths);
+    if (task.is_empty()) continue;
+    const int* table = pages + (long)task.row * pages_stride;
+    for (int token = task.begin + threadIdx.x % 32; token < task.end; token += 32) {
+      const long slot = (long)table[token / page_size] * page_size + token % page_size;
+      const long place = (slot * KEY_VALUE_HEADS + task.head) * HEAD;
+#pragma unroll
+      for (int i = 0; i < HEAD; i += 64) {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer.keys + place + i));
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer.values + place + i));
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
     const bf16* __restrict__ input, const Layer* __restrict__ all_layers, int layer_count, uint64* workspace, float epsilon,
     float head_epsilon, const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated,
     const int* __restrict__ pages, int pages_stride, const int* __restrict__ lengths, int page_size, float scale,
     bf16* __restrict__ output) {
   extern __shared__ __align__(128) unsigned char shared[];
   static_assert(sizeof(AttentionRoom) <= ROOM && ROWS * larger(larger(INNER, ATTENDED), HIDDEN) * 2 <= ROOM && ROOM % 16 == 0);
-  Eight* slots = (Eight*)shared;
-  Eight* x = slots + WARPS * SLOTS * CHUNK;
+  Eight* chunks = (Eight*)shared;
+  Eight* x = chunks + WARPS * SLOTS * CHUNK;
   AttentionRoom& room = *(AttentionRoom*)x;
   Layer* layers = (Layer*)((unsigned char*)x + ROOM);
 
@@ -449,30 +542,39 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
       larger(most_own(HIDDEN) * OUTPUT_CUTS, most_own(HIDDEN) * DOWN_CUTS));
   __shared__ float sums[MOST_SUMS * ROWS];
   __shared__ float residual[ROWS][most_own(HIDDEN)];
-  __shared__ uint64 barriers[WARPS][SLOTS];
-  __shared__ Part parts[PRODUCTS_OF_LAYER][WARPS];
+  __shared__ uint64 loaded[WARPS][SLOTS], free[WARPS][SLOTS];
+  __shared__ volatile int reached;  // layers that are begun
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const Own own_qkv(QUERY_KEY_VALUE), own_hidden(HIDDEN), own_inner(INNER);
-  for (int i = threadIdx.x; i < layer_count * (int)(sizeof(Layer) / 8); i += THREADS) ((uint64*)layers)[i] = ((const uint64*)all_layers)[i];
-  if (lane == 0) {
-    auto part = [&](Product product, int inputs, const Own& own, int times, int apart, int cuts) {
-      const int each = (inputs / 8 + cuts - 1) / cuts, begin = warp % cuts * each;
-      parts[product][warp] = {inputs, own.first, own.count * times, apart, begin, min(inputs / 8, begin + each),
-                              warp / cuts, WARPS / cuts};
-    };
-    part(QKV, HIDDEN, own_qkv, 1, 0, QUERY_KEY_VALUE_CUTS);
-    part(OUT, ATTENDED, own_hidden, 1, 0, OUTPUT_CUTS);
-    part(GATE, HIDDEN, own_inner, 2, INNER, GATE_UP_CUTS);
-    part(DOWN, INNER, own_hidden, 1, 0, DOWN_CUTS);
-    for (int s = 0; s < SLOTS; ++s)
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"((uint32)__cvta_generic_to_shared(&barriers[warp][s])) : "memory");
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  for (int i = threadIdx.x; i < layer_count * (int)(sizeof(Layer) / 8); i += blockDim.x) ((uint64*)layers)[i] = ((const uint64*)all_layers)[i];
+  for (int i = threadIdx.x; i < WARPS * SLOTS; i += blockDim.x) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(loaded[0] + i)) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(free[0] + i)) : "memory");
   }
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  if (threadIdx.x == 0) reached = 0;
   __syncthreads();
-  Stream stream = {layers, parts, slots + warp * SLOTS * CHUNK, barriers[warp], layer_count, warp};
-  stream.start();
+  // Warps that load leave their registers to the others.
+  if (warp >= WARPS) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (warp == WARPS && lane < WARPS) {
+      const Slots slots = {chunks + lane * SLOTS * CHUNK, loaded[lane], free[lane]};
+      Stream stream = {layers, layer_count, lane, slots};
+      stream.arriving = slots;
+      // What is read once need not stay in the cache.
+      asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(stream.policy));
+      stream.begin_product();
+      while (stream.layer < layer_count) stream.load();
+    }
+    for (int l = 0; warp == WARPS + 1 && l < layer_count; ++l) {
+      while (reached < l) __nanosleep(100);
+      prefetch(layers[l], pages, pages_stride, lengths, page_size);
+    }
+    return;
+  }
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+  Slots slots = {chunks + warp * SLOTS * CHUNK, loaded[warp], free[warp]};
+  const Own own_qkv(QUERY_KEY_VALUE), own_hidden(HIDDEN), own_inner(INNER);
 
   Words& words = *(Words*)(workspace + 2);
   const uint32 before = (uint32)look(workspace);
@@ -485,19 +587,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
   for (int l = 0; l < layer_count; ++l) {
     const Layer& layer = layers[l];
     const uint32 flag = before + l + 1;
-    // The keys and values that the block will look at come nearer in the meantime.
-    for (int t = blockIdx.x; t < TASKS; t += BLOCKS) {
-      const Task task(t, lengths);
-      if (task.is_empty()) continue;
-      const int* table = pages + (long)task.row * pages_stride;
-      for (int i = task.begin * (HEAD / 64) + threadIdx.x; i < task.end * (HEAD / 64); i += THREADS) {
-        const int token = i / (HEAD / 64);
-        const long slot = (long)table[token / page_size] * page_size + token % page_size;
-        const long place = (slot * KEY_VALUE_HEADS + task.head) * HEAD + i % (HEAD / 64) * 64;
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer.keys + place));
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(layer.values + place));
-      }
-    }
+    if (threadIdx.x == 0) reached = l;
 
     // Queries, keys and values.
     if (l == 0) {
@@ -506,8 +596,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
       hear<ROWS * HIDDEN / 2>(words.hidden[0], flag - 1, x, threadIdx.x);
     }
     norm_rows(x, layer.input_norm, epsilon);
-    multiply_rows<HIDDEN, QUERY_KEY_VALUE_CUTS>(stream, parts[QKV][warp], x, sums);
-    __syncthreads();
+    multiply_rows<QkvShares, QUERY_KEY_VALUE_CUTS>(slots, own_qkv.count, x, sums);
+    sync_block();
     for (int i = threadIdx.x; i < ROWS * own_qkv.count / 2; i += THREADS) {
       const int r = i / (own_qkv.count / 2), own = i % (own_qkv.count / 2) * 2, column = own_qkv.first + own;
       auto made = [&](int next) {
@@ -529,16 +619,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
       if (cut.parts > 1) join_parts(t / HEADS, t % HEADS, cut.parts, words, flag);
     }
     hear<ROWS * ATTENDED / 2>(words.heads[0], flag, x, threadIdx.x);
-    __syncthreads();
-    multiply_rows<ATTENDED, OUTPUT_CUTS>(stream, parts[OUT][warp], x, sums);
-    __syncthreads();
+    sync_block();
+    multiply_rows<OutShares, OUTPUT_CUTS>(slots, own_hidden.count, x, sums);
+    sync_block();
     tell_hidden<OUTPUT_CUTS>(sums, layer.output_bias, residual, own_hidden, words.middle, flag, nullptr);
 
     // Feed-forward.
     hear<ROWS * HIDDEN / 2>(words.middle[0], flag, x, threadIdx.x);
     norm_rows(x, layer.middle_norm, epsilon);
-    multiply_rows<HIDDEN, GATE_UP_CUTS>(stream, parts[GATE][warp], x, sums);
-    __syncthreads();
+    multiply_rows<GateShares, GATE_UP_CUTS>(slots, 2 * own_inner.count, x, sums);
+    sync_block();
     for (int i = threadIdx.x; i < ROWS * own_inner.count / 2; i += THREADS) {
       const int r = i / (own_inner.count / 2), own = i % (own_inner.count / 2) * 2, column = own_inner.first + own;
       auto made = [&](int next) {
@@ -552,9 +642,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) few_rows_layers(
     hear<ROWS * INNER / 2>(words.inner[0], flag, x, threadIdx.x);
     // All blocks have begun, and know where the count stood.
     if (l == layer_count - 1 && blockIdx.x == 0 && threadIdx.x == 0) *workspace = before + layer_count;
-    __syncthreads();
-    multiply_rows<INNER, DOWN_CUTS>(stream, parts[DOWN][warp], x, sums);
-    __syncthreads();
+    sync_block();
+    multiply_rows<DownShares, DOWN_CUTS>(slots, own_hidden.count, x, sums);
+    sync_block();
     tell_hidden<DOWN_CUTS>(
         sums, layer.down_bias, residual, own_hidden, words.hidden, flag, l == layer_count - 1 ? output : nullptr);
   }
