@@ -41,6 +41,37 @@ __device__ __forceinline__ float sum_of_warp(float value) {
 __device__ __forceinline__ float silu_times(float gate, float up) { return rounded(gate / (1 + expf(-gate))) * up; }
 
 #ifdef HEAD
+// What a lane holds of a head: HEAD / 32 numbers that follow one another, one load where that is a power of two.
+constexpr int OWN = HEAD / 32;
+struct __align__(2 * (OWN & -OWN)) Own { bf16 numbers[OWN]; };
+__device__ __forceinline__ Own own(const bf16* head) { return *(const Own*)(head + threadIdx.x % 32 * OWN); }
+
+// Dimension d of the first half of those that are rotated pairs with d + half, where `half` is a multiple of OWN: the lane
+// that has the pairs' other numbers; past them its own.
+__device__ __forceinline__ int partner_lane(int half) {
+  const int lane = threadIdx.x % 32;
+  return lane * OWN < half ? lane + half / OWN : lane * OWN < 2 * half ? lane - half / OWN : lane;
+}
+
+// What a number is multiplied with, and what it is multiplied with for its partner: x cos - other sin in the first half,
+// x cos + other sin in the second.
+__device__ __forceinline__ void turning(
+    const bf16* cosine, const bf16* sine, long token, int rotated, float* cosines, float* sines) {
+  const int first = threadIdx.x % 32 * OWN;
+#pragma unroll
+  for (int k = 0; k < OWN; ++k) {
+    cosines[k] = 1;
+    sines[k] = 0;
+  }
+  if (first >= rotated) return;
+  const Own c = own(cosine + token * rotated), s = own(sine + token * rotated);
+#pragma unroll
+  for (int k = 0; k < OWN; ++k) {
+    cosines[k] = wide(c.numbers[k]);
+    sines[k] = first < rotated / 2 ? -wide(s.numbers[k]) : wide(s.numbers[k]);
+  }
+}
+
 // A block writes the key and value of a context's last token to their page, before it reads them: for one head.
 __device__ __forceinline__ void write_last(
     const bf16* key, const bf16* value, bf16* keys, bf16* values, const int* table, int length, int page_size, int head,
