@@ -20,7 +20,7 @@ ct_tensor silu_multiply_gradient(ct_tensor both_handle, ct_tensor gradient_handl
     auto result = at::empty_like(both), again = product ? at::empty_like(gradient) : at::Tensor();
     long count = gradient.numel() / 8;
     TORCH_CHECK(count < 1ll << 31, "too many numbers for a kernel: ", gradient.numel());
-    launch(kernel(layer_gradients, "silu_multiply_gradient", {}), dim3(std::min<long>((count + 255) / 256, busy_blocks(16))),
+    launch(kernel(layer_gradients, "silu_multiply_gradient", {}), dim3(std::min<long>((count + 255) / 256, busy_blocks(10))),
            dim3(256), 0, bits(both), bits(gradient), bits(result), optional_bits(again), (unsigned)(both.size(1) / 16),
            (unsigned)count);
     if (product) *product = give(again);
@@ -110,7 +110,7 @@ void adamw(ct_tensor weights_handle, ct_tensor remainders, ct_tensor first_handl
     std::vector<std::string> defines = {number("FIRST", first), number("SECOND", second), number("GRADIENT", gradients)};
     if (left.defined()) defines.push_back("-DREMAINDERS");
     long count = weights.numel();
-    launch(kernel(optimizer, "adamw", defines), dim3(std::min<long>((count + 1023) / 1024, busy_blocks(16))), dim3(256), 0,
+    launch(kernel(optimizer, "adamw", defines), dim3(std::min<long>((count + 2047) / 2048, busy_blocks(12))), dim3(256), 0,
            weights.data_ptr(), left.defined() ? left.data_ptr() : nullptr, first.data_ptr(), second.data_ptr(),
            gradients.data_ptr(), optional_bits(borrow_optional(low)), count, borrow(step).data_ptr<float>(), rate, beta1, beta2,
            epsilon, decay, gradient_scale);
