@@ -62,6 +62,7 @@ ct_tensor norm_rotate_gradient(ct_tensor query, ct_tensor key, ct_tensor query_w
 ct_tensor row_statistics(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor temperatures);
 void logits_gradient(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor log_sums, ct_tensor entropies,
                         ct_tensor by_log_prob, ct_tensor by_entropy);
+void add_rows(ct_tensor rows, ct_tensor indices, ct_tensor places, ct_tensor sums);
 void adamw(ct_tensor weights, ct_tensor remainders, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low,
            ct_tensor step, double rate, double beta1, double beta2, double epsilon, double decay, double gradient_scale);
 void cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, ct_attention_shape shape, ct_tensor* output,

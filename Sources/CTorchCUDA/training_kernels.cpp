@@ -100,6 +100,18 @@ static std::string number(const char* name, const at::Tensor& tensor) {
   return std::string("-D") + name + (tensor.scalar_type() == at::kFloat ? "=float" : "=bf16");
 }
 
+void add_rows(ct_tensor rows_handle, ct_tensor indices_handle, ct_tensor places, ct_tensor sums_handle) {
+  guarded([&] {
+    const auto &rows = borrow(rows_handle), &indices = borrow(indices_handle), &sums = borrow(sums_handle);
+    c10::cuda::CUDAGuard guard(rows.device());
+    int count = rows.size(0), width = rows.size(1);
+    if (count == 0) return;
+    launch(kernel(vocabulary, "add_rows", {number("SUM", sums)}), dim3(count), dim3(std::min(256, (width / 8 + 31) / 32 * 32)), 0,
+           bits(rows), static_cast<int64_t*>(indices.data_ptr()), static_cast<int64_t*>(borrow(places).data_ptr()),
+           sums.data_ptr(), width, count);
+  });
+}
+
 void adamw(ct_tensor weights_handle, ct_tensor remainders, ct_tensor first_handle, ct_tensor second_handle,
            ct_tensor gradients_handle, ct_tensor low, ct_tensor step, double rate, double beta1, double beta2, double epsilon,
            double decay, double gradient_scale) {

@@ -110,6 +110,7 @@ typedef struct {
   ct_tensor (*row_statistics)(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor temperatures);
   void (*logits_gradient)(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor log_sums, ct_tensor entropies,
                           ct_tensor by_log_prob, ct_tensor by_entropy);
+  void (*add_rows)(ct_tensor rows, ct_tensor indices, ct_tensor places, ct_tensor sums);
   void (*adamw)(ct_tensor weights, ct_tensor remainders, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low,
                 ct_tensor step, double rate, double beta1, double beta2, double epsilon, double decay, double gradient_scale);
   // cuDNN's attention of [T, heads, dimension] in half precision.

@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) adamw(
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
       const long start = i + u * stride;
-      const int length = min(count - start, 4l);
+      const int length = count - start < 4 ? count - start : 4;
       if (length <= 0) continue;
       ws[u] = fetched(weights + start, length, in_fours);
       ms[u] = fetched(first + start, length, in_fours);
@@ -78,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) adamw(
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
       const long start = i + u * stride;
-      const int length = min(count - start, 4l);
+      const int length = count - start < 4 ? count - start : 4;
       if (length <= 0) continue;
       Four<bf16> lows;
 #pragma unroll

@@ -149,4 +149,36 @@ extern "C" __global__ void logits_gradient(
   }
   for (int i = even + threadIdx.x; i < columns; i += blockDim.x) own[i] = narrow(gradient(wide(own[i]), i));
 }
+
+// Adds rows to rows of `sums`: `indices` says to which, in order, and `places` where each stands in `rows`. A block for each
+// place; the first of equal indices adds up all of them, in fp32.
+#ifdef SUM
+__device__ __forceinline__ void store_eight(bf16* to, const float* values) { *(Eight*)to = pack(values); }
+__device__ __forceinline__ void store_eight(float* to, const float* values) {
+#pragma unroll
+  for (int i = 0; i < 8; i += 4) *(float4*)(to + i) = *(const float4*)(values + i);
+}
+
+extern "C" __global__ void add_rows(
+    const bf16* __restrict__ rows, const long* __restrict__ indices, const long* __restrict__ places, SUM* __restrict__ sums,
+    int width, int count) {
+  const int first = blockIdx.x;
+  const long index = indices[first];
+  if (first > 0 && indices[first - 1] == index) return;
+  int end = first + 1;
+  while (end < count && indices[end] == index) ++end;
+  for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8) {
+    float total[8];
+    load_eight(sums + index * width + i, total);
+#pragma unroll 4
+    for (int p = first; p < end; ++p) {
+      float row[8];
+      load_eight(rows + places[p] * width + i, row);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) total[k] += row[k];
+    }
+    store_eight(sums + index * width + i, total);
+  }
+}
+#endif
 )cuda"

@@ -77,6 +77,19 @@ extension Kernels {
     }
   }
 
+  /// Adds rows to rows of a sum, equal indices' in fp32 in the order of the rows.
+  /// - Parameters:
+  ///   - rows: `[T, width]`, bf16, contiguous; width a multiple of 8.
+  ///   - indices: `[T]`, int64
+  ///   - sum: `[any, width]`, fp32 or bf16.
+  static func addRows(_ rows: Tensor, at indices: Tensor, to sum: Tensor) {
+    let (sorted, places) = indices.sort(stable: true)
+    if rows.device.kind == .meta { return }
+    withExtendedLifetime((rows, sorted, places, sum)) {
+      checked(table.add_rows(rows.handle, sorted.handle, places.handle, sum.handle))
+    }
+  }
+
   /// One step of AdamW; contiguous tensors of one size.
   /// - Parameters:
   ///   - first: fp32 or bf16, as `second` and `gradients`.
