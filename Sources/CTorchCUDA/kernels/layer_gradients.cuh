@@ -131,7 +131,8 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 4 : 2) norm_rota
         loaded[u] = own(last >= 0 ? by_value + (token * key_heads + last) * HEAD
                         : after >= 0 ? by_key + (token * key_heads + after) * HEAD
                                      : by_query + (token * query_heads + head) * HEAD);
-        if (last < 0) sources[u] = own((after >= 0 ? key + after * HEAD : query + head * HEAD) + token * stride);
+        if (last < 0 && (after >= 0 ? key_weight : query_weight))
+          sources[u] = own((after >= 0 ? key + after * HEAD : query + head * HEAD) + token * stride);
       }
 #pragma unroll
       for (int u = 0; u < AT_ONCE; ++u) {
@@ -144,18 +145,22 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 4 : 2) norm_rota
           continue;
         }
         const bool is_query = after < 0;
-        float g[OWN], x[OWN], squares = 0, product = 0;
+        float g[OWN];
 #pragma unroll
         for (int k = 0; k < OWN; ++k) {
           g[k] = wide(loaded[u].numbers[k]);
-          x[k] = wide(sources[u].numbers[k]);
           // What its partner took of it.
           const float taken = __shfl_sync(0xffffffffu, g[k] * sines[k], partner);
           g[k] = g[k] * cosines[k] + taken;
-          squares += x[k] * x[k];
-          product += g[k] * (is_query ? query_weights[k] : key_weights[k]) * x[k];
         }
         if (is_query ? query_weight : key_weight) {
+          float x[OWN], squares = 0, product = 0;
+#pragma unroll
+          for (int k = 0; k < OWN; ++k) {
+            x[k] = wide(sources[u].numbers[k]);
+            squares += x[k] * x[k];
+            product += g[k] * (is_query ? query_weights[k] : key_weights[k]) * x[k];
+          }
           squares = sum_of_warp(squares);
           product = sum_of_warp(product);
           const float inverse = rsqrtf(squares / HEAD + epsilon), pull = inverse * inverse * product / HEAD;
