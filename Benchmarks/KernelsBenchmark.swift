@@ -189,9 +189,10 @@ public enum KernelsBenchmark {
       "norm_rotate", "\(rows) x \(heads)+\(keyHeads) x \(dimension)", bytes: rows * (heads + keyHeads) * dimension * 4,
       truth: operators(.float32), device: device,
       kernel: {
-        let (query, key) = Kernels.normRotate(
-          query: query, key: key, queryWeight: queryWeight, keyWeight: keyWeight, epsilon: 1e-6, cosine: cosine, sine: sine)
-        return Tensor.cat([query, key], dim: 1)
+        let found = Kernels.normRotate(
+          all, heads: heads, keyHeads: keyHeads, dimension: dimension, queryWeight: queryWeight, keyWeight: keyWeight,
+          epsilon: 1e-6, cosine: cosine, sine: sine)
+        return Tensor.cat([found.query, found.key], dim: 1)
       }, operators: { operators(.bfloat16) })
   }
 
@@ -301,8 +302,11 @@ public enum KernelsBenchmark {
         })
     }
     for (count, heads, keyHeads, dimension, rotated, hasNorms) in [
-      (8192, 32, 8, 128, 128, true), (33, 4, 2, 64, 32, true), (33, 3, 1, 96, 96, false),
+      (8192, 32, 8, 128, 128, true), (16_384, 16, 8, 128, 128, true), (33, 4, 2, 64, 32, true), (33, 3, 1, 96, 96, false),
+      (65, 3, 2, 256, 64, true),
     ] {
+      // Odd numbers of heads with gates.
+      let gates = heads % 2 == 0 ? 0 : heads
       let angles = noise([count, 1, rotated / 2], device).to(dtype: .float32)
       let (cosine, sine) = (
         Tensor.cat([angles, angles], dim: 2).cos().to(dtype: .bfloat16), Tensor.cat([angles, angles], dim: 2).sin().to(dtype: .bfloat16))
@@ -313,18 +317,23 @@ public enum KernelsBenchmark {
         let result = parts[0] * cosine.to(dtype: head.dtype) + Tensor.cat([-halves[1], halves[0]], dim: 2) * sine.to(dtype: head.dtype)
         return Tensor.cat([result, parts[1]], dim: 2)
       }
+      let parts = [heads, gates, keyHeads, keyHeads]
       rows.append(
         try gradients(
-          "norm_rotate_gradient", "\(count) x \(heads)+\(keyHeads) x \(dimension)", bytes: count * (heads + keyHeads) * dimension * 10,
-          [[count, heads, dimension], [count, keyHeads, dimension]] + (hasNorms ? [[dimension], [dimension]] : []),
-          [[count, heads, dimension], [count, keyHeads, dimension]], device
+          "norm_rotate_gradient", "\(count) x \(heads)+\(keyHeads) x \(dimension)",
+          bytes: count * (10 * (heads + keyHeads) + 4 * keyHeads) * dimension,
+          [[count, parts.reduce(0, +) * dimension]] + (hasNorms ? [[dimension], [dimension]] : []),
+          [heads, keyHeads, keyHeads].map { [count, $0, dimension] } + (gates > 0 ? [[count, gates * dimension]] : []), device
         ) { inputs in
-          let (query, key) = Kernels.normRotate(
-            query: inputs[0], key: inputs[1], queryWeight: hasNorms ? inputs[2] : nil, keyWeight: hasNorms ? inputs[3] : nil,
-            epsilon: 1e-6, cosine: cosine, sine: sine)
-          return [query, key]
+          let found = Kernels.normRotate(
+            inputs[0], heads: heads, keyHeads: keyHeads, dimension: dimension, queryWeight: hasNorms ? inputs[1] : nil,
+            keyWeight: hasNorms ? inputs[2] : nil, epsilon: 1e-6, cosine: cosine, sine: sine)
+          return [found.query, found.key, found.value] + (found.gates.map { [$0] } ?? [])
         } operators: { inputs in
-          [turned(inputs[0], hasNorms ? inputs[2] : inputs[0]), turned(inputs[1], hasNorms ? inputs[3] : inputs[1])]
+          let split = inputs[0].splitWithSizes(parts.map { $0 * dimension }, dim: 1)
+          func heads(_ place: Int) -> Tensor { split[place].view([count, parts[place], dimension]) }
+          return [turned(heads(0), hasNorms ? inputs[1] : inputs[0]), turned(heads(2), hasNorms ? inputs[2] : inputs[0]), heads(3)]
+            + (gates > 0 ? [split[1]] : [])
         })
     }
     for (count, columns, width) in [(4096, 151_936, 1024), (33, 50_001, 72)] {
@@ -416,19 +425,30 @@ public enum KernelsBenchmark {
   /// What is made again for the backward pass has the same bits.
   private static func checkRemaking(_ device: Device) throws {
     let inputs = [noise([65, 512], device), noise([65, 512], device), noise([512], device)]
-    let (heads, scale) = (inputs[0].view([65, 4, 128]), inputs[2][0..<128])
+    let scale = inputs[2][0..<128]
     let angles = Tensor.cat([noise([65, 1, 64], device), noise([65, 1, 64], device)], dim: 2)
     try withGradients(true) {
       for input in inputs { input.requiresGrad = true }
-      let (query, key) = Kernels.normRotate(
-        query: heads, key: inputs[1].view([65, 4, 128]), queryWeight: scale, keyWeight: scale, epsilon: 1e-6,
+      let turned = Kernels.normRotate(
+        inputs[0], heads: 2, keyHeads: 1, dimension: 128, queryWeight: scale, keyWeight: scale, epsilon: 1e-6,
         cosine: angles.cos(), sine: angles.sin())
       let normed = [inputs[1], nil].map { Kernels.addNorm(inputs[0], $0, weight: inputs[2], epsilon: 1e-6).normed }
       for (name, result) in [
-        ("silu_multiply", Kernels.siluMultiply(inputs[0])), ("add_norm", normed[0]), ("add_norm", normed[1]), ("norm_rotate", query),
-        ("norm_rotate", key),
+        ("silu_multiply", Kernels.siluMultiply(inputs[0])), ("add_norm", normed[0]), ("add_norm", normed[1]),
+        ("norm_rotate", turned.query), ("norm_rotate", turned.key),
       ] where !result.isRemade || !result.remade().equal(result) {
         throw BenchmarkError("\(name): what is made again is not what was made")
+      }
+      // By the way, sums are in another order than a norm's.
+      for (name, result, bound) in [
+        ("silu_multiply", Kernels.siluMultiply(inputs[0]), 0.0), ("add_norm", normed[0], 1e-3), ("add_norm", normed[1], 1e-3),
+      ] {
+        var again: Tensor?
+        result.awaited { again = $0 }
+        result.backward(gradient: result.detached())
+        guard let again, distance(again, result.detached().to(dtype: .float32)) <= bound else {
+          throw BenchmarkError("\(name): what its gradient makes again is not what was made")
+        }
       }
     }
   }

@@ -57,15 +57,16 @@ ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor w
 void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
             ct_tensor* scores, ct_tensor* log_probs);
 void quantize(ct_tensor matrix, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales);
-ct_tensor silu_multiply_gradient(ct_tensor both, ct_tensor gradient);
+ct_tensor silu_multiply_gradient(ct_tensor both, ct_tensor gradient, ct_tensor* product);
 void add_norm_gradient(ct_tensor sum, ct_tensor weight, double epsilon, ct_tensor by_normed, ct_tensor by_sum,
-                          ct_tensor* by_input, ct_tensor* by_weight);
-void norm_rotate_gradient(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
-                             ct_tensor cosine, ct_tensor sine, ct_tensor by_turned_query, ct_tensor by_turned_key,
-                             ct_tensor* by_query, ct_tensor* by_key, ct_tensor* by_weights);
+                       ct_tensor* by_input, ct_tensor* by_weight, ct_tensor* normed);
+ct_tensor norm_rotate_gradient(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                               ct_tensor cosine, ct_tensor sine, ct_tensor by_turned_query, ct_tensor by_turned_key,
+                               ct_tensor by_value, ct_tensor new_query, ct_tensor new_key, ct_tensor new_value);
 ct_tensor row_statistics(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor temperatures);
 void logits_gradient(ct_tensor logits, ct_tensor targets, double temperature, ct_tensor log_sums, ct_tensor entropies,
                         ct_tensor by_log_prob, ct_tensor by_entropy);
+void add_rows(ct_tensor rows, ct_tensor indices, ct_tensor places, ct_tensor sums);
 void adamw(ct_tensor weights, ct_tensor remainders, ct_tensor first, ct_tensor second, ct_tensor gradients, ct_tensor low,
            ct_tensor step, double rate, double beta1, double beta2, double epsilon, double decay, double gradient_scale);
 void cudnn_attention(ct_tensor query, ct_tensor key, ct_tensor value, ct_attention_shape shape, ct_tensor* output,

@@ -35,7 +35,7 @@ struct Division {
       chunk = std::max(chunk, (inputs / 8 + cuts[i] - 1) / cuts[i]);
     }
     // The rows that are multiplied, and sums, queries, the new key and value of attention.
-    int attention = warps * 8 * (shape.head + 2) * 4 + warps * shape.head * 4 + 10 * shape.head * 2;
+    int attention = warps * 8 * (shape.head + 2) * 4 + 10 * shape.head * 2;
     room = std::max(rows * std::max({shape.hidden, attended, shape.inner}) * 2, attention);
     room = (room + 127) / 128 * 128;
     int layers = shape.layers * tensors_of_layer * 8, rest = 12 << 10;  // what the kernel declares by itself

@@ -55,6 +55,7 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .norm_rotate_gradient = norm_rotate_gradient,
       .row_statistics = row_statistics,
       .logits_gradient = logits_gradient,
+      .add_rows = add_rows,
       .adamw = adamw,
       .cudnn_attention = cudnn_attention,
       .cudnn_attention_gradient = cudnn_attention_gradient,

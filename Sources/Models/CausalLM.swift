@@ -223,7 +223,8 @@ open class CausalLM {
       if feedsPictures, let images { hidden = images.added(to: hidden, afterLayer: blocks.lowerBound) }
     }
     context.layerInputs?.note(hidden, layer: stage.layers.upperBound)
-    return finalNorm.map { $0(hidden) } ?? hidden
+    guard let finalNorm else { return hidden }
+    return (finalNorm as? RMSNorm)?(adding: nil, to: hidden, context: context).normed ?? finalNorm(hidden)
   }
 
   /// Whether layers can use kernels of ours, which sum in an order of their own and read 16 bytes at a time.

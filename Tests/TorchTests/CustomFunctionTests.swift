@@ -160,3 +160,46 @@ import Torch
     }
   }
 }
+
+/// Who waits for numbers is given them by the backward pass of the operation that made them, after its own; at once where that
+/// pass does not come, or where they are kept.
+@Test(arguments: ["awaited", "frozen", "kept"]) func numbersAreGivenByTheWay(_ kind: String) {
+  var order: [String] = []
+  let x = Tensor([1, 2] as [Float])
+  x.requiresGrad = kind != "frozen"
+  let weight = Tensor([5, 7] as [Float])
+  weight.requiresGrad = true
+  let kept = x.detached()
+  let again = Remaking(isByTheWay: true) {
+    order.append("made")
+    return kept * 3
+  }
+  let tripled = Tensor.function("Triple", input: x, forward: { kept * 3 }) { gradient in
+    order.append("operation")
+    #expect(again.isAwaited == (kind == "awaited"))
+    again.end(with: kept * 3)
+    return gradient * 3
+  }
+  if kind != "kept" { tripled.again = again }
+  let (whenThere, w) = (tripled.awaited, weight.detached())
+  var byWeight: Tensor?
+  let product = Tensor.function("Multiply", inputs: [tripled, weight]) {
+    [tripled.detached() * w]
+  } backward: { gradients in
+    order.append("consumer")
+    whenThere {
+      order.append("used")
+      byWeight = gradients[0]! * $0
+    }
+    return [gradients[0]! * w, nil]
+  }[0]
+  product.backward(gradient: Tensor([1, 10] as [Float]))
+  #expect(byWeight?.array(Float.self) == [3, 60])
+  #expect(x.grad?.array(Float.self) == (kind == "frozen" ? nil : [15, 210]))
+  let wanted = [
+    "awaited": ["consumer", "operation", "used"], "frozen": ["consumer", "made", "used"],
+    "kept": ["consumer", "used", "operation"],
+  ]
+  #expect(order == wanted[kind])
+  #expect(!again.isAwaited)
+}

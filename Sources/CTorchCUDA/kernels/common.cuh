@@ -41,32 +41,59 @@ __device__ __forceinline__ float sum_of_warp(float value) {
 __device__ __forceinline__ float silu_times(float gate, float up) { return rounded(gate / (1 + expf(-gate))) * up; }
 
 #ifdef HEAD
-// One head's norm, if there is one, and the rotation by halves of its first dimensions: a warp has numbers lane + 32 k, and
-// `head` to exchange them.
-__device__ __forceinline__ void norm_and_turn(
-    float (&values)[HEAD / 32], bool is_normed, const float (&weights)[HEAD / 32], float epsilon,
-    const float (&cosines)[HEAD / 32], const float (&sines)[HEAD / 32], int rotated, float* head) {
-  const int lane = threadIdx.x % 32, half = rotated / 2;
-  if (is_normed) {
-    float squares = 0;
+// What a lane holds of a head: HEAD / 32 numbers that follow one another, one load where that is a power of two.
+constexpr int OWN = HEAD / 32;
+struct __align__(2 * (OWN & -OWN)) Own { bf16 numbers[OWN]; };
+__device__ __forceinline__ Own own(const bf16* head) { return *(const Own*)(head + threadIdx.x % 32 * OWN); }
+
+// Dimension d of the first half of those that are rotated pairs with d + half, where `half` is a multiple of OWN: the lane
+// that has the pairs' other numbers; past them its own.
+__device__ __forceinline__ int partner_lane(int half) {
+  const int lane = threadIdx.x % 32;
+  return lane * OWN < half ? lane + half / OWN : lane * OWN < 2 * half ? lane - half / OWN : lane;
+}
+
+// What a number is multiplied with, and what it is multiplied with for its partner: x cos - other sin in the first half,
+// x cos + other sin in the second.
+__device__ __forceinline__ void turning(
+    const bf16* cosine, const bf16* sine, long token, int rotated, float* cosines, float* sines) {
+  const int first = threadIdx.x % 32 * OWN;
 #pragma unroll
-    for (int k = 0; k < HEAD / 32; ++k) squares += values[k] * values[k];
+  for (int k = 0; k < OWN; ++k) {
+    cosines[k] = 1;
+    sines[k] = 0;
+  }
+  if (first >= rotated) return;
+  const Own c = own(cosine + token * rotated), s = own(sine + token * rotated);
+#pragma unroll
+  for (int k = 0; k < OWN; ++k) {
+    cosines[k] = wide(c.numbers[k]);
+    sines[k] = first < rotated / 2 ? -wide(s.numbers[k]) : wide(s.numbers[k]);
+  }
+}
+
+// One head, normed or not, and turned: each lane its own numbers.
+__device__ __forceinline__ Own norm_and_turn(
+    Own head, bool is_normed, const float (&weights)[OWN], float epsilon, const float (&cosines)[OWN], const float (&sines)[OWN], int rotated) {
+  const int partner = partner_lane(rotated / 2);
+  float values[OWN], squares = 0;
+#pragma unroll
+  for (int k = 0; k < OWN; ++k) {
+    values[k] = wide(head.numbers[k]);
+    squares += values[k] * values[k];
+  }
+  if (is_normed) {
     const float inverse = rsqrtf(sum_of_warp(squares) / HEAD + epsilon);
 #pragma unroll
-    for (int k = 0; k < HEAD / 32; ++k) values[k] = rounded(values[k] * inverse * weights[k]);
+    for (int k = 0; k < OWN; ++k) values[k] = rounded(values[k] * inverse * weights[k]);
   }
 #pragma unroll
-  for (int k = 0; k < HEAD / 32; ++k) head[lane + 32 * k] = values[k];
-  __syncwarp();
-#pragma unroll
-  for (int k = 0; k < HEAD / 32; ++k) {
-    const int d = lane + 32 * k;
-    if (d < rotated) {
-      const float other = d < half ? -head[d + half] : head[d - half];
-      values[k] = rounded(values[k] * cosines[k]) + rounded(other * sines[k]);
-    }
+  for (int k = 0; k < OWN; ++k) {
+    const float other = __shfl_sync(0xffffffffu, values[k], partner);
+    const bool is_turned = threadIdx.x % 32 * OWN < rotated;
+    head.numbers[k] = narrow(is_turned ? rounded(values[k] * cosines[k]) + rounded(other * sines[k]) : values[k]);
   }
-  __syncwarp();
+  return head;
 }
 
 // A block writes the key and value of a context's last token to their page, before it reads them: for one head.

@@ -63,32 +63,35 @@ __device__ __forceinline__ void look_at_two(const uint64* words, uint64 (&result
 }
 
 // Waits for COUNT words with pairs of numbers and puts the numbers to `target`, a part for each thread.
-template <int COUNT, int WAITING = THREADS>
-__device__ __forceinline__ void hear(const uint64* words, uint32 flag, void* target, int thread) {
+template <int COUNT>
+__device__ __forceinline__ void hear(const uint64* words, uint32 flag, void* target) {
   constexpr int TWOS = COUNT / 2, AT_ONCE = 8;
-  for (int start = thread; start < TWOS; start += WAITING * AT_ONCE) {
+  for (int start = threadIdx.x; start < TWOS; start += THREADS * AT_ONCE) {
     uint64 heard[AT_ONCE][2];
+    // Most of the time one waits, and should not be in the way.
+    do look_at_two(words + 2 * start, heard[0]);
+    while (heard[0][0] >> 32 != flag || heard[0][1] >> 32 != flag);
     bool all;
     do {
       all = true;
 #pragma unroll
-      for (int u = 0; u < AT_ONCE; ++u)
-        if (start + u * WAITING < TWOS) look_at_two(words + 2 * (start + u * WAITING), heard[u]);
+      for (int u = 1; u < AT_ONCE; ++u)
+        if (start + u * THREADS < TWOS) look_at_two(words + 2 * (start + u * THREADS), heard[u]);
 #pragma unroll
-      for (int u = 0; u < AT_ONCE; ++u)
-        if (start + u * WAITING < TWOS) all &= heard[u][0] >> 32 == flag && heard[u][1] >> 32 == flag;
+      for (int u = 1; u < AT_ONCE; ++u)
+        if (start + u * THREADS < TWOS) all &= heard[u][0] >> 32 == flag && heard[u][1] >> 32 == flag;
     } while (!all);
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u)
-      if (start + u * WAITING < TWOS)
-        ((uint2*)target)[start + u * WAITING] = {(uint32)heard[u][0], (uint32)heard[u][1]};
+      if (start + u * THREADS < TWOS)
+        ((uint2*)target)[start + u * THREADS] = {(uint32)heard[u][0], (uint32)heard[u][1]};
   }
 }
 
 // The part of `count` numbers, an even one, that a block makes.
-struct Own {
+struct OwnPart {
   int first, count;
-  __device__ explicit Own(int numbers) {
+  __device__ explicit OwnPart(int numbers) {
     const int begin = (int)((long)numbers / 2 * blockIdx.x / BLOCKS), end = (int)((long)numbers / 2 * (blockIdx.x + 1) / BLOCKS);
     first = 2 * begin;
     count = 2 * (end - begin);
@@ -139,7 +142,7 @@ struct Stream {
   int flying = 0;
 
   template <class S>
-  __device__ void begin(const bf16* matrix, const Own& block, int between) {
+  __device__ void begin(const bf16* matrix, const OwnPart& block, int between) {
     own = S::row(warp);
     step = S::STEP;
     apart = between;
@@ -152,10 +155,10 @@ struct Stream {
     for (; layer < count; product == PRODUCTS_OF_LAYER ? product = QKV, ++layer : 0) {
       const Layer& from = layers[layer];
       switch (product) {
-        case QKV: begin<QkvShares>(from.query_key_value, Own(QUERY_KEY_VALUE), 0); break;
-        case OUT: begin<OutShares>(from.output, Own(HIDDEN), 0); break;
-        case GATE: begin<GateShares>(from.gate_up, Own(INNER), INNER); break;
-        case DOWN: begin<DownShares>(from.down, Own(HIDDEN), 0); break;
+        case QKV: begin<QkvShares>(from.query_key_value, OwnPart(QUERY_KEY_VALUE), 0); break;
+        case OUT: begin<OutShares>(from.output, OwnPart(HIDDEN), 0); break;
+        case GATE: begin<GateShares>(from.gate_up, OwnPart(INNER), INNER); break;
+        case DOWN: begin<DownShares>(from.down, OwnPart(HIDDEN), 0); break;
       }
       ++product;
       if (own < rows && eights > 0) return;
@@ -271,7 +274,7 @@ __device__ __forceinline__ float sum_of(const float* sums, int own, int r, const
 // Adds the block's sums to its part of the hidden states, and tells the others, or writes them to `output`.
 template <int CUTS>
 __device__ __forceinline__ void tell_hidden(
-    const float* sums, const bf16* bias, float (&residual)[ROWS][most_own(HIDDEN)], const Own& own_hidden,
+    const float* sums, const bf16* bias, float (&residual)[ROWS][most_own(HIDDEN)], const OwnPart& own_hidden,
     uint64 (&words)[ROWS][HIDDEN / 2], uint32 flag, bf16* output) {
   for (int i = threadIdx.x; i < ROWS * own_hidden.count / 2; i += THREADS) {
     const int r = i / (own_hidden.count / 2), own = i % (own_hidden.count / 2) * 2, column = own_hidden.first + own;
@@ -284,23 +287,30 @@ __device__ __forceinline__ void tell_hidden(
   }
 }
 
-// The root-mean-square norms of ROWS rows, in place; the block has waited for the rows, and waits for the norms.
-__device__ __forceinline__ void norm_rows(Eight* x, const bf16* weight, float epsilon) {
-  constexpr int PIECES = HIDDEN / 8, OWN = (PIECES + THREADS - 1) / THREADS;
-  __shared__ float squares[ROWS][WARPS];
-  Eight scale[OWN];
+// The root-mean-square norm's weights: a thread's own.
+struct NormWeights {
+  static constexpr int EIGHTS = HIDDEN / 8, MINE = (EIGHTS + THREADS - 1) / THREADS;
+  Eight own[MINE];
+  __device__ explicit NormWeights(const bf16* weight) {
 #pragma unroll
-  for (int u = 0; u < OWN; ++u)
-    if (threadIdx.x + u * THREADS < PIECES) scale[u] = ((const Eight*)weight)[threadIdx.x + u * THREADS];
+    for (int u = 0; u < MINE; ++u)
+      if (threadIdx.x + u * THREADS < EIGHTS) own[u] = ((const Eight*)weight)[threadIdx.x + u * THREADS];
+  }
+};
+
+// The root-mean-square norms of ROWS rows, in place; the block waits for the rows, and for the norms.
+__device__ __forceinline__ void norm_rows(Eight* x, const NormWeights& scale, float epsilon) {
+  constexpr int EIGHTS = NormWeights::EIGHTS, MINE = NormWeights::MINE;
+  __shared__ float squares[ROWS][WARPS];
   sync_block();
 #pragma unroll
   for (int r = 0; r < ROWS; ++r) {
     float sum = 0;
 #pragma unroll
-    for (int u = 0; u < OWN; ++u) {
-      if (threadIdx.x + u * THREADS >= PIECES) continue;
+    for (int u = 0; u < MINE; ++u) {
+      if (threadIdx.x + u * THREADS >= EIGHTS) continue;
       float values[8];
-      unpack(x[r * PIECES + threadIdx.x + u * THREADS], values);
+      unpack(x[r * EIGHTS + threadIdx.x + u * THREADS], values);
 #pragma unroll
       for (int k = 0; k < 8; ++k) sum += values[k] * values[k];
     }
@@ -315,12 +325,12 @@ __device__ __forceinline__ void norm_rows(Eight* x, const bf16* weight, float ep
     for (int w = 0; w < WARPS; ++w) sum += squares[r][w];
     const float inverse = rsqrtf(sum / HIDDEN + epsilon);
 #pragma unroll
-    for (int u = 0; u < OWN; ++u) {
-      if (threadIdx.x + u * THREADS >= PIECES) continue;
+    for (int u = 0; u < MINE; ++u) {
+      if (threadIdx.x + u * THREADS >= EIGHTS) continue;
       float values[8], weights[8];
-      Eight& own = x[r * PIECES + threadIdx.x + u * THREADS];
+      Eight& own = x[r * EIGHTS + threadIdx.x + u * THREADS];
       unpack(own, values);
-      unpack(scale[u], weights);
+      unpack(scale.own[u], weights);
 #pragma unroll
       for (int k = 0; k < 8; ++k) values[k] = weights[k] * (values[k] * inverse);
       own = pack(values);
@@ -342,7 +352,6 @@ struct Cut {
 // What the attention of one row, key-value head and part of the context works in.
 struct AttentionRoom {
   HeadSums<WARPS, QUERIES> sums;
-  float turned[WARPS][HEAD];
   Eight queries[QUERIES][HEAD / 8], key[HEAD / 8], value[HEAD / 8];
 };
 
@@ -362,38 +371,39 @@ struct Task {
 };
 constexpr int TASKS = ROWS * KEY_VALUE_HEADS * SPLITS;
 
+union OwnPairs {
+  uint32 words[OWN / 2];
+  Own numbers;
+};
+
 // Queries, the new key and the new value of a task: normed, turned, and in shared memory; the new ones in their page, too.
 __device__ __forceinline__ void place_heads(
     AttentionRoom& room, const Task& task, const Words& words, uint32 flag, const Layer& layer, float epsilon,
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, const int* table, int page_size) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  constexpr int OWN = HEAD / 32;
-  const uint64* row = words.query_key_value[task.row];
+  const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN;
+  float cosines[OWN], sines[OWN];
+  turning(cosine, sine, task.row, rotated, cosines, sines);
   for (int h = warp; h < GROUP + 2; h += WARPS) {
     const bool is_query = h < GROUP, is_value = h == GROUP + 1;
     const int head = is_query ? task.head * GROUP + h : is_value ? HEADS + KEY_VALUE_HEADS + task.head : HEADS + task.head;
-    if (is_value) {
-      hear<HEAD / 2, 32>(row + head * HEAD / 2, flag, room.value, lane);
-      continue;
-    }
-    const bf16* weight = is_query ? layer.query_norm : layer.key_norm;
-    float weights[OWN], cosines[OWN], sines[OWN];
+    const bf16* weight = is_query ? layer.query_norm : is_value ? nullptr : layer.key_norm;
+    float weights[OWN];
 #pragma unroll
-    for (int k = 0; k < OWN; ++k) {
-      const int d = lane + 32 * k;
-      weights[k] = weight ? wide(weight[d]) : 1;
-      cosines[k] = d < rotated ? wide(cosine[task.row * rotated + d]) : 0;
-      sines[k] = d < rotated ? wide(sine[task.row * rotated + d]) : 0;
-    }
-    bf16* target = (bf16*)(is_query ? room.queries[h] : room.key);
-    hear<HEAD / 2, 32>(row + head * HEAD / 2, flag, target, lane);
+    for (int k = 0; k < OWN; ++k) weights[k] = weight ? wide(weight[first + k]) : 1;
+    OwnPairs pairs;
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int w = 0; w < OWN / 2; ++w) {
+        const uint64 word = look(words.query_key_value[task.row] + (head * HEAD + first) / 2 + w);
+        all &= word >> 32 == flag;
+        pairs.words[w] = (uint32)word;
+      }
+    } while (!all);
     __syncwarp();
-    float values[OWN];
-#pragma unroll
-    for (int k = 0; k < OWN; ++k) values[k] = wide(target[lane + 32 * k]);
-    norm_and_turn(values, weight != nullptr, weights, epsilon, cosines, sines, rotated, room.turned[warp]);
-#pragma unroll
-    for (int k = 0; k < OWN; ++k) target[lane + 32 * k] = narrow(values[k]);
+    if (!is_value) pairs.numbers = norm_and_turn(pairs.numbers, weight, weights, epsilon, cosines, sines, rotated);
+    *(Own*)((bf16*)(is_query ? room.queries[h] : is_value ? room.value : room.key) + first) = pairs.numbers;
   }
   sync_block();
   if (task.has_last()) {
@@ -574,7 +584,7 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
   }
   asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
   Slots slots = {chunks + warp * SLOTS * CHUNK, loaded[warp], free[warp]};
-  const Own own_qkv(QUERY_KEY_VALUE), own_hidden(HIDDEN), own_inner(INNER);
+  const OwnPart own_qkv(QUERY_KEY_VALUE), own_hidden(HIDDEN), own_inner(INNER);
 
   Words& words = *(Words*)(workspace + 2);
   const uint32 before = (uint32)look(workspace);
@@ -590,12 +600,13 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
     if (threadIdx.x == 0) reached = l;
 
     // Queries, keys and values.
+    const NormWeights input_norm(layer.input_norm);
     if (l == 0) {
       for (int i = threadIdx.x; i < ROWS * HIDDEN / 8; i += THREADS) x[i] = ((const Eight*)input)[i];
     } else {
-      hear<ROWS * HIDDEN / 2>(words.hidden[0], flag - 1, x, threadIdx.x);
+      hear<ROWS * HIDDEN / 2>(words.hidden[0], flag - 1, x);
     }
-    norm_rows(x, layer.input_norm, epsilon);
+    norm_rows(x, input_norm, epsilon);
     multiply_rows<QkvShares, QUERY_KEY_VALUE_CUTS>(slots, own_qkv.count, x, sums);
     sync_block();
     for (int i = threadIdx.x; i < ROWS * own_qkv.count / 2; i += THREADS) {
@@ -618,15 +629,16 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
       const Cut cut(lengths[t / HEADS]);
       if (cut.parts > 1) join_parts(t / HEADS, t % HEADS, cut.parts, words, flag);
     }
-    hear<ROWS * ATTENDED / 2>(words.heads[0], flag, x, threadIdx.x);
+    hear<ROWS * ATTENDED / 2>(words.heads[0], flag, x);
     sync_block();
     multiply_rows<OutShares, OUTPUT_CUTS>(slots, own_hidden.count, x, sums);
     sync_block();
     tell_hidden<OUTPUT_CUTS>(sums, layer.output_bias, residual, own_hidden, words.middle, flag, nullptr);
 
     // Feed-forward.
-    hear<ROWS * HIDDEN / 2>(words.middle[0], flag, x, threadIdx.x);
-    norm_rows(x, layer.middle_norm, epsilon);
+    const NormWeights middle_norm(layer.middle_norm);
+    hear<ROWS * HIDDEN / 2>(words.middle[0], flag, x);
+    norm_rows(x, middle_norm, epsilon);
     multiply_rows<GateShares, GATE_UP_CUTS>(slots, 2 * own_inner.count, x, sums);
     sync_block();
     for (int i = threadIdx.x; i < ROWS * own_inner.count / 2; i += THREADS) {
@@ -639,7 +651,7 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
       };
       tell(words.inner[r] + column / 2, pack(made(0), made(1)), flag);
     }
-    hear<ROWS * INNER / 2>(words.inner[0], flag, x, threadIdx.x);
+    hear<ROWS * INNER / 2>(words.inner[0], flag, x);
     // All blocks have begun, and know where the count stood.
     if (l == layer_count - 1 && blockIdx.x == 0 && threadIdx.x == 0) *workspace = before + layer_count;
     sync_block();

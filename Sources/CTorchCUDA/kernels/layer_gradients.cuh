@@ -15,43 +15,51 @@ __device__ __forceinline__ float2 sums_of_block(float first, float second) {
   return sums;
 }
 
-// Of silu_multiply, by [gate | up].
+// Of silu_multiply, by [gate | up]; and what it gave, once more, unless `product` is NULL.
 extern "C" __global__ void silu_multiply_gradient(
-    const bf16* __restrict__ both, const bf16* __restrict__ gradient, bf16* __restrict__ result, int width, long count) {
-  for (long i = (blockIdx.x * (long)blockDim.x + threadIdx.x) * 8; i < count; i += (long)gridDim.x * blockDim.x * 8) {
-    const long start = i / width * 2 * width + i % width;
-    float gate[8], up[8], by[8];
+    const bf16* __restrict__ both, const bf16* __restrict__ gradient, bf16* __restrict__ result, bf16* __restrict__ product,
+    uint32 eights, uint32 count) {
+  for (uint32 i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) {
+    // Of `eights` in a row of gates.
+    const long start = (i + (long)(i / eights) * eights) * 8, other = start + eights * 8;
+    float gate[8], up[8], by[8], made[8];
     unpack(*(const Eight*)(both + start), gate);
-    unpack(*(const Eight*)(both + start + width), up);
-    unpack(*(const Eight*)(gradient + i), by);
+    unpack(*(const Eight*)(both + other), up);
+    unpack(*(const Eight*)(gradient + i * 8l), by);
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
-      const float share = 1 / (1 + expf(-gate[k])), by_silu = rounded(by[k] * up[k]);
+      made[k] = silu_times(gate[k], up[k]);
+      const float share = __fdividef(1, 1 + expf(-gate[k])), by_silu = rounded(by[k] * up[k]);
       up[k] = by[k] * rounded(gate[k] * share);
       gate[k] = by_silu * share * (1 + gate[k] * (1 - share));
     }
     *(Eight*)(result + start) = pack(gate);
-    *(Eight*)(result + start + width) = pack(up);
+    *(Eight*)(result + other) = pack(up);
+    if (product) *(Eight*)(product + i * 8l) = pack(made);
   }
 }
 
-// Of add_norm, by the sum: `by_sum` (or NULL) and what comes through the norm. A block takes rows in turn; what each says of
-// the weight stands in a row of `by_weight`. A thread has PIECES pieces of eight numbers of a row.
+// Of add_norm, by the sum: `by_sum` (or NULL) and what comes through the norm; and what it gave, once more, unless `normed`
+// is NULL. A block takes rows in turn; what each says of the weight stands in a row of `by_weight`. A thread has PIECES pieces
+// of eight numbers of a row.
 #ifdef PIECES
 extern "C" __global__ void add_norm_gradient(
     const bf16* __restrict__ sum, const bf16* __restrict__ weight, const bf16* __restrict__ by_normed,
-    const bf16* __restrict__ by_sum, float epsilon, bf16* __restrict__ result, float* __restrict__ by_weight, int width,
-    int rows) {
+    const bf16* __restrict__ by_sum, float epsilon, bf16* __restrict__ result, bf16* __restrict__ normed,
+    float* __restrict__ by_weight, int width, int rows) {
   float totals[PIECES][8] = {};
   for (int row = blockIdx.x; row < rows; row += gridDim.x) {
     const long start = (long)row * width;
     float x[PIECES][8], g[PIECES][8];
+    Eight others[PIECES] = {};
     float squares = 0, product = 0;
 #pragma unroll
     for (int p = 0; p < PIECES; ++p) {
       const int i = (threadIdx.x + p * blockDim.x) * 8;
       if (i >= width) continue;
       float w[8];
+      // On its way while the sums are found.
+      if (by_sum) others[p] = *(const Eight*)(by_sum + start + i);
       unpack(*(const Eight*)(sum + start + i), x[p]);
       unpack(*(const Eight*)(by_normed + start + i), g[p]);
       unpack(*(const Eight*)(weight + i), w);
@@ -62,20 +70,23 @@ extern "C" __global__ void add_norm_gradient(
       }
     }
     const float2 sums = sums_of_block(squares, product);
-    const float inverse = rsqrtf(sums.x / width + epsilon), pull = inverse * inverse * inverse * sums.y / width;
+    const float inverse = rsqrtf(sums.x / width + epsilon), pull = inverse * inverse * sums.y / width;
 #pragma unroll
     for (int p = 0; p < PIECES; ++p) {
       const int i = (threadIdx.x + p * blockDim.x) * 8;
       if (i >= width) continue;
-      float w[8], other[8] = {};
+      float w[8], other[8];
       unpack(*(const Eight*)(weight + i), w);
-      if (by_sum) unpack(*(const Eight*)(by_sum + start + i), other);
+      unpack(others[p], other);
 #pragma unroll
       for (int k = 0; k < 8; ++k) {
-        totals[p][k] += g[p][k] * x[p][k] * inverse;
+        x[p][k] *= inverse;
+        totals[p][k] += g[p][k] * x[p][k];
         other[k] += g[p][k] * w[k] * inverse - x[p][k] * pull;
+        x[p][k] *= w[k];
       }
       *(Eight*)(result + start + i) = pack(other);
+      if (normed) *(Eight*)(normed + start + i) = pack(x[p]);
     }
   }
 #pragma unroll
@@ -88,71 +99,94 @@ extern "C" __global__ void add_norm_gradient(
 }
 #endif
 
-// Of norm_rotate: a warp a head. What each block says of the two weights stands in [2, HEAD] numbers of `by_weights`, NULL
-// where there are no norms.
+// Of norm_rotate: a warp a head, HEAD / 32 numbers that follow one another a lane; values' gradients are copied beside the
+// others, into rows of `stride` numbers. What each block says of the two weights stands in [2, HEAD] numbers of `by_weights`,
+// NULL where there are no norms.
 #ifdef HEAD
-extern "C" __global__ void norm_rotate_gradient(
-    const bf16* __restrict__ query, long query_stride, int query_heads, const bf16* __restrict__ key, long key_stride,
-    int key_heads, const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon,
-    const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, const bf16* __restrict__ by_query,
-    const bf16* __restrict__ by_key, bf16* __restrict__ new_query, bf16* __restrict__ new_key,
+extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 4 : 2) norm_rotate_gradient(
+    const bf16* __restrict__ query, const bf16* __restrict__ key, long stride, int query_heads, int key_heads,
+    const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon, const bf16* __restrict__ cosine,
+    const bf16* __restrict__ sine, int rotated, const bf16* __restrict__ by_query, const bf16* __restrict__ by_key,
+    const bf16* __restrict__ by_value, bf16* __restrict__ new_query, bf16* __restrict__ new_key, bf16* __restrict__ new_value,
     float* __restrict__ by_weights, int tokens) {
-  const int warps = blockDim.x / 32, lane = threadIdx.x % 32, warp = threadIdx.x / 32, half = rotated / 2;
-  __shared__ float shared[8][HEAD];
-  float* head = shared[warp];
-  float totals[2][HEAD / 32] = {};
+  constexpr int AT_ONCE = 2;
+  const int warps = blockDim.x / 32, warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN, half = rotated / 2;
+  const int normed_heads = query_heads + key_heads, heads = normed_heads + key_heads, partner = partner_lane(half);
+  float totals[2][OWN] = {}, query_weights[OWN], key_weights[OWN];
+#pragma unroll
+  for (int k = 0; k < OWN; ++k) {
+    query_weights[k] = query_weight ? wide(query_weight[first + k]) : 1;
+    key_weights[k] = key_weight ? wide(key_weight[first + k]) : 1;
+  }
   for (long token = blockIdx.x; token < tokens; token += gridDim.x) {
-    for (int h = warp; h < query_heads + key_heads; h += warps) {
-      const bool is_query = h < query_heads;
-      const int index = is_query ? h : h - query_heads;
-      const bf16* source = is_query ? query + token * query_stride + index * HEAD : key + token * key_stride + index * HEAD;
-      const long place = is_query ? (token * query_heads + index) * HEAD : (token * key_heads + index) * HEAD;
-      const bf16* gradient = (is_query ? by_query : by_key) + place;
-      const bf16* weight = is_query ? query_weight : key_weight;
-      bf16* target = (is_query ? new_query : new_key) + place;
+    float cosines[OWN], sines[OWN];
+    turning(cosine, sine, token, rotated, cosines, sines);
+    for (int h = warp; h < heads; h += AT_ONCE * warps) {
+      Own loaded[AT_ONCE], sources[AT_ONCE];
 #pragma unroll
-      for (int k = 0; k < HEAD / 32; ++k) head[lane + 32 * k] = wide(gradient[lane + 32 * k]);
-      __syncwarp();
-      float g[HEAD / 32], x[HEAD / 32];
-      float squares = 0, product = 0;
-#pragma unroll
-      for (int k = 0; k < HEAD / 32; ++k) {
-        const int d = lane + 32 * k;
-        g[k] = head[d];
-        if (d < rotated) {
-          const int other = d < half ? d + half : d - half;
-          const float turned = head[other] * wide(sine[token * rotated + other]);
-          g[k] = g[k] * wide(cosine[token * rotated + d]) + (d < half ? turned : -turned);
-        }
-        if (weight) {
-          x[k] = wide(source[d]);
-          squares += x[k] * x[k];
-          product += g[k] * wide(weight[d]) * x[k];
-        }
-      }
-      if (weight) {
-        squares = sum_of_warp(squares);
-        product = sum_of_warp(product);
-        const float inverse = rsqrtf(squares / HEAD + epsilon), pull = inverse * inverse * inverse * product / HEAD;
-#pragma unroll
-        for (int k = 0; k < HEAD / 32; ++k) {
-          const float said = g[k] * x[k] * inverse;
-          totals[0][k] += is_query ? said : 0;
-          totals[1][k] += is_query ? 0 : said;
-          g[k] = g[k] * wide(weight[lane + 32 * k]) * inverse - x[k] * pull;
-        }
+      for (int u = 0; u < AT_ONCE; ++u) {
+        const int head = h + u * warps;
+        if (head >= heads) continue;
+        const int after = head - query_heads, last = head - normed_heads;
+        loaded[u] = own(last >= 0 ? by_value + (token * key_heads + last) * HEAD
+                        : after >= 0 ? by_key + (token * key_heads + after) * HEAD
+                                     : by_query + (token * query_heads + head) * HEAD);
+        if (last < 0 && (after >= 0 ? key_weight : query_weight))
+          sources[u] = own((after >= 0 ? key + after * HEAD : query + head * HEAD) + token * stride);
       }
 #pragma unroll
-      for (int k = 0; k < HEAD / 32; ++k) target[lane + 32 * k] = narrow(g[k]);
-      __syncwarp();
+      for (int u = 0; u < AT_ONCE; ++u) {
+        const int head = h + u * warps;
+        if (head >= heads) continue;
+        const int after = head - query_heads, last = head - normed_heads;
+        const long row = token * stride + first;
+        if (last >= 0) {
+          *(Own*)(new_value + row + last * HEAD) = loaded[u];
+          continue;
+        }
+        const bool is_query = after < 0;
+        float g[OWN];
+#pragma unroll
+        for (int k = 0; k < OWN; ++k) {
+          g[k] = wide(loaded[u].numbers[k]);
+          // What its partner took of it.
+          const float taken = __shfl_sync(0xffffffffu, g[k] * sines[k], partner);
+          g[k] = g[k] * cosines[k] + taken;
+        }
+        if (is_query ? query_weight : key_weight) {
+          float x[OWN], squares = 0, product = 0;
+#pragma unroll
+          for (int k = 0; k < OWN; ++k) {
+            x[k] = wide(sources[u].numbers[k]);
+            squares += x[k] * x[k];
+            product += g[k] * (is_query ? query_weights[k] : key_weights[k]) * x[k];
+          }
+          squares = sum_of_warp(squares);
+          product = sum_of_warp(product);
+          const float inverse = rsqrtf(squares / HEAD + epsilon), pull = inverse * inverse * product / HEAD;
+#pragma unroll
+          for (int k = 0; k < OWN; ++k) {
+            x[k] *= inverse;
+            const float said = g[k] * x[k];
+            totals[0][k] += is_query ? said : 0;
+            totals[1][k] += is_query ? 0 : said;
+            g[k] = g[k] * (is_query ? query_weights[k] : key_weights[k]) * inverse - x[k] * pull;
+          }
+        }
+        Own result;
+#pragma unroll
+        for (int k = 0; k < OWN; ++k) result.numbers[k] = narrow(g[k]);
+        *(Own*)((is_query ? new_query + head * HEAD : new_key + after * HEAD) + row) = result;
+      }
     }
   }
   if (!by_weights) return;
+  __shared__ float shared[8][HEAD];
 #pragma unroll
   for (int which = 0; which < 2; ++which) {
     __syncthreads();
 #pragma unroll
-    for (int k = 0; k < HEAD / 32; ++k) head[lane + 32 * k] = totals[which][k];
+    for (int k = 0; k < OWN; ++k) shared[warp][first + k] = totals[which][k];
     __syncthreads();
     for (int d = threadIdx.x; d < HEAD; d += blockDim.x) {
       float total = 0;

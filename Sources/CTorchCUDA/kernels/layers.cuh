@@ -71,41 +71,46 @@ extern "C" __global__ void add_norm(
 }
 
 // Head norms (where there are weights) and rotation of queries and keys: a warp a head. The rotated dimensions are the
-// first `rotated` ones, in two halves; HEAD / 32 numbers a lane.
+// first `rotated` ones, in two halves.
 extern "C" __global__ void norm_rotate(
     const bf16* __restrict__ query, long query_stride, int query_heads, const bf16* __restrict__ key, long key_stride,
     int key_heads, const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon,
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, bf16* __restrict__ new_query,
     bf16* __restrict__ new_key) {
   let_next_begin();
-  const int warps = blockDim.x / 32, lane = threadIdx.x % 32;
+  constexpr int AT_ONCE = 4;
+  const int warps = blockDim.x / 32, first = threadIdx.x % 32 * OWN, heads = query_heads + key_heads;
+  const int step = gridDim.y * warps;
   const long token = blockIdx.x;
-  __shared__ float shared[8][HEAD];
-  float* head = shared[threadIdx.x / 32];
   // Weights and tables, which are there before the first layer begins.
-  constexpr int OWN = HEAD / 32;
   float query_weights[OWN], key_weights[OWN], cosines[OWN], sines[OWN];
 #pragma unroll
   for (int k = 0; k < OWN; ++k) {
-    const int d = lane + 32 * k;
-    query_weights[k] = query_weight ? wide(query_weight[d]) : 1;
-    key_weights[k] = key_weight ? wide(key_weight[d]) : 1;
-    cosines[k] = d < rotated ? wide(cosine[token * rotated + d]) : 0;
-    sines[k] = d < rotated ? wide(sine[token * rotated + d]) : 0;
+    query_weights[k] = query_weight ? wide(query_weight[first + k]) : 1;
+    key_weights[k] = key_weight ? wide(key_weight[first + k]) : 1;
   }
+  turning(cosine, sine, token, rotated, cosines, sines);
   wait_for_earlier();
-  for (int h = blockIdx.y * warps + threadIdx.x / 32; h < query_heads + key_heads; h += gridDim.y * warps) {
-    const bool is_query = h < query_heads;
-    const int index = is_query ? h : h - query_heads;
-    const bf16* source = is_query ? query + token * query_stride + index * HEAD : key + token * key_stride + index * HEAD;
-    bf16* target = is_query ? new_query + (token * query_heads + index) * HEAD : new_key + (token * key_heads + index) * HEAD;
-    float values[OWN];
+  for (int h = blockIdx.y * warps + threadIdx.x / 32; h < heads; h += AT_ONCE * step) {
+    Own loaded[AT_ONCE];
 #pragma unroll
-    for (int k = 0; k < OWN; ++k) values[k] = wide(source[lane + 32 * k]);
-    norm_and_turn(values, (is_query ? query_weight : key_weight) != nullptr, is_query ? query_weights : key_weights, epsilon,
-                  cosines, sines, rotated, head);
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const int head = h + u * step, after = head - query_heads;
+      if (head >= heads) continue;
+      loaded[u] = own(after < 0 ? query + token * query_stride + head * HEAD : key + token * key_stride + after * HEAD);
+    }
 #pragma unroll
-    for (int k = 0; k < OWN; ++k) target[lane + 32 * k] = narrow(values[k]);
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const int head = h + u * step, after = head - query_heads;
+      if (head >= heads) continue;
+      const bool is_query = after < 0;
+      float weights[OWN];
+#pragma unroll
+      for (int k = 0; k < OWN; ++k) weights[k] = is_query ? query_weights[k] : key_weights[k];
+      bf16* target = is_query ? new_query + (token * query_heads + head) * HEAD : new_key + (token * key_heads + after) * HEAD;
+      *(Own*)(target + first) = norm_and_turn(
+          loaded[u], is_query ? query_weight : key_weight, weights, epsilon, cosines, sines, rotated);
+    }
   }
 }
 )cuda"

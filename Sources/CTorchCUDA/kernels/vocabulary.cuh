@@ -63,15 +63,20 @@ __device__ __forceinline__ void statistics_of_row(
   Row found = {NOTHING, 0, 0};
   // Rows of another length do not begin where sixteen bytes can be read.
   const int even = columns % 8 == 0 ? columns : 0;
-  for (int i = threadIdx.x * 8; i < even; i += blockDim.x * 8) {
-    float z[8];
+  // Two loads on their way at a time.
+  for (int i = threadIdx.x * 8; i < even; i += blockDim.x * 16) {
+    const int next = i + blockDim.x * 8;
+    float z[16];
     load_eight(own + i, z);
+    if (next < even) load_eight(own + next, z + 8);
     float most = NOTHING;
 #pragma unroll
-    for (int k = 0; k < 8; ++k) most = fmaxf(most, z[k] = over(z[k], temperature));
+    for (int k = 0; k < 16; ++k)
+      if (k < 8 || next < even) most = fmaxf(most, z[k] = over(z[k], temperature));
     raise_most(found, most);
 #pragma unroll
-    for (int k = 0; k < 8; ++k) take(found, z[k]);
+    for (int k = 0; k < 16; ++k)
+      if (k < 8 || next < even) take(found, z[k]);
   }
   for (int i = even + threadIdx.x; i < columns; i += blockDim.x) {
     const float z = over(wide(own[i]), temperature);
@@ -117,19 +122,63 @@ extern "C" __global__ void logits_gradient(
   bf16* own = logits + row * columns;
   const float log_sum = log_sums[row], entropy = entropies[row];
   const float first = by_log_prob[row] * inverse_temperature, second = by_entropy ? by_entropy[row] * inverse_temperature : 0;
-  const long wanted = targets[row];
+  // Targets elsewhere are no column.
+  const long target = targets[row];
+  const int wanted = target >= 0 && target < columns ? target : -1;
   auto gradient = [&](float logit, int column) {
     const float log_p = logit * inverse_temperature - log_sum;
     return (column == wanted ? first : 0) - __expf(log_p) * (first + second * (log_p + entropy));
   };
   const int even = columns % 8 == 0 ? columns : 0;
-  for (int i = threadIdx.x * 8; i < even; i += blockDim.x * 8) {
-    float z[8];
-    unpack(*(const Eight*)(own + i), z);
+  for (int i = threadIdx.x * 8; i < even; i += blockDim.x * 16) {
+    // Two loads on their way at a time.
+    const int places[2] = {i, i + (int)blockDim.x * 8};
+    Eight loaded[2];
 #pragma unroll
-    for (int k = 0; k < 8; ++k) z[k] = gradient(z[k], i + k);
-    *(Eight*)(own + i) = pack(z);
+    for (int u = 0; u < 2; ++u)
+      if (places[u] < even) loaded[u] = *(const Eight*)(own + places[u]);
+#pragma unroll
+    for (int u = 0; u < 2; ++u) {
+      if (places[u] >= even) continue;
+      float z[8];
+      unpack(loaded[u], z);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) z[k] = gradient(z[k], places[u] + k);
+      *(Eight*)(own + places[u]) = pack(z);
+    }
   }
   for (int i = even + threadIdx.x; i < columns; i += blockDim.x) own[i] = narrow(gradient(wide(own[i]), i));
 }
+
+// Adds rows to rows of `sums`: `indices` says to which, in order, and `places` where each stands in `rows`. A block for each
+// place; the first of equal indices adds up all of them, in fp32.
+#ifdef SUM
+__device__ __forceinline__ void store_eight(bf16* to, const float* values) { *(Eight*)to = pack(values); }
+__device__ __forceinline__ void store_eight(float* to, const float* values) {
+#pragma unroll
+  for (int i = 0; i < 8; i += 4) *(float4*)(to + i) = *(const float4*)(values + i);
+}
+
+extern "C" __global__ void add_rows(
+    const bf16* __restrict__ rows, const long* __restrict__ indices, const long* __restrict__ places, SUM* __restrict__ sums,
+    int width, int count) {
+  const int first = blockIdx.x;
+  const long index = indices[first];
+  if (first > 0 && indices[first - 1] == index) return;
+  int end = first + 1;
+  while (end < count && indices[end] == index) ++end;
+  for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8) {
+    float total[8];
+    load_eight(sums + index * width + i, total);
+#pragma unroll 4
+    for (int p = first; p < end; ++p) {
+      float row[8];
+      load_eight(rows + places[p] * width + i, row);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) total[k] += row[k];
+    }
+    store_eight(sums + index * width + i, total);
+  }
+}
+#endif
 )cuda"

@@ -79,17 +79,12 @@ public struct Attention: SelfAttention {
   /// From what the first product gives to what the last one takes: `[T, queries | gates | keys | values]` →
   /// `[T, heads · headDimension]`
   func attended(_ projected: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor {
-    let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
-    let gates = configuration.gatesAttention ? [queries] : []
-    let parts = projected.splitWithSizes([queries] + gates + [keys, keys], dim: 1)
-    let (keyPart, tokens) = (1 + gates.count, parts[0].size(0))
-    let value = parts[keyPart + 1].view([tokens, keyValueHeadCount, headDimension])
-    let (query, key) = placed(parts[0], parts[keyPart], rotary, context)
+    let parts = placed(projected, rotary, context)
     let attended = context.attention.attend(
-      query: query, key: key, value: value, layer: layer, scale: configuration.attentionScale(layer: layer),
+      query: parts.query, key: parts.key, value: parts.value, layer: layer, scale: configuration.attentionScale(layer: layer),
       rule: configuration.attentionRule(layer: layer, sinks: sinks?.tensor))
-    let heads = attended.reshape([tokens, queries])
-    return configuration.gatesAttention ? heads * parallel.sigmoid(parts[1]) : heads
+    let heads = attended.reshape([projected.size(0), headCount * headDimension])
+    return parts.gates.map { heads * parallel.sigmoid($0) } ?? heads
   }
 
   /// The norms of queries' and of keys' heads, if there are any; nil: a kernel of ours doesn't know them.
@@ -97,23 +92,33 @@ public struct Attention: SelfAttention {
     queryNorm.isForKernel && keyNorm.isForKernel ? (queryNorm.ofHead, keyNorm.ofHead) : nil
   }
 
-  /// Queries and keys `[T, heads · headDimension]`, normed and turned by their positions. `[T, heads, headDimension]`
+  /// Queries and keys, normed and turned by their positions, and values, `[T, heads, headDimension]`; gates, if there are any,
+  /// `[T, heads · headDimension]`.
   private func placed(
-    _ queries: Tensor, _ keys: Tensor, _ rotary: RotaryTable, _ context: ForwardContext
-  ) -> (Tensor, Tensor) {
+    _ projected: Tensor, _ rotary: RotaryTable, _ context: ForwardContext
+  ) -> (query: Tensor, key: Tensor, value: Tensor, gates: Tensor?) {
     let isRotary = configuration.positions == .rotary
-    // The kernel knows RMS norms of heads, or none, and pairs that stand half a head apart.
-    if context.fusesOperators, isRotary, !configuration.rotaryIsInterleaved, let norms = headNormsForKernel {
-      let tokens = queries.size(0)
-      return rotary.rotate(
-        queries.view([tokens, headCount, headDimension]), norms.query,
-        keys.view([tokens, keyValueHeadCount, headDimension]), norms.key)
+    // The kernel knows RMS norms of heads, or none, and pairs that stand half the rotated dimensions apart.
+    if context.fusesOperators, isRotary, !configuration.rotaryIsInterleaved, let norms = headNormsForKernel,
+      Kernels.rotate(rotary.cosine.size(2), of: headDimension)
+    {
+      return Kernels.normRotate(
+        projected, heads: headCount, keyHeads: keyValueHeadCount, dimension: headDimension,
+        queryWeight: norms.query?.weight.tensor, keyWeight: norms.key?.weight.tensor, epsilon: norms.query?.epsilon ?? 0,
+        cosine: rotary.cosine, sine: rotary.sine)
     }
     func rotate(_ heads: Tensor) -> Tensor {
       guard isRotary else { return heads }
       return configuration.rotaryIsInterleaved ? rotary.rotateInterleaved(heads) : rotary.rotate(heads)
     }
-    return (rotate(queryNorm(queries)), rotate(keyNorm(keys)))
+    let (queries, keys) = (headCount * headDimension, keyValueHeadCount * headDimension)
+    let gates = configuration.gatesAttention ? [queries] : []
+    let parts = projected.splitWithSizes([queries] + gates + [keys, keys], dim: 1)
+    let (query, key, value) = (parts[0], parts[1 + gates.count], parts[2 + gates.count])
+    return (
+      rotate(queryNorm(query)), rotate(keyNorm(key)), value.view([value.size(0), keyValueHeadCount, headDimension]),
+      gates.isEmpty ? nil : parts[1]
+    )
   }
 }
 

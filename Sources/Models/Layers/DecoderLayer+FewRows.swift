@@ -66,6 +66,7 @@ extension CausalLM {
       configuration.positions == .rotary, !configuration.rotaryIsInterleaved, !configuration.gatesAttention,
       configuration.windowedLayers.isEmpty, configuration.attentionSoftCap == nil, !configuration.hasAttentionSinks,
       let scale = scales.first, scales.count == 1,
+      Kernels.rotate(configuration.rotatedDimension ?? configuration.headDimension, of: configuration.headDimension),
       Kernels.attend(
         on: parallel.device, table.dtype, dimension: configuration.headDimension,
         valueDimension: configuration.valueHeadDimension)

@@ -24,18 +24,6 @@ public struct RotaryTable {
     return Tensor.cat([turn(parts[0]), parts[1]], dim: 2)
   }
 
-  /// All layers of a few rows by one kernel.
-  func run(_ layers: FewRowsLayers, _ input: Tensor, _ contexts: PageTable) -> Tensor {
-    layers(input, cosine: cosine, sine: sine, table: contexts)
-  }
-
-  /// Norms and turns queries and keys by one kernel.
-  func rotate(_ query: Tensor, _ queryNorm: RMSNorm?, _ key: Tensor, _ keyNorm: RMSNorm?) -> (Tensor, Tensor) {
-    Kernels.normRotate(
-      query: query, key: key, queryWeight: queryNorm?.weight.tensor, keyWeight: keyNorm?.weight.tensor,
-      epsilon: queryNorm?.epsilon ?? 0, cosine: cosine, sine: sine)
-  }
-
   /// The same for heads whose pairs stand side by side, (2i, 2i + 1); the result has them as `rotate` does.
   func rotateInterleaved(_ heads: Tensor) -> Tensor {
     rotatedPart(of: heads) { heads in

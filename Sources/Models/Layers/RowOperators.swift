@@ -51,13 +51,13 @@ extension Tensor {
   /// x Wᵀ + b, of which x need not be kept, and whose gradient by the weight is added up where it is computed and does not go
   /// through autograd, if there is a sum.
   fileprivate func linear(_ weight: Tensor, bias: Tensor?, addingGradientTo sum: GradientSum?) -> Tensor {
-    let (x, w) = (remade, weight.detached())
+    let (x, whenThere, w) = (remade, awaited, weight.detached())
     return Tensor.function("LinearAddingGradient", inputs: [self, weight] + (bias.map { [$0] } ?? [])) {
       [detached().linear(w, bias: bias)]
     } backward: { gradients in
       guard let gradient = gradients[0] else { return [nil, nil] + (bias == nil ? [] : [nil]) }
       var byWeight: Tensor?
-      if let sum { sum.add(gradient.t(), times: x()) } else { byWeight = gradient.t().mm(x()) }
+      if let sum { whenThere { sum.add(gradient.t(), times: $0) } } else { byWeight = gradient.t().mm(x()) }
       return [gradient.mm(w), byWeight] + (bias == nil ? [] : [gradient.sum([0])])
     }[0]
   }

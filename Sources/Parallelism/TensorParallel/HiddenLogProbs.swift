@@ -1,12 +1,19 @@
 import Torch
 
 /// `vocabularyLogProbs` of logits that never exist as a whole: hidden states are multiplied with the head some rows at a
-/// time, in bf16 with our kernels, and again in the backward pass where logits were not kept (Cut Your Losses, Wijmans et
-/// al., 2024; Liger Kernel's fused linear cross-entropy).
+/// time, in bf16 with our kernels, and again in the backward pass but for the last rows, whose logits wait for it (Cut Your
+/// Losses, Wijmans et al., 2024; Liger Kernel's fused linear cross-entropy).
 public enum HiddenLogProbs {
-  /// Bytes of logits that are computed at a time, and of those that wait for the backward pass.
-  static let chunkBytes = 512 << 20
-  static let keptBytes = 1 << 30
+  /// Most bytes of logits that there are at a time.
+  package static let logitsBytes = 1_880_000_000
+
+  /// The rows whose logits are computed together, in order; the last ones are as many as there can be.
+  package static func chunks(rows: Int, bytesPerRow: Int) -> [Range<Int>] {
+    // Products do whole tiles of rows.
+    let most = logitsBytes / bytesPerRow, length = most < 256 ? max(1, most) : most / 256 * 256
+    let first = rows % length
+    return (first == 0 ? [] : [0..<first]) + stride(from: first, to: rows, by: length).map { $0..<$0 + length }
+  }
 
   /// Whether there are kernels for it.
   public static func run(on hidden: Tensor, _ weight: Parameter) -> Bool {
@@ -28,19 +35,15 @@ public enum HiddenLogProbs {
     }
     let (states, head) = (hidden.detached().contiguous(), weight.tensor.detached())
     let local = targets - first
-    let rows = max(1, chunkBytes / (head.size(0) * head.dtype.size))
-    let chunks = stride(from: 0, to: states.size(0), by: rows).map { $0..<min($0 + rows, states.size(0)) }
-    var kept: [Int: Tensor] = [:]
-    var room = gradientsEnabled ? keptBytes : 0
+    let chunks = chunks(rows: states.size(0), bytesPerRow: head.size(0) * head.dtype.size)
+    let isRecorded = gradientsEnabled
+    var kept: Tensor?
     let learnsHead = weight.tensor.requiresGrad
     var sums: (log: Tensor, entropy: Tensor)?
     let outputs = Tensor.function("HiddenLogProbs", inputs: [hidden, weight.tensor]) {
       let parts = chunks.map { chunk in
         let logits = logits(states[chunk], head)
-        if logits.byteCount <= room {
-          room -= logits.byteCount
-          kept[chunk.lowerBound] = logits
-        }
+        if isRecorded, chunk == chunks.last { kept = logits }
         return Kernels.rowStatistics(logits, targets: local[chunk], temperature: temperature)
       }
       let own = parts.isEmpty ? Tensor.zeros([4, 0], device: states.device) : Tensor.cat(parts, dim: 1)
@@ -56,8 +59,10 @@ public enum HiddenLogProbs {
         let tensor = Tensor.zeros(head.shape, device: head.device)
         return (tensor: tensor, sum: GradientSum(tensor))
       }()
-      for chunk in chunks {
-        let logits = kept.removeValue(forKey: chunk.lowerBound) ?? logits(states[chunk], head)
+      // The last ones first, whose memory the others then take.
+      for chunk in chunks.reversed() {
+        let logits = kept ?? logits(states[chunk], head)
+        kept = nil
         Kernels.logitsGradient(
           logits, targets: local[chunk], temperature: temperature, logSums: sums.log[chunk], entropies: sums.entropy[chunk],
           byLogProb: byLogProb[chunk], byEntropy: byEntropy?[chunk])

@@ -1,7 +1,8 @@
 import CTorch
 
 /// Our own kernels, for bf16 on a GPU, and one for CPUs too. Each stands for several operators and rounds where they do, so
-/// that they are its oracle. Those of layers have gradients; their results can be `remade` from what the gradients need.
+/// that they are its oracle. Those of layers have gradients; their results can be `remade` from what the gradients need, and
+/// those that products take can be `awaited`.
 public enum Kernels {
   /// Whether they can run on a device, or are imagined to: on the meta device those of training only make their results.
   public static func run(on device: Device, _ dtype: DType) -> Bool {
@@ -71,10 +72,11 @@ public enum Kernels {
       if kept.device.kind == .meta { return .empty([kept.size(0), kept.size(1) / 2], dtype: kept.dtype, device: kept.device) }
       return withExtendedLifetime(kept) { Tensor(owned: table.silu_multiply(kept.handle)) }
     }
+    let again = Remaking(isByTheWay: true, product)
     let output = function("SiluMultiply", [both], forward: { [product()] }) { gradients in
-      [gradients[0].map { siluMultiplyGradient(kept, $0.contiguous()) }]
+      [gradients[0].map { siluMultiplyGradient(kept, $0.contiguous(), remaking: again) }]
     }[0]
-    if gradientsEnabled { output.again = product }
+    if gradientsEnabled { output.again = again }
     return output
   }
 
@@ -87,42 +89,51 @@ public enum Kernels {
         pair { table.add_norm(input.handle, delta?.handle, scale.handle, epsilon, &$0, &$1) }
       }
     }
-    var kept: Tensor?
+    var kept: (sum: Tensor, again: Remaking)?
     let outputs = function("AddNorm", [input, weight] + (delta.map { [$0] } ?? [])) {
       let (sum, normed) = made(input, delta)
-      kept = sum.detached()
+      let own = sum.detached()
+      kept = (own, Remaking(isByTheWay: true) { made(own, nil).normed })
       return [sum, normed]
     } backward: { gradients in
       guard let byNormed = gradients[1], let kept else { return [gradients[0], nil] + (hasDelta ? [gradients[0]] : []) }
       let (byInput, byWeight) = addNormGradient(
-        kept, weight: scale, epsilon: epsilon, byNormed: byNormed.contiguous(), bySum: gradients[0]?.contiguous())
+        kept.sum, weight: scale, epsilon: epsilon, byNormed: byNormed.contiguous(), bySum: gradients[0]?.contiguous(),
+        remaking: kept.again)
       return [byInput, byWeight] + (hasDelta ? [byInput] : [])
     }
-    if gradientsEnabled, let kept { outputs[1].again = { made(kept, nil).normed } }
+    if gradientsEnabled { outputs[1].again = kept?.again }
     return (outputs[0], outputs[1])
   }
 
-  /// Norms of heads, where there are weights, then the rotation by halves of the first dimensions of each.
+  /// Whether `normRotate` takes heads of which the first dimensions are rotated: a lane of a warp holds some of a head, all of
+  /// which have their partners in one other lane.
+  public static func rotate(_ rotated: Int, of dimension: Int) -> Bool { dimension % 32 == 0 && rotated % (dimension / 16) == 0 }
+
+  /// Of what one product gives for attention: queries and keys, of which each head is normed where there is a weight, then
+  /// rotated by halves of its first dimensions; and the rest as it is.
   /// - Parameters:
-  ///   - query: `[T, heads, dimension]`, each token's contiguous, as `key`; dimension a multiple of 32.
-  ///   - cosine: `[T, 1, rotated dimensions]`, as `sine`.
+  ///   - projected: `[T, queries | gates | keys | values]`, heads · dimension each; of gates none or `heads`.
+  ///   - cosine: `[T, 1, rotated dimensions]`, as `sine`; so many as `rotate` says yes to.
+  /// - Returns: `[T, heads, dimension]` each; gates `[T, heads · dimension]`, nil where there are none.
   public static func normRotate(
-    query: Tensor, key: Tensor, queryWeight: Tensor?, keyWeight: Tensor?, epsilon: Double, cosine: Tensor, sine: Tensor
-  ) -> (query: Tensor, key: Tensor) {
+    _ projected: Tensor, heads: Int, keyHeads: Int, dimension: Int, queryWeight: Tensor?, keyWeight: Tensor?, epsilon: Double,
+    cosine: Tensor, sine: Tensor
+  ) -> (query: Tensor, key: Tensor, value: Tensor, gates: Tensor?) {
     let inputs = NormRotation(
-      query: query.detached(), key: key.detached(), queryWeight: queryWeight?.detached(), keyWeight: keyWeight?.detached(),
-      epsilon: epsilon, cosine: cosine, sine: sine)
-    let weights = [queryWeight, keyWeight].compactMap { $0 }
+      HeadParts(projected.detached().contiguous(), heads: heads, keyHeads: keyHeads, dimension: dimension),
+      queryWeight: queryWeight?.detached(), keyWeight: keyWeight?.detached(), epsilon: epsilon, cosine: cosine, sine: sine)
     func turned() -> [Tensor] {
       let (query, key) = inputs.turned()
       return [query, key]
     }
-    let outputs = function("NormRotate", [query, key] + weights, forward: turned) { gradients in
-      let (query, key) = (gradients[0] ?? inputs.query.zerosLike(), gradients[1] ?? inputs.key.zerosLike())
-      return inputs.gradients(byQuery: query.contiguous(), byKey: key.contiguous())
-    }
-    if gradientsEnabled { Tensor.remaking(outputs, turned) }
-    return (outputs[0], outputs[1])
+    let weights = [queryWeight, keyWeight].compactMap { $0 }
+    let outputs = function("NormRotate", [projected] + weights) {
+      // Autograd is shown tensors of their own, not views.
+      turned() + ([inputs.parts.value] + (inputs.parts.gates.map { [$0] } ?? [])).map { $0.detached() }
+    } backward: { inputs.gradients($0) }
+    if gradientsEnabled { Tensor.remaking(Array(outputs.prefix(2)), turned) }
+    return (outputs[0], outputs[1], outputs[2], outputs.count > 3 ? outputs[3] : nil)
   }
 
   /// Whether `sample` takes logits: those that the other kernels take, and on a CPU fp32 and bf16.

@@ -8,18 +8,43 @@ extension Kernels {
     gradientsEnabled ? Tensor.function(name, inputs: inputs, forward: forward, backward: backward) : forward()
   }
 
-  static func siluMultiplyGradient(_ both: Tensor, _ gradient: Tensor) -> Tensor {
-    if both.device.kind == .meta { return both.emptyLike() }
-    return withExtendedLifetime((both, gradient)) { Tensor(owned: table.silu_multiply_gradient(both.handle, gradient.handle)) }
+  /// Ends the waiting for silu(gate) · up.
+  static func siluMultiplyGradient(_ both: Tensor, _ gradient: Tensor, remaking again: Remaking) -> Tensor {
+    if both.device.kind == .meta {
+      let result = both.emptyLike()
+      if again.isAwaited { again.end(with: gradient.emptyLike()) }
+      return result
+    }
+    var product: ct_tensor?
+    let result = withExtendedLifetime((both, gradient)) {
+      Tensor(owned: again.isAwaited
+        ? table.silu_multiply_gradient(both.handle, gradient.handle, &product)
+        : table.silu_multiply_gradient(both.handle, gradient.handle, nil))
+    }
+    if again.isAwaited { again.end(with: Tensor(owned: product)) }
+    return result
   }
 
+  /// Ends the waiting for the norm.
   static func addNormGradient(
-    _ sum: Tensor, weight: Tensor, epsilon: Double, byNormed: Tensor, bySum: Tensor?
+    _ sum: Tensor, weight: Tensor, epsilon: Double, byNormed: Tensor, bySum: Tensor?, remaking again: Remaking
   ) -> (input: Tensor, weight: Tensor) {
-    if sum.device.kind == .meta { return (sum.emptyLike(), weight.emptyLike()) }
-    return withExtendedLifetime((sum, weight, byNormed, bySum)) {
-      pair { table.add_norm_gradient(sum.handle, weight.handle, epsilon, byNormed.handle, bySum?.handle, &$0, &$1) }
+    if sum.device.kind == .meta {
+      let result = (sum.emptyLike(), weight.emptyLike())
+      if again.isAwaited { again.end(with: sum.emptyLike()) }
+      return result
     }
+    var normed: ct_tensor?
+    let result = withExtendedLifetime((sum, weight, byNormed, bySum)) {
+      pair { input, byWeight in
+        again.isAwaited
+          ? table.add_norm_gradient(
+            sum.handle, weight.handle, epsilon, byNormed.handle, bySum?.handle, &input, &byWeight, &normed)
+          : table.add_norm_gradient(sum.handle, weight.handle, epsilon, byNormed.handle, bySum?.handle, &input, &byWeight, nil)
+      }
+    }
+    if again.isAwaited { again.end(with: Tensor(owned: normed)) }
+    return result
   }
 
   /// Of each row of logits over the temperature, z: the largest, Σ e^(z - largest), Σ e^(z - largest) (z - largest), and the
@@ -52,6 +77,19 @@ extension Kernels {
     }
   }
 
+  /// Adds rows to rows of a sum, equal indices' in fp32 in the order of the rows.
+  /// - Parameters:
+  ///   - rows: `[T, width]`, bf16, contiguous; width a multiple of 8.
+  ///   - indices: `[T]`, int64
+  ///   - sum: `[any, width]`, fp32 or bf16.
+  static func addRows(_ rows: Tensor, at indices: Tensor, to sum: Tensor) {
+    let (sorted, places) = indices.sort(stable: true)
+    if rows.device.kind == .meta { return }
+    withExtendedLifetime((rows, sorted, places, sum)) {
+      checked(table.add_rows(rows.handle, sorted.handle, places.handle, sum.handle))
+    }
+  }
+
   /// One step of AdamW; contiguous tensors of one size.
   /// - Parameters:
   ///   - first: fp32 or bf16, as `second` and `gradients`.
@@ -71,41 +109,76 @@ extension Kernels {
   }
 }
 
-/// What queries and keys are normed and turned by, and they.
-struct NormRotation {
+/// The heads of one product for attention, `[T, queries | gates | keys | values]`, or of the gradient by it.
+struct HeadParts {
+  let whole: Tensor
+  /// `[T, heads, dimension]`, as `key` and `value`: views.
   let query: Tensor
   let key: Tensor
+  let value: Tensor
+  /// `[T, heads · dimension]`
+  let gates: Tensor?
+
+  init(_ whole: Tensor, heads: Int, keyHeads: Int, dimension: Int) {
+    let (tokens, width) = (whole.size(0), whole.size(1))
+    let (queries, keys) = (heads * dimension, keyHeads * dimension)
+    func part(_ start: Int, _ count: Int) -> Tensor {
+      whole.narrow(1, start: start, length: count * dimension).view([tokens, count, dimension])
+    }
+    (self.whole, query) = (whole, part(0, heads))
+    (key, value) = (part(width - 2 * keys, keyHeads), part(width - keys, keyHeads))
+    gates = width > queries + 2 * keys ? whole.narrow(1, start: queries, length: width - queries - 2 * keys) : nil
+  }
+
+  /// Uninitialized, of the same shape.
+  func emptyLike() -> HeadParts {
+    HeadParts(whole.emptyLike(), heads: query.size(1), keyHeads: key.size(1), dimension: query.size(2))
+  }
+}
+
+/// Queries and keys, and what they are normed and turned by.
+struct NormRotation {
+  let parts: HeadParts
   let queryWeight: Tensor?
   let keyWeight: Tensor?
   let epsilon: Double
   let cosine: Tensor
   let sine: Tensor
 
+  init(_ parts: HeadParts, queryWeight: Tensor?, keyWeight: Tensor?, epsilon: Double, cosine: Tensor, sine: Tensor) {
+    (self.parts, self.queryWeight, self.keyWeight, self.epsilon) = (parts, queryWeight, keyWeight, epsilon)
+    (self.cosine, self.sine) = (cosine, sine)
+  }
+
   func turned() -> (query: Tensor, key: Tensor) {
-    if query.device.kind == .meta { return (fresh(query), fresh(key)) }
+    if parts.whole.device.kind == .meta { return (fresh(parts.query), fresh(parts.key)) }
     return withExtendedLifetime(self) {
       Kernels.pair {
         Kernels.table.norm_rotate(
-          query.handle, key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle, &$0, &$1)
+          parts.query.handle, parts.key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle,
+          &$0, &$1)
       }
     }
   }
 
   private func fresh(_ heads: Tensor) -> Tensor { .empty(heads.shape, dtype: heads.dtype, device: heads.device) }
 
-  /// By query, key and the weights that there are.
-  func gradients(byQuery: Tensor, byKey: Tensor) -> [Tensor?] {
-    if query.device.kind == .meta { return [fresh(query), fresh(key)] + [queryWeight, keyWeight].compactMap { $0?.emptyLike() } }
-    return withExtendedLifetime((self, byQuery, byKey)) {
-      var weights: ct_tensor?
-      let (first, second) = Kernels.pair {
-        Kernels.table.norm_rotate_gradient(
-          query.handle, key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle,
-          byQuery.handle, byKey.handle, &$0, &$1, &weights)
-      }
-      guard let weights else { return [first, second] }
-      let both = Tensor(owned: weights)
-      return [first, second] + (queryWeight == nil ? [] : [both[0]]) + (keyWeight == nil ? [] : [both[1]])
+  /// By the product and the weights that there are.
+  /// - Parameter gradients: by turned queries and keys, values and gates.
+  func gradients(_ gradients: [Tensor?]) -> [Tensor?] {
+    let inputs = zip(gradients, [parts.query, parts.key, parts.value]).map { ($0 ?? $1.zerosLike()).contiguous() }
+    let found = parts.emptyLike()
+    if let gates = found.gates {
+      if let byGates = gradients[3] { gates.copy_(byGates) } else { gates.zero_() }
     }
+    if parts.whole.device.kind == .meta { return [found.whole] + [queryWeight, keyWeight].compactMap { $0?.emptyLike() } }
+    let weights = withExtendedLifetime((self, inputs, found)) {
+      checked(Kernels.table.norm_rotate_gradient(
+        parts.query.handle, parts.key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle,
+        inputs[0].handle, inputs[1].handle, inputs[2].handle, found.query.handle, found.key.handle, found.value.handle))
+    }
+    guard let weights else { return [found.whole] }
+    let both = Tensor(owned: weights)
+    return [found.whole] + (queryWeight == nil ? [] : [both[0]]) + (keyWeight == nil ? [] : [both[1]])
   }
 }

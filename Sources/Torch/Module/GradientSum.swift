@@ -28,6 +28,12 @@ public final class GradientSum {
     isEmpty = false
   }
 
+  /// Adds each row to the one that its index names, where `Kernels.run` for rows that are a multiple of 8 wide.
+  public func add(rows: Tensor, at indices: Tensor) {
+    settle()
+    Kernels.addRows(rows, at: indices, to: tensor)
+  }
+
   /// Zero, where nothing was added.
   public func settle() {
     if isEmpty { withoutGradients { _ = tensor.zero_() } }

@@ -7,8 +7,8 @@ import Foundation
 /// it is handed over with `sending`, never shared.
 public final class Tensor {
   package let handle: ct_tensor
-  /// Makes the same numbers from others that the backward pass keeps anyway; nil: who needs them there keeps them.
-  package var again: (() -> Tensor)?
+  /// nil: who needs these numbers in the backward pass keeps them.
+  package var again: Remaking?
 
   /// Takes over one reference; nil stands for a failed operation and becomes the undefined tensor.
   @inline(__always)
