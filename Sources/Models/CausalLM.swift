@@ -197,7 +197,7 @@ open class CausalLM {
     let ownTable = table(rotary)
     let windowedTable = windowedRotary.map(table) ?? ownTable
     if let (layers, contexts) = context.fewRows {
-      hidden = ownTable.run(layers, hidden, contexts)
+      hidden = layers(hidden, cosine: ownTable.cosine, sine: ownTable.sine, table: contexts)
       return finalNorm.map { $0(hidden) } ?? hidden
     }
     let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : ownTable }

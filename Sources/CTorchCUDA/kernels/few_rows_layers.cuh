@@ -16,7 +16,7 @@ R"cuda(
 constexpr int WARPS = 8, THREADS = WARPS * 32;  // that multiply; four warps more load
 constexpr int QUERIES = 8;
 constexpr int LEAST_TOKENS = WARPS * TILE;      // of a context's part, if there are several
-constexpr int IN_FLIGHT = 2;                    // parts of rows that are loaded for a warp at once
+constexpr int IN_FLIGHT = 1;                    // parts of rows that are loaded for a warp at once
 constexpr int TOGETHER = 4;                     // rows of a weight that a warp multiplies at once
 constexpr int QUERY_KEY_VALUE = (HEADS + 2 * KEY_VALUE_HEADS) * HEAD, ATTENDED = HEADS * HEAD;
 constexpr int GROUP = HEADS / KEY_VALUE_HEADS;
@@ -65,20 +65,17 @@ __device__ __forceinline__ void look_at_two(const uint64* words, uint64 (&result
 // Waits for COUNT words with pairs of numbers and puts the numbers to `target`, a part for each thread.
 template <int COUNT>
 __device__ __forceinline__ void hear(const uint64* words, uint32 flag, void* target) {
-  constexpr int TWOS = COUNT / 2, AT_ONCE = 8;
+  constexpr int TWOS = COUNT / 2, EACH = (TWOS + THREADS - 1) / THREADS, AT_ONCE = EACH < 8 ? EACH : 8;
   for (int start = threadIdx.x; start < TWOS; start += THREADS * AT_ONCE) {
     uint64 heard[AT_ONCE][2];
-    // Most of the time one waits, and should not be in the way.
-    do look_at_two(words + 2 * start, heard[0]);
-    while (heard[0][0] >> 32 != flag || heard[0][1] >> 32 != flag);
     bool all;
     do {
       all = true;
 #pragma unroll
-      for (int u = 1; u < AT_ONCE; ++u)
+      for (int u = 0; u < AT_ONCE; ++u)
         if (start + u * THREADS < TWOS) look_at_two(words + 2 * (start + u * THREADS), heard[u]);
 #pragma unroll
-      for (int u = 1; u < AT_ONCE; ++u)
+      for (int u = 0; u < AT_ONCE; ++u)
         if (start + u * THREADS < TWOS) all &= heard[u][0] >> 32 == flag && heard[u][1] >> 32 == flag;
     } while (!all);
 #pragma unroll
@@ -415,19 +412,21 @@ __device__ __forceinline__ void place_heads(
   }
 }
 
+struct Tile { Eight key[2][HEAD / 32], value[4][HEAD / 64]; };
+
 // Puts the new key and value where a tile has the last token, or in place of tokens past it.
 __device__ __forceinline__ void add_last(
-    const AttentionRoom& room, int base, int last, int r, int c, Eight (&key)[2][HEAD / 32], Eight (&value)[4][HEAD / 64]) {
+    const AttentionRoom& room, int base, int last, int r, int c, Tile& tile) {
 #pragma unroll
   for (int b = 0; b < 2; ++b)
 #pragma unroll
     for (int i = 0; i < HEAD / 32; ++i)
-      if (base + b * 8 + r >= last) key[b][i] = room.key[i * 4 + c];
+      if (base + b * 8 + r >= last) tile.key[b][i] = room.key[i * 4 + c];
 #pragma unroll
   for (int t = 0; t < 4; ++t)
 #pragma unroll
     for (int i = 0; i < HEAD / 64; ++i)
-      if (base + 2 * c + t % 2 + t / 2 * 8 >= last) value[t][i] = room.value[i * 8 + r];
+      if (base + 2 * c + t % 2 + t / 2 * 8 >= last) tile.value[t][i] = room.value[i * 8 + r];
 }
 
 __device__ __forceinline__ void attend(
@@ -435,9 +434,9 @@ __device__ __forceinline__ void attend(
     const bf16* cosine, const bf16* sine, int rotated, const int* table, int page_size, float log_scale) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, r = lane / 4, c = lane % 4;
   const Context context = {layer.keys, layer.values, table, page_size, (long)KEY_VALUE_HEADS * HEAD, (long)task.head * HEAD};
-  Eight key[2][HEAD / 32], value[4][HEAD / 64];
+  Tile tile;
   int base = task.begin + warp * TILE;
-  if (base < task.end) load_tile(context, base, task.end, r, c, key, value);
+  if (base < task.end) load_tile(context, base, task.end, r, c, tile.key, tile.value);
   place_heads(room, task, words, flag, layer, epsilon, cosine, sine, rotated, table, page_size);
   uint32 query[PRODUCTS][2];
 #pragma unroll
@@ -449,10 +448,10 @@ __device__ __forceinline__ void attend(
   }
   TileSums sums;
   while (base < task.end) {
-    if (task.has_last() && base + TILE >= task.length) add_last(room, base, task.length - 1, r, c, key, value);
-    sums.add(query, key, value, base, task.end, log_scale, c);
+    if (task.has_last() && base + TILE >= task.length) add_last(room, base, task.length - 1, r, c, tile);
+    sums.add(query, tile.key, tile.value, base, task.end, log_scale, c);
     base += WARPS * TILE;
-    if (base < task.end) load_tile(context, base, task.end, r, c, key, value);
+    if (base < task.end) load_tile(context, base, task.end, r, c, tile.key, tile.value);
   }
   sums.keep(room.sums, warp, r, c);
   sync_block();
