@@ -69,6 +69,7 @@ public enum KernelsBenchmark {
                 isInvariant: isInvariant))
           }
         }
+        for model in layersCases { rows.append(try fewRowsLayers(device, model)) }
         for (count, columns) in [(1, 151_936), (64, 151_936), (256, 50_001)] {
           rows.append(try sample(device, rows: count, columns: columns))
         }
@@ -479,7 +480,7 @@ public enum KernelsBenchmark {
 
   // MARK: Measuring
 
-  private static func noise(_ shape: [Int], _ device: Device) -> Tensor {
+  static func noise(_ shape: [Int], _ device: Device) -> Tensor {
     Tensor.randn(shape, device: device).to(dtype: .bfloat16)
   }
 
@@ -488,7 +489,7 @@ public enum KernelsBenchmark {
     return (difference / truth.square().sum().item()).squareRoot()
   }
 
-  private static func row(
+  static func row(
     _ kernel: String, _ shape: String, bytes: Int, truth: Tensor, device: Device, kernel run: () throws -> Tensor,
     operators: () throws -> Tensor, isRecorded: Bool = true
   ) throws -> Row {

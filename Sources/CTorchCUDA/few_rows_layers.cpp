@@ -18,7 +18,7 @@ constexpr int least_slots = 6;
 
 /// How the kernel divides a model's layers for so many rows.
 struct Division {
-  int blocks, splits, chunk = 0, slots, room, shared_bytes;
+  int blocks, splits, chunk = 0, slots, in_flight, room, shared_bytes;
   /// Warps that share a row: of the weight of queries, keys and values, the output's, gate and up, down.
   int cuts[4];
 
@@ -40,6 +40,10 @@ struct Division {
     room = (room + 127) / 128 * 128;
     int layers = shape.layers * tensors_of_layer * 8, rest = 12 << 10;  // what the kernel declares by itself
     slots = std::min(16, ((int)device.sharedMemPerBlockOptin - rest - layers - room) / (warps * chunk * eight_bytes));
+    // Loads slow down what blocks tell each other: where a layer's weights are soon loaded, fewer at once take less time.
+    long weights = 0;
+    for (auto [inputs, outputs] : products) weights += 2L * inputs * outputs / blocks;
+    in_flight = weights < 2L * warps * slots * chunk * eight_bytes ? 1 : 2;
     shared_bytes = warps * slots * chunk * eight_bytes + room + layers;
   }
 
@@ -106,6 +110,7 @@ ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor w
         {head(shape.head), define("ROWS", rows), define("HIDDEN", shape.hidden), define("INNER", shape.inner),
          define("HEADS", shape.heads), define("KEY_VALUE_HEADS", shape.key_value_heads), define("BLOCKS", division.blocks),
          define("SPLITS", division.splits), define("CHUNK", division.chunk), define("SLOTS", division.slots),
+         define("IN_FLIGHT", division.in_flight),
          define("ROOM", division.room), define("QUERY_KEY_VALUE_CUTS", division.cuts[0]),
          define("OUTPUT_CUTS", division.cuts[1]), define("GATE_UP_CUTS", division.cuts[2]),
          define("DOWN_CUTS", division.cuts[3])});

@@ -11,12 +11,11 @@ R"cuda(
 //
 // ROWS, HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD: the model's sizes. BLOCKS: of the grid. SPLITS: parts of a context at most.
 // QUERY_KEY_VALUE_CUTS, OUTPUT_CUTS, GATE_UP_CUTS, DOWN_CUTS: warps that share a row of such a product's weight.
-// CHUNK: eights of such a part of a row, at most; SLOTS: of them that a warp has in shared memory. ROOM: bytes for what is
-// multiplied, or attention.
+// CHUNK: eights of such a part of a row, at most; SLOTS: of them that a warp has in shared memory; IN_FLIGHT: that are loaded for
+// it at once. ROOM: bytes for what is multiplied, or attention.
 constexpr int WARPS = 8, THREADS = WARPS * 32;  // that multiply; four warps more load
 constexpr int QUERIES = 8;
 constexpr int LEAST_TOKENS = WARPS * TILE;      // of a context's part, if there are several
-constexpr int IN_FLIGHT = 1;                    // parts of rows that are loaded for a warp at once
 constexpr int TOGETHER = 4;                     // rows of a weight that a warp multiplies at once
 constexpr int QUERY_KEY_VALUE = (HEADS + 2 * KEY_VALUE_HEADS) * HEAD, ATTENDED = HEADS * HEAD;
 constexpr int GROUP = HEADS / KEY_VALUE_HEADS;
