@@ -493,9 +493,14 @@ public enum KernelsBenchmark {
     _ kernel: String, _ shape: String, bytes: Int, truth: Tensor, device: Device, kernel run: () throws -> Tensor,
     operators: () throws -> Tensor, isRecorded: Bool = true
   ) throws -> Row {
-    return Row(
-      kernel: kernel, shape: shape, error: distance(try run(), truth), operatorError: distance(try operators(), truth),
-      microseconds: isRecorded ? try recorded(device, run) : try timed(device, run), operatorMicroseconds: try timed(device, operators), bytes: bytes)
+    do {
+      return Row(
+        kernel: kernel, shape: shape, error: distance(try run(), truth), operatorError: distance(try operators(), truth),
+        microseconds: isRecorded ? try recorded(device, run) : try timed(device, run),
+        operatorMicroseconds: try timed(device, operators), bytes: bytes)
+    } catch {
+      throw BenchmarkError("\(kernel) \(shape): \(error)")
+    }
   }
 
   /// A call in a CUDA graph, where only the device's time counts; the median of some.

@@ -21,6 +21,8 @@ final class DecodeGraphs {
   private let order: Tensor
   private let pages: Tensor
   private var recordings: [Recording] = []
+  /// What recordings of few rows work in.
+  private let layers: FewRowsLayers?
 
   /// Whether a model's steps can be recorded: all its operators are queued without a look at what they give or data of the
   /// host's, and attention is the usual.
@@ -50,7 +52,7 @@ final class DecodeGraphs {
     (tokens, positions) = (input([largestBatch], .int64), input([largestBatch], .int64))
     (lengths, order) = (input([largestBatch], .int32), input([largestBatch], .int32))
     pages = input([largestBatch, (contextLength + cache.pageSize - 1) / cache.pageSize], .int32)
-    let layers = model.layersForFewRows(keys: cache.keys, values: cache.values, pageSize: cache.pageSize)
+    layers = model.layersForFewRows(keys: cache.keys, values: cache.values, pageSize: cache.pageSize)
     for rows in Self.sizes(upTo: largestBatch).reversed() {
       func first(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: rows) }
       let table = PageTable(pages: first(pages), lengths: first(lengths), order: first(order))
