@@ -37,6 +37,13 @@ public struct CUDAStream: Sendable, Equatable {
     try CUDALibrary.call { $0.wait_event(handle, stream) }
   }
 
+  /// What is queued from now on waits for all that is queued on `other`.
+  public func wait(for other: CUDAStream) throws {
+    let mark = try CUDAEvent()
+    try mark.record(on: other)
+    try wait(for: mark)
+  }
+
   /// Keeps the memory of `tensor`, made on another stream, until what is queued here is done.
   public func keep(_ tensor: Tensor) throws {
     try withExtendedLifetime(tensor) { try CUDALibrary.call { $0.record_stream(tensor.handle, stream) } }

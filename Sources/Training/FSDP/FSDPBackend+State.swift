@@ -35,6 +35,7 @@ extension FSDPBackend {
   }
 
   public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
+    try refuge.settle()
     let staged = try StagedItems(taking: state(withOptimizer: withOptimizer))
     let rank = parallel.rank
     return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
@@ -69,6 +70,7 @@ extension FSDPBackend {
   var constants: [Parameter] { actor.sharded.parts.flatMap(\.constants) }
 
   public func loadState(from folder: URL, withOptimizer: Bool) throws {
+    try refuge.settle()
     let reader = try TorchDistReader(folder)
     let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
     guard let state, state["backend"]?.string == "fsdp", let steps = state["optimizer_steps"]?.int else {

@@ -17,7 +17,7 @@ public final class FSDPBackend: TrainBackend {
   public internal(set) var lossScale: DynamicLossScale?
   private let options: TrainingOptions
   private let policies: PolicyWeights
-  private lazy var refuge = HostRefuge(
+  lazy var refuge = HostRefuge(
     optimizer.firstMoments + optimizer.secondMoments + actor.sharded.units.compactMap(\.master.remainders))
 
   /// - Parameters:
@@ -89,7 +89,8 @@ public final class FSDPBackend: TrainBackend {
   public func sleep() throws { try refuge.leave() }
   public func wakeUp() throws { try refuge.comeBack() }
 
-  public func applyGradients(learningRate: Double) -> GradientStep {
+  public func applyGradients(learningRate: Double) throws -> GradientStep {
+    try refuge.settle()
     let units = actor.sharded.units
     actor.sharded.reduceOverReplicas()
     if let lossScale {

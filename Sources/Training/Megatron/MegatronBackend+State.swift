@@ -18,6 +18,7 @@ extension MegatronBackend {
   }
 
   public func startSaving(into folder: URL, withOptimizer: Bool) throws -> BackgroundTask<RankContents?> {
+    try refuge.settle()
     let staged = try StagedItems(taking: state(withOptimizer: withOptimizer))
     let rank = parallel.rank
     return BackgroundTask("save") { try TorchDistWriter(folder: folder, rank: rank).write(staged) }
@@ -84,6 +85,7 @@ extension MegatronBackend {
   }
 
   public func loadState(from folder: URL, withOptimizer: Bool) throws {
+    try refuge.settle()
     let reader = try TorchDistReader(folder)
     let state = reader.contains(Self.stateName) ? try reader.value(Self.stateName) : nil
     let hasMasters = reader.metadata.tensors.contains { $0.name.hasPrefix("optimizer.state.") }

@@ -20,7 +20,7 @@ public final class MegatronBackend: TrainBackend {
   private let recomputesAttention: Bool
   private let attention: AttentionImplementation
   private let policies: PolicyWeights
-  private lazy var refuge: HostRefuge = {
+  lazy var refuge: HostRefuge = {
     let state = optimizer.idleState
     return HostRefuge(state.kept, forgetting: state.forgotten)
   }()
@@ -158,7 +158,8 @@ public final class MegatronBackend: TrainBackend {
   public func sleep() throws { try refuge.leave() }
   public func wakeUp() throws { try refuge.comeBack() }
 
-  public func applyGradients(learningRate: Double) -> GradientStep {
+  public func applyGradients(learningRate: Double) throws -> GradientStep {
+    try refuge.settle()
     let norm = optimizer.step(learningRate: learningRate)
     stepCount += 1
     return GradientStep(norm: norm, isSkipped: !norm.isFinite)

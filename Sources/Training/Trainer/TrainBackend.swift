@@ -65,6 +65,7 @@ public protocol TrainBackend: AnyObject {
   /// Moves what is not needed until `wakeUp` to host memory, so that others may use the device: the optimizer's state, but not
   /// the weights.
   func sleep() throws
+  /// What was moved may still be on its way back when this returns.
   func wakeUp() throws
 }
 

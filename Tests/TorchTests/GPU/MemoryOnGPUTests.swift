@@ -35,7 +35,8 @@ import Torch
     #expect(numbers.array(Float.self).allSatisfy { $0 == 3 })
   }
 
-  /// What was in host memory for a time is as before, and its memory was free meanwhile; both ways at the rate of the bus.
+  /// What was in host memory for a time is as before, and its memory was free meanwhile; both ways at the rate of the bus,
+  /// and back beside other work.
   @Test func refuges() throws {
     let device = try GPU.open()
     let state = (0..<4).map { Tensor.randn([64 << 20], generator: Generator(seed: UInt64($0), device: device), device: device) }
@@ -44,6 +45,7 @@ import Torch
     let refuge = HostRefuge(state, forgetting: [gradients])
     try refuge.leave()
     try refuge.comeBack()
+    Runtime.synchronize(device)
     try DeviceMemory.emptyCache()
     let free = try DeviceMemory.of(device).free
     let start = ContinuousClock.now
@@ -51,12 +53,24 @@ import Torch
     let gone = ContinuousClock.now
     #expect(try DeviceMemory.of(device).free >= free + (5 << 28) * 9 / 10)
     try refuge.comeBack()
+    let isOnItsWay = ContinuousClock.now
+    // What is queued after `settle` waits for the copies, and nothing else does.
+    try refuge.settle()
+    try CUDAStream.current(device).synchronize()
     let back = ContinuousClock.now
+    #expect(isOnItsWay - gone < (back - gone) / 2)
     #expect(state.map { $0.sum().item() } == sums && view.sharesStorage(with: state[1]))
     #expect(gradients.abs().max().item() == 0)
     let bytes = Double(4 << 28)
     print("to the host \(bytes / ((gone - start) / .seconds(1)) / 1e9) GB/s, back \(bytes / ((back - gone) / .seconds(1)) / 1e9)")
     #expect(bytes / ((back - start) / .seconds(1)) > 10e9)
+    // Leaving at once keeps what has not come yet.
+    try refuge.leave()
+    try refuge.comeBack()
+    try refuge.leave()
+    try refuge.comeBack()
+    try refuge.settle()
+    #expect(state.map { $0.sum().item() } == sums && gradients.abs().max().item() == 0)
   }
 
   /// Random matrices as e4m3: the bits of operators on the CPU, on rows of any length and stride.
