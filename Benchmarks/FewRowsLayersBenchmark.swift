@@ -21,7 +21,7 @@ extension KernelsBenchmark {
   static let layersCases = [
     LayersCase(layers: 8, hidden: 1024, inner: 3072, heads: 16, keyValueHeads: 8, dimension: 128, lengths: [384]),
     LayersCase(layers: 4, hidden: 2560, inner: 9728, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [384]),
-    LayersCase(hidden: 2560, inner: 9728, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [1, 5000, 0, 129]),
+    LayersCase(hidden: 1024, inner: 3072, heads: 32, keyValueHeads: 4, dimension: 128, lengths: [1, 5000, 0, 129]),
     LayersCase(
       hidden: 896, inner: 4864, heads: 14, keyValueHeads: 2, dimension: 64, lengths: [128, 700], pageSize: 1, hasBiases: true,
       hasHeadNorms: false),

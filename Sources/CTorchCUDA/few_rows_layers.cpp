@@ -77,8 +77,13 @@ int32_t few_rows_of_layers(ct_dense_layers shape, int32_t device_index) {
     c10::cuda::CUDAGuard guard(device_index);
     bool fits = properties().major == 9 && shape.hidden % 8 == 0 && shape.inner % 8 == 0 && shape.layers > 0 &&
                 shape.heads % shape.key_value_heads == 0 && shape.heads / shape.key_value_heads <= 8;
+    auto takes = [&](int rows) {
+      Division division(shape, rows, properties());
+      // Of several rows, lanes have registers for short parts.
+      return division.slots >= least_slots && (rows == 1 || division.chunk <= 4 * 32);
+    };
     int rows = fits ? most_rows : 0;
-    while (rows > 0 && Division(shape, rows, properties()).slots < least_slots) --rows;
+    while (rows > 0 && !takes(rows)) --rows;
     return rows;
   });
 }
