@@ -23,9 +23,9 @@ extension KernelsBenchmark {
     LayersCase(layers: 4, hidden: 2560, inner: 9728, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [384]),
     LayersCase(hidden: 1024, inner: 3072, heads: 32, keyValueHeads: 4, dimension: 128, lengths: [1, 5000, 0, 129]),
     LayersCase(
-      hidden: 896, inner: 4864, heads: 14, keyValueHeads: 2, dimension: 64, lengths: [128, 700], pageSize: 1, hasBiases: true,
+      hidden: 896, inner: 4864, heads: 14, keyValueHeads: 2, dimension: 64, lengths: [700], pageSize: 1, hasBiases: true,
       hasHeadNorms: false),
-    LayersCase(hidden: 2048, inner: 8192, heads: 8, keyValueHeads: 1, dimension: 256, lengths: [33, 16, 257]),
+    LayersCase(hidden: 2048, inner: 8192, heads: 16, keyValueHeads: 2, dimension: 128, lengths: [33, 16, 257]),
     LayersCase(hidden: 72, inner: 40, heads: 3, keyValueHeads: 3, dimension: 64, lengths: [2, 300], pageSize: 5),
     LayersCase(hidden: 4096, inner: 14_336, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [130], hasHeadNorms: false),
   ]

@@ -38,7 +38,11 @@ struct Division {
     int attention = warps * 8 * (shape.head + 2) * 4 + 10 * shape.head * 2;
     room = std::max(rows * std::max({shape.hidden, attended, shape.inner}) * 2, attention);
     room = (room + 127) / 128 * 128;
-    int layers = shape.layers * tensors_of_layer * 8, rest = 12 << 10;  // what the kernel declares by itself
+    // What the kernel declares by itself: sums of the products, the block's hidden states, and little else.
+    auto most_own = [&](int numbers) { return 2 * (numbers / 2 / blocks + 1); };
+    int sums = std::max({most_own(projected) * cuts[0], most_own(shape.hidden) * std::max(cuts[1], cuts[3]),
+                         2 * most_own(shape.inner) * cuts[2]});
+    int rest = rows * (sums + most_own(shape.hidden)) * 4 + (4 << 10), layers = shape.layers * tensors_of_layer * 8;
     slots = std::min(16, ((int)device.sharedMemPerBlockOptin - rest - layers - room) / (warps * chunk * eight_bytes));
     // Loads slow down what blocks tell each other: where a layer's weights are soon loaded, fewer at once take less time.
     long weights = 0;
@@ -76,7 +80,8 @@ int32_t few_rows_of_layers(ct_dense_layers shape, int32_t device_index) {
   return guarded<>(int32_t(0), [&] {
     c10::cuda::CUDAGuard guard(device_index);
     bool fits = properties().major == 9 && shape.hidden % 8 == 0 && shape.inner % 8 == 0 && shape.layers > 0 &&
-                shape.heads % shape.key_value_heads == 0 && shape.heads / shape.key_value_heads <= 8;
+                shape.heads % shape.key_value_heads == 0 && shape.heads / shape.key_value_heads <= 8 &&
+                shape.head <= 128;
     auto takes = [&](int rows) {
       Division division(shape, rows, properties());
       // Of several rows, lanes have registers for short parts.
