@@ -114,6 +114,14 @@ CT_API int64_t ct_change_count(ct_tensor tensor);
 // with what is no number; and their log-probabilities over the temperature.
 CT_API void ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy,
                       ct_tensor *columns, ct_tensor *scores, ct_tensor *log_probs);
+// Attention of one query a row over the pages of its context, on the CPU, without gradients. float32 or bfloat16 query
+// [rows, heads, d], keys [slots, key-value heads, d] and values [slots, key-value heads, dv], all of one type, d and dv
+// multiples of 8; int32 pages [rows, n], lengths [rows] of the contexts (0: zeros) and order [rows] in which rows are begun.
+// window: tokens that a query sees, the last ones (0: all). soft_cap: a score s becomes soft_cap · tanh(s / soft_cap) (0: it
+// stays). sinks (NULL: none): float32 [heads], one more score for each head, without a value. → [rows, heads, dv]
+CT_API ct_tensor ct_page_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
+                                   ct_tensor order, ct_tensor sinks, double scale, double soft_cap, int64_t window,
+                                   int64_t page_size);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
 // Where in its storage a tensor begins, in bytes.

@@ -5,11 +5,13 @@ import Torch
 /// their slots, then lets each token attend to its request's positions up to its own.
 ///
 /// On a GPU in half precision kernels run on packed rows (`PackedRows`). Elsewhere pages are gathered into contiguous memory,
-/// for libtorch's kernels on padded groups of similar rows.
+/// for libtorch's kernels on padded groups of similar rows; on a CPU rows that decode read them where they lie
+/// (`DecodingRows`).
 public final class PagedAttention: AttentionBackend {
-  /// Padded groups of similar rows. `order`: where each token of the batch stands among the groups' outputs; nil: in its
-  /// place.
+  /// Rows that decode, and padded groups of the others that are similar. `order`: where each token of the batch stands among
+  /// their outputs, one after another; nil: in its place.
   private struct Groups {
+    let decoding: DecodingRows?
     let groups: [AttentionGroup]
     let order: Tensor?
   }
@@ -28,7 +30,7 @@ public final class PagedAttention: AttentionBackend {
   private let plan: BatchPlan?
   private lazy var stateGroups = StateGroup.of(plan!, device: device)
   private lazy var packed = PackedRows(rows, cache: cache, dtype: dtype, device: device, isDeterministic: isDeterministic)
-  private lazy var groups = makeGroups()
+  private lazy var groups = makeGroups(reading: !isDeterministic && DecodingRows.canAttend(cache, dtype, device))
   private lazy var tiles = TiledAttention(
     rows.map { TiledAttention.Row(queries: $0.tokens, start: $0.start, contexts: $0.slots(pageSize: cache.pageSize)) },
     device: device)
@@ -66,14 +68,20 @@ public final class PagedAttention: AttentionBackend {
     isPlain = rows.allSatisfy { $0.branches == nil }
   }
 
-  private func makeGroups() -> Groups {
+  /// - Parameter readsPages: whether rows that decode read pages where they lie.
+  private func makeGroups(reading readsPages: Bool) -> Groups {
     let count = rows.last?.tokens.upperBound ?? 0
-    let groups = AttentionRow.grouped(rows).map {
+    let single = readsPages ? rows.filter(DecodingRows.include) : []
+    let others = single.isEmpty ? rows : rows.filter { !DecodingRows.include($0) }
+    let decoding = single.isEmpty
+      ? nil : DecodingRows(single, batchCount: count, pageSize: cache.pageSize, device: device)
+    let groups = others.isEmpty ? [] : AttentionRow.grouped(others).map {
       AttentionGroup($0, batchCount: count, pageSize: cache.pageSize, dtype: dtype, device: device)
     }
     var place = [Int](repeating: 0, count: count)
-    for (index, token) in groups.lazy.flatMap(\.tokens).enumerated() { place[token] = index }
-    return Groups(groups: groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).sent(to: device))
+    for (index, token) in ((decoding?.tokens ?? []) + groups.flatMap(\.tokens)).enumerated() { place[token] = index }
+    return Groups(
+      decoding: decoding, groups: groups, order: place.elementsEqual(0..<count) ? nil : Tensor(place).sent(to: device))
   }
 
   public func attend(
@@ -87,7 +95,10 @@ public final class PagedAttention: AttentionBackend {
         query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
     }
     if isPlain, isDeterministic, rule.isPlain { return tiles.attend(query, cachedKey, cachedValue, scale: scale).output }
-    let outputs = groups.groups.map {
+    let single = groups.decoding.map {
+      $0.attend(query: query, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
+    }
+    let outputs = (single.map { [$0] } ?? []) + groups.groups.map {
       $0.attend(
         query: query, key: key, value: value, cachedKey: cachedKey, cachedValue: cachedValue, scale: scale, rule: rule)
     }
