@@ -228,8 +228,12 @@ open class CausalLM {
   }
 
   /// Whether layers can use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
-  public func fusesOperators(in dtype: DType) -> Bool {
-    Kernels.run(on: parallel.device, dtype) && configuration.headDimension % 32 == 0
+  /// - Parameter hasGradients: whether gradients are wanted, for which there are none on a CPU; nor are there in deterministic mode.
+  public func fusesOperators(in dtype: DType, hasGradients: Bool = true) -> Bool {
+    let device = parallel.device
+    let run = Kernels.run(on: device, dtype)
+      || !hasGradients && !parallel.isDeterministic && Kernels.runWithoutGradients(on: device, dtype)
+    return run && configuration.headDimension % 32 == 0
       && configuration.hiddenSize % 8 == 0 && configuration.intermediateSize % (8 * parallel.tensor.size) == 0
   }
 

@@ -122,6 +122,11 @@ CT_API void ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, 
 CT_API ct_tensor ct_page_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor pages, ct_tensor lengths,
                                    ct_tensor order, ct_tensor sinks, double scale, double soft_cap, int64_t window,
                                    int64_t page_size);
+// As in ctorch_cuda.h, on the CPU in float32 and without gradients.
+CT_API void ct_add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor *sum, ct_tensor *normed);
+CT_API ct_tensor ct_silu_multiply(ct_tensor both);
+CT_API void ct_norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
+                           ct_tensor cosine, ct_tensor sine, ct_tensor *new_query, ct_tensor *new_key);
 CT_API size_t ct_storage_bytes(ct_tensor tensor);
 CT_API bool ct_resize_storage(ct_tensor tensor, size_t bytes);
 // Where in its storage a tensor begins, in bytes.

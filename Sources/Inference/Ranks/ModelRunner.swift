@@ -87,7 +87,7 @@ final class ModelRunner {
 
   func makeAdapters(capacity: Int) { adapters = RankAdapters(model, dtype: dtype, capacity: capacity) }
 
-  private var fusesOperators: Bool { model.fusesOperators(in: dtype) }
+  private var fusesOperators: Bool { model.fusesOperators(in: dtype, hasGradients: false) }
 
   /// Records decoding steps of up to so many requests, where that can be done.
   func recordDecoding(contextLength: Int, largestBatch: Int) throws {

@@ -1,6 +1,6 @@
 import CTorch
 
-/// Our own kernels, for bf16 on a GPU, and one for CPUs too. Each stands for several operators and rounds where they do, so
+/// Our own kernels, for bf16 on a GPU, and some for CPUs too. Each stands for several operators and rounds where they do, so
 /// that they are its oracle. Those of layers have gradients; their results can be `remade` from what the gradients need, and
 /// those that products take can be `awaited`.
 public enum Kernels {
@@ -8,6 +8,11 @@ public enum Kernels {
   public static func run(on device: Device, _ dtype: DType) -> Bool {
     guard dtype == .bfloat16 else { return false }
     return device.kind == .cuda ? Runtime.hasStreams : device.kind == .meta && ImaginedRun.current?.device == .cuda
+  }
+
+  /// Whether those of layers run where there are no gradients: on a CPU in fp32 too.
+  public static func runWithoutGradients(on device: Device, _ dtype: DType) -> Bool {
+    run(on: device, dtype) || device.kind == .cpu && dtype == .float32
   }
 
   /// Ten times the major number and the minor one; 0 where it is not known.
@@ -70,7 +75,8 @@ public enum Kernels {
     let kept = both.detached()
     func product() -> Tensor {
       if kept.device.kind == .meta { return .empty([kept.size(0), kept.size(1) / 2], dtype: kept.dtype, device: kept.device) }
-      return withExtendedLifetime(kept) { Tensor(owned: table.silu_multiply(kept.handle)) }
+      let multiply = kept.device.kind == .cpu ? ct_silu_multiply : table.silu_multiply!
+      return withExtendedLifetime(kept) { Tensor(owned: multiply(kept.handle)) }
     }
     let again = Remaking(isByTheWay: true, product)
     let output = function("SiluMultiply", [both], forward: { [product()] }) { gradients in
@@ -85,8 +91,9 @@ public enum Kernels {
     let (hasDelta, scale) = (delta != nil, weight.detached())
     func made(_ input: Tensor, _ delta: Tensor?) -> (sum: Tensor, normed: Tensor) {
       if input.device.kind == .meta { return (delta == nil ? input : input.emptyLike(), input.emptyLike()) }
+      let add = input.device.kind == .cpu ? ct_add_norm : table.add_norm!
       return withExtendedLifetime((input, delta, scale)) {
-        pair { table.add_norm(input.handle, delta?.handle, scale.handle, epsilon, &$0, &$1) }
+        pair { add(input.handle, delta?.handle, scale.handle, epsilon, &$0, &$1) }
       }
     }
     var kept: (sum: Tensor, again: Remaking)?

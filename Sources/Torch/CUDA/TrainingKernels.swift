@@ -152,9 +152,10 @@ struct NormRotation {
 
   func turned() -> (query: Tensor, key: Tensor) {
     if parts.whole.device.kind == .meta { return (fresh(parts.query), fresh(parts.key)) }
+    let turn = parts.whole.device.kind == .cpu ? ct_norm_rotate : Kernels.table.norm_rotate!
     return withExtendedLifetime(self) {
       Kernels.pair {
-        Kernels.table.norm_rotate(
+        turn(
           parts.query.handle, parts.key.handle, queryWeight?.handle, keyWeight?.handle, epsilon, cosine.handle, sine.handle,
           &$0, &$1)
       }
