@@ -228,7 +228,7 @@ open class CausalLM {
   }
 
   /// Whether layers can use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
-  /// - Parameter hasGradients: whether gradients are wanted, for which there are none on a CPU; nor are there in deterministic mode.
+  /// - Parameter hasGradients: whether gradients are wanted: on a CPU there are none by kernels, nor is deterministic mode.
   public func fusesOperators(in dtype: DType, hasGradients: Bool = true) -> Bool {
     let device = parallel.device
     let run = Kernels.run(on: device, dtype)

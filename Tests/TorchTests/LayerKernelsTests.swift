@@ -35,11 +35,11 @@ import Torch
     }
   }
 
-  @Test(arguments: [1, 9, 130], [(4, 2, 64, 64), (3, 1, 32, 8), (2, 2, 128, 32)], [false, true])
-  func rotations(tokens: Int, sizes: (heads: Int, keyHeads: Int, dimension: Int, rotated: Int), hasNorms: Bool) {
+  @Test(arguments: [1, 9, 130], [(4, 2, 64, 64), (3, 1, 32, 8), (2, 2, 128, 32)])
+  func rotations(tokens: Int, sizes: (heads: Int, keyHeads: Int, dimension: Int, rotated: Int)) {
     withoutGradients {
       let (heads, keyHeads, dimension, rotated) = sizes
-      for hasGates in [false, true] {
+      for (hasGates, hasNorms) in [(false, false), (false, true), (true, false), (true, true)] {
         let widths = [heads] + (hasGates ? [heads] : []) + [keyHeads, keyHeads]
         let projected = random([tokens, widths.reduce(0, +) * dimension])
         let angles = random([tokens, 1, rotated / 2], scale: 3)
@@ -53,9 +53,9 @@ import Torch
         func turned(_ part: Tensor, _ count: Int, _ weight: Tensor?) -> Tensor {
           let plain = part.reshape([tokens, count, dimension])
           let normed = weight.map { plain.rmsNorm([dimension], weight: $0, eps: 1e-6) } ?? plain
-          let (own, rest) = (normed.narrow(2, start: 0, length: rotated), normed.narrow(2, start: rotated, length: dimension - rotated))
-          let halves = own.chunk(2, dim: 2)
-          return Tensor.cat([own * cosine + Tensor.cat([-halves[1], halves[0]], dim: 2) * sine, rest], dim: 2)
+          let parts = normed.splitWithSizes([rotated, dimension - rotated], dim: 2)
+          let halves = parts[0].chunk(2, dim: 2)
+          return Tensor.cat([parts[0] * cosine + Tensor.cat([-halves[1], halves[0]], dim: 2) * sine, parts[1]], dim: 2)
         }
         expectEqual(found.query, turned(parts[0], heads, weights?.0), "queries")
         expectEqual(found.key, turned(parts[widths.count - 2], keyHeads, weights?.1), "keys")
