@@ -80,7 +80,10 @@ FOR_EVERY_PROCESSOR void norm_rotate_token(const Heads& of, int64_t token, int64
   }
 }
 
-const float* numbers(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr; }
+const float* numbers(const at::Tensor& tensor) {
+  return tensor.defined() ? static_cast<const float*>(tensor.const_data_ptr()) : nullptr;
+}
+float* fresh_numbers(const at::Tensor& tensor) { return static_cast<float*>(tensor.mutable_data_ptr()); }
 
 /// Refuses what is not float32 on the CPU, with neighbours in the last dimension.
 void check(std::initializer_list<const at::Tensor*> tensors) {
@@ -101,8 +104,8 @@ void ct_add_norm(ct_tensor input_handle, ct_tensor delta_handle, ct_tensor weigh
     int64_t rows = input.size(0), width = input.size(1);
     TORCH_CHECK(weight.numel() == width && (!delta.defined() || delta.sizes() == input.sizes()), "rows to norm do not fit");
     at::Tensor total = delta.defined() ? at::empty_like(input) : input, result = at::empty_like(input);
-    float* sums = delta.defined() ? total.mutable_data_ptr<float>() : nullptr;
-    float* norms = result.mutable_data_ptr<float>();
+    float* sums = delta.defined() ? fresh_numbers(total) : nullptr;
+    float* norms = fresh_numbers(result);
     for_rows(rows, width, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         int64_t at = row * width;
@@ -122,7 +125,7 @@ ct_tensor ct_silu_multiply(ct_tensor handle) {
     check({&both});
     int64_t rows = both.size(0), width = both.size(1) / 2;
     at::Tensor output = at::empty({rows, width}, both.options());
-    float* to = output.mutable_data_ptr<float>();
+    float* to = fresh_numbers(output);
     for_rows(rows, width, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const float* gate = numbers(both) + row * 2 * width;
@@ -147,8 +150,8 @@ void ct_norm_rotate(ct_tensor query_handle, ct_tensor key_handle, ct_tensor quer
                 "heads to rotate do not fit");
     at::Tensor turned = at::empty(query.sizes(), query.options()), turned_key = at::empty(key.sizes(), key.options());
     Heads heads[] = {
-        {numbers(query), query.size(1), query.stride(0), numbers(query_weight), turned.mutable_data_ptr<float>()},
-        {numbers(key), key.size(1), key.stride(0), numbers(key_weight), turned_key.mutable_data_ptr<float>()}};
+        {numbers(query), query.size(1), query.stride(0), numbers(query_weight), fresh_numbers(turned)},
+        {numbers(key), key.size(1), key.stride(0), numbers(key_weight), fresh_numbers(turned_key)}};
     for_rows(tokens, (query.size(1) + key.size(1)) * dimension, [&](int64_t begin, int64_t end) {
       for (int64_t token = begin; token < end; ++token)
         for (const Heads& of : heads)
