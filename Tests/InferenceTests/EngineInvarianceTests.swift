@@ -6,11 +6,12 @@ import Testing
 @Suite struct EngineInvarianceTests {
   /// - Parameter tolerance: states that go along a sequence in other steps round differently at each.
   static func expectSame(
-    _ found: GenerateOutput, _ wanted: GenerateOutput, _ note: String, tolerance: Double = 2e-5
+    _ found: GenerateOutput, _ wanted: GenerateOutput, _ note: String, tolerance: Double = 5e-5
   ) {
     #expect(found.outputTokens == wanted.outputTokens, "\(note), \(found.id)")
     #expect(found.finishReason == wanted.finishReason, "\(note), \(found.id)")
-    // Products of other sizes round differently, by some units in the last place of the logits.
+    // Products of other sizes, and attention of one token or of several, round differently, by some units in the last place of
+    // the logits.
     func close(_ a: [TokenLogProb], _ b: [TokenLogProb]) -> Bool {
       a.count == b.count && zip(a, b).allSatisfy { found, wanted in
         guard let one = found.logProb, let other = wanted.logProb else { return found.logProb == wanted.logProb }
