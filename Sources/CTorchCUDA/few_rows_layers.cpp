@@ -3,6 +3,9 @@
 
 static const char* const source =
 #include "kernels/attention_tiles.cuh"
+#include "kernels/few_rows_words.cuh"
+#include "kernels/few_rows_stream.cuh"
+#include "kernels/few_rows_attention.cuh"
 #include "kernels/few_rows_layers.cuh"
     ;
 

@@ -74,7 +74,8 @@ __device__ __forceinline__ void turning(
 
 // One head, normed or not, and turned: each lane its own numbers.
 __device__ __forceinline__ Own norm_and_turn(
-    Own head, bool is_normed, const float (&weights)[OWN], float epsilon, const float (&cosines)[OWN], const float (&sines)[OWN], int rotated) {
+    Own head, bool is_normed, const float (&weights)[OWN], float epsilon, const float (&cosines)[OWN],
+    const float (&sines)[OWN], int rotated) {
   const int partner = partner_lane(rotated / 2);
   float values[OWN], squares = 0;
 #pragma unroll

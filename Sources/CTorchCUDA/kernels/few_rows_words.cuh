@@ -1,0 +1,88 @@
+R"cuda(
+// What blocks of few_rows_layers know of a model and tell each other.
+//
+// ROWS, HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD: the model's sizes. BLOCKS: of the grid. SPLITS: parts of a context at most.
+
+constexpr int WARPS = 8, THREADS = WARPS * 32;  // that multiply; four warps more load
+constexpr int QUERIES = 8;
+constexpr int LEAST_TOKENS = WARPS * TILE;      // of a context's part, if there are several
+constexpr int TOGETHER = 4;                     // rows of a weight that a warp multiplies at once
+constexpr int QUERY_KEY_VALUE = (HEADS + 2 * KEY_VALUE_HEADS) * HEAD, ATTENDED = HEADS * HEAD;
+constexpr int GROUP = HEADS / KEY_VALUE_HEADS;
+static_assert(GROUP <= QUERIES);
+
+// What the kernel knows of a layer; biases and the norms of heads may be missing.
+struct Layer {
+  const bf16 *input_norm, *query_key_value, *query_key_value_bias, *query_norm, *key_norm, *output, *output_bias, *middle_norm,
+      *gate_up, *gate_up_bias, *down, *down_bias;
+  bf16 *keys, *values;
+};
+
+// Words of what blocks tell each other, in the workspace behind the count of layers that were run.
+constexpr int PART = HEAD + 2;  // sums of a part of a context, the largest score, the weight
+struct Words {
+  uint64 query_key_value[ROWS][QUERY_KEY_VALUE / 2], heads[ROWS][ATTENDED / 2], middle[ROWS][HIDDEN / 2],
+      inner[ROWS][INNER / 2], hidden[ROWS][HIDDEN / 2], parts[ROWS][HEADS][SPLITS][PART];
+};
+
+// The warps that multiply wait for each other.
+__device__ __forceinline__ void sync_block() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
+
+__device__ __forceinline__ uint32 shared_address(const void* pointer) { return (uint32)__cvta_generic_to_shared(pointer); }
+__device__ __forceinline__ bool has_passed(const uint64* barrier, uint32 parity) {
+  uint32 result;
+  asm volatile(
+      "{\n.reg .pred p;\nmbarrier.test_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
+      : "=r"(result)
+      : "r"(shared_address(barrier)), "r"(parity)
+      : "memory");
+  return result;
+}
+
+__device__ __forceinline__ void tell(uint64* word, uint32 value, uint32 flag) {
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(word), "l"((uint64)flag << 32 | value) : "memory");
+}
+__device__ __forceinline__ uint64 look(const uint64* word) {
+  uint64 result;
+  asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(result) : "l"(word) : "memory");
+  return result;
+}
+__device__ __forceinline__ void look_at_two(const uint64* words, uint64 (&result)[2]) {
+  asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];" : "=l"(result[0]), "=l"(result[1]) : "l"(words) : "memory");
+}
+
+// Waits for COUNT words with pairs of numbers and puts the numbers to `target`, a part for each thread.
+template <int COUNT>
+__device__ __forceinline__ void hear(const uint64* words, uint32 flag, void* target) {
+  constexpr int TWOS = COUNT / 2, EACH = (TWOS + THREADS - 1) / THREADS, AT_ONCE = EACH < 8 ? EACH : 8;
+  for (int start = threadIdx.x; start < TWOS; start += THREADS * AT_ONCE) {
+    uint64 heard[AT_ONCE][2];
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int u = 0; u < AT_ONCE; ++u)
+        if (start + u * THREADS < TWOS) look_at_two(words + 2 * (start + u * THREADS), heard[u]);
+#pragma unroll
+      for (int u = 0; u < AT_ONCE; ++u)
+        if (start + u * THREADS < TWOS) all &= heard[u][0] >> 32 == flag && heard[u][1] >> 32 == flag;
+    } while (!all);
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u)
+      if (start + u * THREADS < TWOS)
+        ((uint2*)target)[start + u * THREADS] = {(uint32)heard[u][0], (uint32)heard[u][1]};
+  }
+}
+
+// The part of `count` numbers, an even one, that a block makes.
+struct OwnPart {
+  int first, count;
+  __device__ explicit OwnPart(int numbers) {
+    const int begin = (int)((long)numbers / 2 * blockIdx.x / BLOCKS), end = (int)((long)numbers / 2 * (blockIdx.x + 1) / BLOCKS);
+    first = 2 * begin;
+    count = 2 * (end - begin);
+  }
+};
+__device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
+__device__ constexpr int most_own(int numbers) { return 2 * (numbers / 2 / BLOCKS + 1); }
+)cuda"
