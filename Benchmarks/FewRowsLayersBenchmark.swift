@@ -64,7 +64,8 @@ extension KernelsBenchmark {
           down: ($0.down, nil), keys: $0.keys, values: $0.values)
       }, heads: model.heads, keyValueHeads: model.keyValueHeads, normEpsilon: 1e-6, headNormEpsilon: 1e-6, scale: scale,
       pageSize: model.pageSize)
-    let shape = "\(rows) x \(model.layers) x (\(model.hidden), \(model.inner)), \(model.heads)/\(model.keyValueHeads) heads x \(model.dimension)"
+    let shape = "\(rows) x \(model.layers) x (\(model.hidden), \(model.inner)), "
+      + "\(model.heads)/\(model.keyValueHeads) heads x \(model.dimension)"
     guard let kernel, rows <= kernel.mostRows else { throw BenchmarkError("few_rows_layers does not take \(shape)") }
     let contexts = PageTable(
       (0..<rows).map { Array(pages[$0 * perRow..<($0 + 1) * perRow]) }, lengths: model.lengths, device: device)
@@ -82,7 +83,8 @@ extension KernelsBenchmark {
         let projected = first.linear(own(layer.queryKeyValue), bias: layer.queryKeyValueBias.map(own))
         let parts = projected.splitWithSizes([width, keyWidth, keyWidth], dim: 1)
         func heads(_ part: Tensor) -> Tensor { part.reshape([rows, -1, model.dimension]) }
-        let (query, key, value) = (turned(heads(parts[0]), layer.queryNorm), turned(heads(parts[1]), layer.keyNorm), heads(parts[2]))
+        let (query, key) = (turned(heads(parts[0]), layer.queryNorm), turned(heads(parts[1]), layer.keyNorm))
+        let value = heads(parts[2])
         let attended = Tensor.cat((0..<rows).map { row in
           let length = model.lengths[row]
           guard length > 0 else { return Tensor.zeros([1, width], dtype: dtype, device: device) }

@@ -108,7 +108,9 @@ import Torch
         }
         errors.append(error / Float(20 * count))
       }
-      #expect(errors[1] < 1.5 * errors[0] && errors[0] < 1.5 * errors[1], "\(count) requests: \(errors[1]), one by one \(errors[0])")
+      #expect(
+        errors[1] < 1.5 * errors[0] && errors[0] < 1.5 * errors[1],
+        "\(count) requests: \(errors[1]), one by one \(errors[0])")
     }
     for engine in engines { try await expectIdle(engine) }
   }
