@@ -122,7 +122,7 @@ void adamw(ct_tensor weights_handle, ct_tensor remainders, ct_tensor first_handl
     std::vector<std::string> defines = {number("FIRST", first), number("SECOND", second), number("GRADIENT", gradients)};
     if (left.defined()) defines.push_back("-DREMAINDERS");
     long count = weights.numel();
-    launch(kernel(optimizer, "adamw", defines), dim3(std::min<long>((count + 2047) / 2048, busy_blocks(12))), dim3(256), 0,
+    launch(kernel(optimizer, "adamw", defines), dim3(std::min<long>((count + 1023) / 1024, busy_blocks(16))), dim3(256), 0,
            weights.data_ptr(), left.defined() ? left.data_ptr() : nullptr, first.data_ptr(), second.data_ptr(),
            gradients.data_ptr(), optional_bits(borrow_optional(low)), count, borrow(step).data_ptr<float>(), rate, beta1, beta2,
            epsilon, decay, gradient_scale);

@@ -1,29 +1,28 @@
 R"cuda(
-// Four numbers of what is stepped and of what is kept beside it, fp32, bf16 or bits: one load where they lie so.
-template <class Number> struct __align__(4 * sizeof(Number)) Four { Number numbers[4]; };
-template <class Number>
-__device__ __forceinline__ bool has_fours(const Number* start) { return (unsigned long)start % sizeof(Four<Number>) == 0; }
-template <class Number>
-__device__ __forceinline__ Four<Number> fetched(const Number* from, int length, bool in_fours) {
-  if (in_fours && length == 4) return *(const Four<Number>*)from;
-  Four<Number> four;
-#pragma unroll
-  for (int k = 0; k < 4; ++k) if (k < length) four.numbers[k] = from[k];
-  return four;
-}
-template <class Number>
-__device__ __forceinline__ void put(Number* to, const Four<Number>& four, int length, bool in_fours) {
-  if (in_fours && length == 4) {
-    *(Four<Number>*)to = four;
-    return;
-  }
-#pragma unroll
-  for (int k = 0; k < 4; ++k) if (k < length) to[k] = four.numbers[k];
-}
+// What is stepped and what is kept beside it, fp32 or bf16, a number or four at a time.
 __device__ __forceinline__ float wide(float value) { return value; }
-__device__ __forceinline__ void set(float& number, float value) { number = value; }
-__device__ __forceinline__ void set(bf16& number, float value) { number = narrow(value); }
+__device__ __forceinline__ void put(float* place, float value) { *place = value; }
+__device__ __forceinline__ void put(bf16* place, float value) { *place = narrow(value); }
+__device__ __forceinline__ void load(const float* from, float* values) { *(float4*)values = *(const float4*)from; }
+__device__ __forceinline__ void load(const bf16* from, float* values) {
+  const uint2 packed = *(const uint2*)from;
+  values[0] = __uint_as_float(packed.x << 16);
+  values[1] = __uint_as_float(packed.x & 0xffff0000u);
+  values[2] = __uint_as_float(packed.y << 16);
+  values[3] = __uint_as_float(packed.y & 0xffff0000u);
+}
+__device__ __forceinline__ void store(float* to, const float* values) { *(float4*)to = *(const float4*)values; }
+__device__ __forceinline__ void store(bf16* to, const float* values) {
+  uint2 packed;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed.x) : "f"(values[1]), "f"(values[0]));
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed.y) : "f"(values[3]), "f"(values[2]));
+  *(uint2*)to = packed;
+}
 __device__ __forceinline__ uint32 bits(float value) { return __float_as_uint(value); }
+// The number whose bits are so many above another's.
+__device__ __forceinline__ float above(float value, short count) { return __uint_as_float(bits(value) + (int)count); }
+template <class Number>
+__device__ __forceinline__ bool has_fours(const Number* start) { return (unsigned long)start % (4 * sizeof(Number)) == 0; }
 
 // One step of AdamW on fp32 numbers, with the arithmetic of libtorch's fused kernel; the gradient counts `gradient_scale`
 // times. Moments and gradients have the types FIRST, SECOND and GRADIENT. What was stepped is written in bf16 too, unless
@@ -37,7 +36,7 @@ typedef bf16 Weight;
 #else
 typedef float Weight;
 #endif
-extern "C" __global__ void __launch_bounds__(256, 3) adamw(
+extern "C" __global__ void adamw(
     Weight* __restrict__ weights, short* __restrict__ remainders, FIRST* __restrict__ first, SECOND* __restrict__ second,
     const GRADIENT* __restrict__ gradients, bf16* __restrict__ low, long count, const float* __restrict__ step, double rate,
     double beta1, double beta2, double epsilon, double decay, double gradient_scale) {
@@ -51,64 +50,58 @@ extern "C" __global__ void __launch_bounds__(256, 3) adamw(
   const float size = rate / corrections[0], root = corrections[1];
   const bool in_fours = has_fours(weights) && has_fours(remainders) && has_fours(first) && has_fours(second)
       && has_fours(gradients) && has_fours(low);
-  // Two fours of each on their way at a time.
-  constexpr int AT_ONCE = 2;
-  const long stride = (long)gridDim.x * blockDim.x * 4;
-  for (long i = (blockIdx.x * (long)blockDim.x + threadIdx.x) * 4; i < count; i += AT_ONCE * stride) {
-    Four<Weight> ws[AT_ONCE];
-    Four<FIRST> ms[AT_ONCE];
-    Four<SECOND> vs[AT_ONCE];
-    Four<GRADIENT> gs[AT_ONCE];
+  for (long i = blockIdx.x * (long)blockDim.x + threadIdx.x; i < (count + 3) / 4; i += (long)gridDim.x * blockDim.x) {
+    const long start = i * 4;
+    const int length = count - start < 4 ? count - start : 4;
+    const bool is_four = in_fours && length == 4;
+    float w[4], m[4], v[4], g[4];
+    if (is_four) {
+      load(weights + start, w);
+      load(first + start, m);
+      load(second + start, v);
+      load(gradients + start, g);
+    } else {
+      for (int k = 0; k < length; ++k) {
+        w[k] = wide(weights[start + k]); m[k] = wide(first[start + k]); v[k] = wide(second[start + k]);
+        g[k] = wide(gradients[start + k]);
+      }
+    }
 #ifdef REMAINDERS
-    Four<short> lefts[AT_ONCE];
+    if (is_four) {
+      const short4 left = *(const short4*)(remainders + start);
+      w[0] = above(w[0], left.x); w[1] = above(w[1], left.y); w[2] = above(w[2], left.z); w[3] = above(w[3], left.w);
+    } else {
+      for (int k = 0; k < length; ++k) w[k] = above(w[k], remainders[start + k]);
+    }
 #endif
 #pragma unroll
-    for (int u = 0; u < AT_ONCE; ++u) {
-      const long start = i + u * stride;
-      const int length = count - start < 4 ? count - start : 4;
-      if (length <= 0) continue;
-      ws[u] = fetched(weights + start, length, in_fours);
-      ms[u] = fetched(first + start, length, in_fours);
-      vs[u] = fetched(second + start, length, in_fours);
-      gs[u] = fetched(gradients + start, length, in_fours);
+    for (int k = 0; k < 4; ++k) {
+      // The compiler would put products and sums together differently for each type.
+      const float by = __fmul_rn(g[k], scale);
+      m[k] = __fmaf_rn(1 - b1, by - m[k], m[k]);
+      v[k] = __fmaf_rn(b2, v[k], __fmul_rn(__fmul_rn(1 - b2, by), by));
+      const float change = __fdiv_rn(__fmul_rn(size, m[k]), __fadd_rn(__fdiv_rn(__fsqrt_rn(v[k]), root), eps));
+      w[k] = __fsub_rn(__fmul_rn(w[k], kept), change);
+    }
 #ifdef REMAINDERS
-      lefts[u] = fetched(remainders + start, length, in_fours);
-#endif
+    if (is_four) {
+      *(short4*)(remainders + start) = make_short4(bits(w[0]), bits(w[1]), bits(w[2]), bits(w[3]));
+    } else {
+      for (int k = 0; k < length; ++k) remainders[start + k] = bits(w[k]);
     }
 #pragma unroll
-    for (int u = 0; u < AT_ONCE; ++u) {
-      const long start = i + u * stride;
-      const int length = count - start < 4 ? count - start : 4;
-      if (length <= 0) continue;
-      Four<bf16> lows;
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        float w = wide(ws[u].numbers[k]), m = wide(ms[u].numbers[k]), v = wide(vs[u].numbers[k]);
-        const float by = wide(gs[u].numbers[k]) * scale;
-#ifdef REMAINDERS
-        // The number whose bits are so many above another's.
-        w = __uint_as_float(bits(w) + (int)lefts[u].numbers[k]);
+    for (int k = 0; k < 4; ++k) w[k] = __uint_as_float((bits(w[k]) + 0x8000u) & 0xffff0000u);
 #endif
-        w *= kept;
-        m += (1 - b1) * (by - m);
-        v = b2 * v + (1 - b2) * by * by;
-        w -= size * m / (sqrtf(v) / root + eps);
-#ifdef REMAINDERS
-        lefts[u].numbers[k] = bits(w);
-        w = __uint_as_float((bits(w) + 0x8000u) & 0xffff0000u);
-#endif
-        set(ws[u].numbers[k], w);
-        set(ms[u].numbers[k], m);
-        set(vs[u].numbers[k], v);
-        set(lows.numbers[k], w);
+    if (is_four) {
+      store(weights + start, w);
+      store(first + start, m);
+      store(second + start, v);
+      if (low) store(low + start, w);
+    } else {
+      for (int k = 0; k < length; ++k) {
+        put(weights + start + k, w[k]); put(first + start + k, m[k]); put(second + start + k, v[k]);
+        if (low) put(low + start + k, w[k]);
       }
-      put(weights + start, ws[u], length, in_fours);
-      put(first + start, ms[u], length, in_fours);
-      put(second + start, vs[u], length, in_fours);
-#ifdef REMAINDERS
-      put(remainders + start, lefts[u], length, in_fours);
-#endif
-      if (low) put(low + start, lows, length, in_fours);
     }
   }
 }
