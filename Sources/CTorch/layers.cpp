@@ -10,8 +10,6 @@
 
 using namespace ctorch;
 
-#define INLINE inline __attribute__((always_inline))
-
 namespace {
 
 /// Numbers that are worth a thread's while.

@@ -11,6 +11,9 @@
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
+// What such a function calls becomes part of each of its copies. Vectors go by reference: by value they would be passed
+// differently on each processor.
+#define INLINE inline __attribute__((always_inline))
 
 namespace ctorch {
 

@@ -15,9 +15,6 @@
 
 using namespace ctorch;
 
-// Vectors go by reference: by value they would be passed differently on each processor.
-#define INLINE inline __attribute__((always_inline))
-
 namespace {
 
 /// Tokens that are looked at together: scores of all, then the softmax so far, then values.

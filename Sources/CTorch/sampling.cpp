@@ -34,7 +34,7 @@ struct Choice {
 };
 
 template <typename Number>
-inline __attribute__((always_inline)) Choice choose(
+INLINE Choice choose(
     const Number* logits, int64_t columns, float temperature, uint64_t key, bool is_greedy) {
   constexpr float nothing = -std::numeric_limits<float>::infinity();
   auto logit_at = [&](int64_t column) { return wide(logits[column]) / temperature; };
