@@ -16,6 +16,7 @@ extension KernelsBenchmark {
     var pageSize = 16
     var hasBiases = false
     var hasHeadNorms = true
+    var isFloat8 = false
   }
 
   static let layersCases = [
@@ -28,11 +29,49 @@ extension KernelsBenchmark {
     LayersCase(hidden: 2048, inner: 8192, heads: 16, keyValueHeads: 2, dimension: 128, lengths: [33, 16, 257]),
     LayersCase(hidden: 72, inner: 40, heads: 3, keyValueHeads: 3, dimension: 64, lengths: [2, 300], pageSize: 5),
     LayersCase(hidden: 4096, inner: 14_336, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [130], hasHeadNorms: false),
+    LayersCase(
+      layers: 8, hidden: 1024, inner: 3072, heads: 16, keyValueHeads: 8, dimension: 128, lengths: [384], isFloat8: true),
+    LayersCase(
+      layers: 4, hidden: 2560, inner: 9728, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [384], isFloat8: true),
+    LayersCase(
+      hidden: 2560, inner: 9728, heads: 32, keyValueHeads: 8, dimension: 128, lengths: [1, 700], isFloat8: true),
+    LayersCase(
+      hidden: 896, inner: 4864, heads: 14, keyValueHeads: 2, dimension: 64, lengths: [3, 90], pageSize: 4, hasBiases: true,
+      hasHeadNorms: false, isFloat8: true),
   ]
 
   private struct Weights {
-    let inputNorm, queryKeyValue, output, middleNorm, gateUp, down, keys, values: Tensor
-    let queryKeyValueBias, queryNorm, keyNorm: Tensor?
+    let inputNorm, middleNorm, keys, values: Tensor
+    let queryKeyValue, output, gateUp, down: Weight
+    let queryNorm, keyNorm: Tensor?
+  }
+
+  /// A matrix of a layer, in bf16 or e4m3.
+  private enum Weight {
+    case plain(Tensor, bias: Tensor?)
+    case float8(Float8Matrix, bias: Tensor?)
+
+    var forKernel: FewRowsLayers.Matrix {
+      switch self {
+      case .plain(let weight, let bias): .init(weight, bias: bias)
+      case .float8(let weight, let bias): .init(weight, bias: bias)
+      }
+    }
+
+    var byteCount: Int {
+      switch self {
+      case .plain(let weight, _): weight.byteCount
+      case .float8(let weight, _): weight.values.byteCount + weight.scales.byteCount
+      }
+    }
+
+    func product(_ input: Tensor) -> Tensor {
+      switch self {
+      case .plain(let weight, let bias):
+        input.linear(weight.to(dtype: input.dtype), bias: bias?.to(dtype: input.dtype))
+      case .float8(let weight, let bias): input.float8LinearByOperators(weight, bias: bias?.to(dtype: input.dtype))
+      }
+    }
   }
 
   static func fewRowsLayers(_ device: Device, _ model: LayersCase) throws -> Row {
@@ -41,13 +80,16 @@ extension KernelsBenchmark {
     var random = SplitMix64(seed: UInt64(width + perRow))
     let pages = Array(0..<rows * perRow).shuffled(using: &random)
     let layers = (0..<model.layers).map { _ in
-      func matrix(_ outputs: Int, _ inputs: Int) -> Tensor { noise([outputs, inputs], device) / Double(inputs).squareRoot() }
+      func matrix(_ outputs: Int, _ inputs: Int, hasBias: Bool = false) -> Weight {
+        let weight = noise([outputs, inputs], device) / Double(inputs).squareRoot()
+        let bias = hasBias ? noise([outputs], device) : nil
+        return model.isFloat8 ? .float8(Float8Matrix(quantizing: weight, .row), bias: bias) : .plain(weight, bias: bias)
+      }
       func pages() -> Tensor { noise([rows * perRow * model.pageSize, model.keyValueHeads, model.dimension], device) }
       return Weights(
-        inputNorm: noise([model.hidden], device), queryKeyValue: matrix(width + 2 * keyWidth, model.hidden),
-        output: matrix(model.hidden, width), middleNorm: noise([model.hidden], device),
-        gateUp: matrix(2 * model.inner, model.hidden), down: matrix(model.hidden, model.inner), keys: pages(), values: pages(),
-        queryKeyValueBias: model.hasBiases ? noise([width + 2 * keyWidth], device) : nil,
+        inputNorm: noise([model.hidden], device), middleNorm: noise([model.hidden], device), keys: pages(), values: pages(),
+        queryKeyValue: matrix(width + 2 * keyWidth, model.hidden, hasBias: model.hasBiases), output: matrix(model.hidden, width),
+        gateUp: matrix(2 * model.inner, model.hidden), down: matrix(model.hidden, model.inner),
         queryNorm: model.hasHeadNorms ? noise([model.dimension], device) : nil,
         keyNorm: model.hasHeadNorms ? noise([model.dimension], device) : nil)
     }
@@ -59,13 +101,12 @@ extension KernelsBenchmark {
     let kernel = FewRowsLayers(
       layers.map {
         .init(
-          inputNorm: $0.inputNorm, queryKeyValue: ($0.queryKeyValue, $0.queryKeyValueBias), queryNorm: $0.queryNorm,
-          keyNorm: $0.keyNorm, output: ($0.output, nil), middleNorm: $0.middleNorm, gateUp: ($0.gateUp, nil),
-          down: ($0.down, nil), keys: $0.keys, values: $0.values)
-      }, heads: model.heads, keyValueHeads: model.keyValueHeads, normEpsilon: 1e-6, headNormEpsilon: 1e-6, scale: scale,
-      pageSize: model.pageSize)
+          inputNorm: $0.inputNorm, queryKeyValue: $0.queryKeyValue.forKernel, queryNorm: $0.queryNorm, keyNorm: $0.keyNorm,
+          output: $0.output.forKernel, middleNorm: $0.middleNorm, gateUp: $0.gateUp.forKernel, down: $0.down.forKernel,
+          keys: $0.keys, values: $0.values)
+      }, heads: model.heads, keyValueHeads: model.keyValueHeads, normEpsilon: 1e-6, scale: scale, pageSize: model.pageSize)
     let shape = "\(rows) x \(model.layers) x (\(model.hidden), \(model.inner)), "
-      + "\(model.heads)/\(model.keyValueHeads) heads x \(model.dimension)"
+      + "\(model.heads)/\(model.keyValueHeads) heads x \(model.dimension)" + (model.isFloat8 ? ", e4m3" : "")
     guard let kernel, rows <= kernel.mostRows else { throw BenchmarkError("few_rows_layers does not take \(shape)") }
     let contexts = PageTable(
       (0..<rows).map { Array(pages[$0 * perRow..<($0 + 1) * perRow]) }, lengths: model.lengths, device: device)
@@ -80,7 +121,7 @@ extension KernelsBenchmark {
           return heads * own(cosine) + Tensor.cat([-halves[1], halves[0]], dim: 2) * own(sine)
         }
         let first = hidden.rmsNorm([model.hidden], weight: own(layer.inputNorm), eps: 1e-6)
-        let projected = first.linear(own(layer.queryKeyValue), bias: layer.queryKeyValueBias.map(own))
+        let projected = layer.queryKeyValue.product(first)
         let parts = projected.splitWithSizes([width, keyWidth, keyWidth], dim: 1)
         func heads(_ part: Tensor) -> Tensor { part.reshape([rows, -1, model.dimension]) }
         let (query, key) = (turned(heads(parts[0]), layer.queryNorm), turned(heads(parts[1]), layer.keyNorm))
@@ -97,10 +138,10 @@ extension KernelsBenchmark {
           let scores = query[row..<row + 1].transpose(0, dim1: 1).bmm(context(layer.keys, key).transpose(1, dim1: 2)) * scale
           return scores.softmax(2).bmm(context(layer.values, value)).reshape([1, width])
         }, dim: 0)
-        hidden = hidden + attended.linear(own(layer.output))
+        hidden = hidden + layer.output.product(attended)
         let second = hidden.rmsNorm([model.hidden], weight: own(layer.middleNorm), eps: 1e-6)
-        let gateUp = second.linear(own(layer.gateUp)).chunk(2, dim: 1)
-        hidden = hidden + (gateUp[0].silu() * gateUp[1]).linear(own(layer.down))
+        let gateUp = layer.gateUp.product(second).chunk(2, dim: 1)
+        hidden = hidden + layer.down.product(gateUp[0].silu() * gateUp[1])
       }
       return hidden
     }

@@ -39,11 +39,23 @@ public enum KernelsBenchmark {
         ] {
           rows.append(try fewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs))
         }
-        for (count, outputs, inputs) in [(1, 6144, 2560), (2, 19_456, 2560), (4, 77, 1000)] {
-          rows.append(try normedFewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs))
+        for count in [1, 4] {
+          for (outputs, inputs) in [(6144, 1024), (1024, 3072), (19_456, 2560), (2560, 9728), (151_936, 1024)] {
+            rows.append(try invariantLinear(device, rows: count, outputs: outputs, inputs: inputs))
+          }
         }
-        for (count, outputs, inputs) in [(1, 2560, 9728), (2, 1024, 3072), (3, 77, 72)] {
-          rows.append(try gatedFewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs))
+        for (count, outputs, inputs, isInvariant) in [
+          (1, 6144, 2560, false), (2, 19_456, 2560, false), (4, 77, 1000, false), (1, 4096, 1024, true), (1, 6144, 1024, true),
+          (4, 6144, 1024, true), (1, 19_456, 2560, true),
+        ] {
+          rows.append(
+            try normedFewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs, isInvariant: isInvariant))
+        }
+        for (count, outputs, inputs, isInvariant) in [
+          (1, 2560, 9728, false), (2, 1024, 3072, false), (3, 77, 72, false), (1, 1024, 3072, true), (4, 1024, 3072, true),
+          (1, 2560, 9728, true),
+        ] {
+          rows.append(try gatedFewRowsLinear(device, rows: count, outputs: outputs, inputs: inputs, isInvariant: isInvariant))
         }
         for (count, outputs, inputs, scaling) in [
           (1, 6144, 2560, Float8Scaling.row), (1, 19_456, 2560, .row), (1, 2560, 4096, .row), (1, 2560, 9728, .row),
@@ -132,27 +144,42 @@ public enum KernelsBenchmark {
       device: device, kernel: { Kernels.fewRowsLinear(.plain(input), weight, bias: bias) }, operators: { operators(.bfloat16) })
   }
 
-  private static func normedFewRowsLinear(_ device: Device, rows: Int, outputs: Int, inputs: Int) throws -> Row {
+  private static func invariantLinear(_ device: Device, rows: Int, outputs: Int, inputs: Int) throws -> Row {
+    let (input, weight) = (noise([rows, inputs], device), noise([outputs, inputs], device))
+    func operators(_ dtype: DType) -> Tensor { input.to(dtype: dtype).linear(weight.to(dtype: dtype)) }
+    return try row(
+      "invariant_linear", "\(rows) x \(outputs) x \(inputs)", bytes: outputs * inputs * 2, truth: operators(.float32),
+      device: device, kernel: { input.rowInvariantLinear(weight) }, operators: { operators(.bfloat16) })
+  }
+
+  private static func normedFewRowsLinear(
+    _ device: Device, rows: Int, outputs: Int, inputs: Int, isInvariant: Bool
+  ) throws -> Row {
     let (input, weight, norm) = (noise([rows, inputs], device), noise([outputs, inputs], device), noise([inputs], device))
     func operators(_ dtype: DType) -> Tensor {
       input.to(dtype: dtype).rmsNorm([inputs], weight: norm.to(dtype: dtype), eps: 1e-6).linear(weight.to(dtype: dtype))
     }
     return try row(
-      "few_rows_linear of a norm", "\(rows) x \(outputs) x \(inputs)", bytes: outputs * inputs * 2, truth: operators(.float32),
-      device: device,
-      kernel: { Kernels.fewRowsLinear(.normed(input, weight: norm, epsilon: 1e-6), weight, bias: nil) },
+      isInvariant ? "invariant_linear of a norm" : "few_rows_linear of a norm", "\(rows) x \(outputs) x \(inputs)",
+      bytes: outputs * inputs * 2, truth: operators(.float32), device: device,
+      kernel: {
+        Kernels.fewRowsLinear(.normed(input, weight: norm, epsilon: 1e-6), weight, bias: nil, isInvariant: isInvariant)
+      },
       operators: { operators(.bfloat16) })
   }
 
-  private static func gatedFewRowsLinear(_ device: Device, rows: Int, outputs: Int, inputs: Int) throws -> Row {
+  private static func gatedFewRowsLinear(
+    _ device: Device, rows: Int, outputs: Int, inputs: Int, isInvariant: Bool
+  ) throws -> Row {
     let (both, weight, residual) = (noise([rows, 2 * inputs], device), noise([outputs, inputs], device), noise([rows, outputs], device))
     func operators(_ dtype: DType) -> Tensor {
       let parts = both.to(dtype: dtype).chunk(2, dim: 1)
       return (parts[0].silu() * parts[1]).linear(weight.to(dtype: dtype)) + residual.to(dtype: dtype)
     }
     return try row(
-      "few_rows_linear of SiLU · up", "\(rows) x \(outputs) x \(inputs)", bytes: outputs * inputs * 2, truth: operators(.float32),
-      device: device, kernel: { Kernels.fewRowsLinear(.gated(both), weight, bias: nil, residual: residual) },
+      isInvariant ? "invariant_linear of SiLU · up" : "few_rows_linear of SiLU · up", "\(rows) x \(outputs) x \(inputs)",
+      bytes: outputs * inputs * 2, truth: operators(.float32), device: device,
+      kernel: { Kernels.fewRowsLinear(.gated(both), weight, bias: nil, residual: residual, isInvariant: isInvariant) },
       operators: { operators(.bfloat16) })
   }
 

@@ -9,6 +9,7 @@ static const char* const decoding =
 static const char* const invariant =
 #include "kernels/attention_tiles.cuh"
 #include "kernels/invariant_attention.cuh"
+#include "kernels/invariant_cluster.cuh"
     ;
 
 namespace ctorch {
@@ -54,12 +55,35 @@ ct_tensor decode_attention(ct_tensor query, ct_tensor new_key, ct_tensor new_val
   });
 }
 
-ct_tensor invariant_decode_attention(ct_tensor query, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
+/// How many blocks share a context, so that some two run on each multiprocessor; 1: there is no kernel by which they can.
+static int cluster(int blocks, int dimension, int page_size) {
+  if (at::cuda::getCurrentDeviceProperties()->major < 9 || dimension > 128 || page_size % 16 != 0) return 1;
+  int shared = 8;
+  while (shared > 1 && blocks * shared > busy_blocks(2)) shared /= 2;
+  return shared;
+}
+
+ct_tensor invariant_decode_attention(ct_tensor query_handle, ct_tensor new_key, ct_tensor new_value, ct_tensor keys,
                                      ct_tensor values, ct_tensor pages, ct_tensor lengths, ct_tensor order, double scale,
                                      int32_t page_size, int32_t splits) {
   return guarded<>(ct_tensor{}, [&] {
+    const auto &query = borrow(query_handle), &key = borrow_optional(new_key), &value = borrow_optional(new_value);
+    c10::cuda::CUDAGuard guard(query.device());
+    int rows = query.size(0), heads = query.size(1), dimension = query.size(2), key_value_heads = borrow(keys).size(1);
+    int group = heads / key_value_heads, blocks = key_value_heads * ((group + 7) / 8);
+    if (int shared = splits > 1 ? cluster(rows * blocks, dimension, page_size) : 1; shared > 1) {
+      auto output = at::empty({rows, heads, dimension}, query.options());
+      auto function = kernel(invariant, "invariant_cluster_attention", {head(dimension), "-DCLUSTER=" + std::to_string(shared)});
+      launch_cluster(function, dim3(blocks, rows, shared), dim3(128), 0, bits(query), (long)query.stride(0), optional_bits(key),
+                     key.defined() ? (long)key.stride(0) : 0L, optional_bits(value),
+                     value.defined() ? (long)value.stride(0) : 0L, bits(borrow(keys)), bits(borrow(values)),
+                     static_cast<int*>(borrow(pages).data_ptr()), (int)borrow(pages).stride(0),
+                     static_cast<int*>(borrow(lengths).data_ptr()), static_cast<int*>(borrow(order).data_ptr()), bits(output),
+                     (float)scale, page_size, key_value_heads, group);
+      return give(output);
+    }
     int pieces = (borrow(pages).size(1) * page_size + piece - 1) / piece;
-    return single_queries(invariant, "invariant_decode_attention", "join_pieces", pieces, query, new_key, new_value, keys,
+    return single_queries(invariant, "invariant_decode_attention", "join_pieces", pieces, query_handle, new_key, new_value, keys,
                           values, pages, lengths, order, scale, page_size, splits, pieces);
   });
 }

@@ -42,6 +42,9 @@ ct_tensor invariant_decode_attention(ct_tensor query, ct_tensor new_key, ct_tens
 void invariant_attention(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor sequences, ct_tensor tiles,
                          ct_tensor pages, double scale, int32_t page_size, ct_tensor* output, ct_tensor* log_sums);
 ct_tensor invariant_linear(ct_tensor input, ct_tensor weight);
+int32_t invariant_few_rows(ct_tensor weight);
+ct_tensor invariant_few_rows_linear(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight,
+                                    ct_tensor bias, ct_tensor residual);
 ct_tensor silu_multiply(ct_tensor both);
 void add_norm(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
 void norm_rotate(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,

@@ -99,7 +99,7 @@ std::string compiled(const std::string& source, const std::vector<std::string>& 
   C10_CUDA_CHECK(cudaGetDeviceProperties(&device, c10::cuda::current_device()));
   std::vector<std::string> options = {
       "--gpu-architecture=sm_" + std::to_string(device.major * 10 + device.minor) + (device.major == 9 ? "a" : ""),
-      "--std=c++17", "--fmad=true"};
+      "--std=c++17", "--fmad=true", "--device-as-default-execution-space"};
   options.insert(options.end(), defines.begin(), defines.end());
   std::string made_of = source;
   for (auto& option : options) made_of += " " + option;

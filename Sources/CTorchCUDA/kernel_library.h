@@ -28,6 +28,19 @@ void launch_early(const void* function, dim3 grid, dim3 block, size_t shared, Ar
   C10_CUDA_CHECK(cudaLaunchKernelExC(&configuration, function, pointers));
 }
 
+/// As `launch_early`, blocks that follow one another in the grid's last dimension, all of them, as a cluster.
+template <class... Arguments>
+void launch_cluster(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
+  void* pointers[] = {&arguments...};
+  cudaLaunchAttribute attributes[2];
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {1, 1, grid.z};
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t configuration{grid, block, shared, c10::cuda::getCurrentCUDAStream(), attributes, 2};
+  C10_CUDA_CHECK(cudaLaunchKernelExC(&configuration, function, pointers));
+}
+
 /// Launches a kernel whose blocks wait for each other: they begin when there is room for all.
 template <class... Arguments>
 void launch_together(const void* function, dim3 grid, dim3 block, size_t shared, Arguments... arguments) {
@@ -38,6 +51,14 @@ void launch_together(const void* function, dim3 grid, dim3 block, size_t shared,
   together.val.cooperative = 1;
   cudaLaunchConfig_t configuration{grid, block, shared, c10::cuda::getCurrentCUDAStream(), &together, 1};
   C10_CUDA_CHECK(cudaLaunchKernelExC(&configuration, function, pointers));
+}
+
+/// Lets a kernel's launches ask for all the shared memory that a block may have: it declares none by itself. Multiprocessors keep
+/// what they have for it, so that there is room for another kernel's blocks beside its own.
+inline void allow_shared_memory(const void* function) {
+  int most = at::cuda::getCurrentDeviceProperties()->sharedMemPerBlockOptin;
+  C10_CUDA_CHECK(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
+  C10_CUDA_CHECK(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
 }
 
 template <class... Arguments>

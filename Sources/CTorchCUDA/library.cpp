@@ -40,6 +40,8 @@ CT_API const ct_cuda_functions* ct_cuda_initialize(size_t size, void (*raise)(co
       .invariant_decode_attention = invariant_decode_attention,
       .invariant_attention = invariant_attention,
       .invariant_linear = invariant_linear,
+      .invariant_few_rows = invariant_few_rows,
+      .invariant_few_rows_linear = invariant_few_rows_linear,
       .silu_multiply = silu_multiply,
       .add_norm = add_norm,
       .norm_rotate = norm_rotate,

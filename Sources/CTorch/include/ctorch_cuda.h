@@ -40,8 +40,9 @@ typedef struct {
 // Layers of a dense model, as few_rows_layers takes them.
 typedef struct {
   int32_t layers, hidden, inner, heads, key_value_heads, head;
-  double epsilon, head_epsilon;  // of norms, and of those of heads
-  double scale;                  // of products of queries and keys
+  double epsilon;   // of norms
+  double scale;     // of products of queries and keys
+  bool is_float8;   // weights are e4m3, with a scale for each output
 } ct_dense_layers;
 
 typedef struct {
@@ -90,6 +91,11 @@ typedef struct {
   void (*invariant_attention)(ct_tensor query, ct_tensor keys, ct_tensor values, ct_tensor sequences, ct_tensor tiles,
                               ct_tensor pages, double scale, int32_t page_size, ct_tensor* output, ct_tensor* log_sums);
   ct_tensor (*invariant_linear)(ct_tensor input, ct_tensor weight);
+  // The most rows that invariant_few_rows_linear takes of such a weight; 0: none.
+  int32_t (*invariant_few_rows)(ct_tensor weight);
+  // As few_rows_linear.
+  ct_tensor (*invariant_few_rows_linear)(ct_tensor input, ct_tensor norm, double epsilon, bool is_gated, ct_tensor weight,
+                                         ct_tensor bias, ct_tensor residual);
   ct_tensor (*silu_multiply)(ct_tensor both);
   void (*add_norm)(ct_tensor input, ct_tensor delta, ct_tensor weight, double epsilon, ct_tensor* sum, ct_tensor* normed);
   void (*norm_rotate)(ct_tensor query, ct_tensor key, ct_tensor query_weight, ct_tensor key_weight, double epsilon,
@@ -101,9 +107,9 @@ typedef struct {
                                       ct_tensor scales, ct_tensor bias, ct_tensor residual);
   // The most rows that few_rows_layers takes of such a model; 0: none.
   int32_t (*few_rows_of_layers)(ct_dense_layers shape, int32_t device_index);
-  // What it works in. tensors: of each layer, NULL where there is none, the norm's weight, those of queries, keys and values,
-  // their bias, the norms of queries' and of keys' heads, the output's weight and bias, the norm, gate and up with bias, down
-  // with bias, and its pages of keys and of values.
+  // What it works in. tensors: of each layer, NULL where there is none, the matrices of queries, keys and values, of attention's
+  // output, of gate and up and of down, each the weight, its scales (fp32) and its bias; the norms before attention and before
+  // gate and up, of queries' and of keys' heads; and its pages of keys and of values.
   void (*few_rows_layers_room)(ct_dense_layers shape, const ct_tensor* tensors, ct_tensor* pointers, ct_tensor* workspace);
   ct_tensor (*few_rows_layers)(ct_dense_layers shape, ct_tensor pointers, ct_tensor workspace, ct_tensor input,
                                ct_tensor cosine, ct_tensor sine, ct_tensor pages, ct_tensor lengths, int32_t page_size);

@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) decode_attention(
     sums.add(query, key, value, base, end, log_scale, c);
   }
   __shared__ HeadSums<WARPS, QUERIES> joined;
-  sums.keep(joined, warp, r, c);
+  sums.keep(joined, count, warp, r, c);
   __syncthreads();
   for (int index = threadIdx.x; index < count * HEAD; index += WARPS * 32) {
     const int g = index / HEAD, d = index % HEAD;

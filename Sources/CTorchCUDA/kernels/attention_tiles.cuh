@@ -51,7 +51,7 @@ __device__ __forceinline__ void load_tile(
 
 // What the warps of a block have summed of their tokens, for heads of one key-value head, in shared memory.
 template <int WARPS, int QUERIES>
-struct HeadSums {
+struct __align__(16) HeadSums {
   float sums[WARPS][QUERIES][HEAD], most[WARPS][QUERIES], weight[WARPS][QUERIES];
 
   // Together, in dimensions d and those after it of head g: the largest score, the weight, the sums.
@@ -134,18 +134,22 @@ struct TileSums {
     }
   }
 
-  // To shared memory, where all can join them.
+  // Those of the first `heads` heads to shared memory, where all can join them.
   template <int WARPS, int QUERIES>
-  __device__ __forceinline__ void keep(HeadSums<WARPS, QUERIES>& target, int warp, int r, int c) {
+  __device__ __forceinline__ void keep(HeadSums<WARPS, QUERIES>& target, int heads, int warp, int r, int c) {
     weight += __shfl_xor_sync(0xffffffffu, weight, 1);
     weight += __shfl_xor_sync(0xffffffffu, weight, 2);
 #pragma unroll
-    for (int m = 0; m < PRODUCTS; ++m)
+    for (int h = 0; h < 2; ++h) {
+      if (2 * c + h >= heads) continue;
+      // Four dimensions at a time: one after another they would be in each other's way.
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int own = i < 2 ? m : m + PRODUCTS;
-        target.sums[warp][2 * c + i % 2][own / 8 * 64 + r * 8 + own % 8] = sums[m][i];
+      for (int own = 0; own < 2 * PRODUCTS; own += 4) {
+        auto sum = [&](int next) { return next < PRODUCTS ? sums[next][h] : sums[next - PRODUCTS][2 + h]; };
+        *(float4*)(target.sums[warp][2 * c + h] + own / 8 * 64 + r * 8 + own % 8) =
+            make_float4(sum(own), sum(own + 1), sum(own + 2), sum(own + 3));
       }
+    }
     if (c == 0) {
       target.most[warp][r] = most;
       target.weight[warp][r] = weight;

@@ -21,6 +21,12 @@ __device__ __forceinline__ void unpack(Eight packed, float* values) {
     values[2 * i + 1] = __uint_as_float(packed.words[i] & 0xffff0000u);
   }
 }
+__device__ __forceinline__ void unpack(uint2 packed, float* values) {
+  values[0] = __uint_as_float(packed.x << 16);
+  values[1] = __uint_as_float(packed.x & 0xffff0000u);
+  values[2] = __uint_as_float(packed.y << 16);
+  values[3] = __uint_as_float(packed.y & 0xffff0000u);
+}
 __device__ __forceinline__ uint32 pack(float low, float high) {
   uint32 packed;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
@@ -37,8 +43,45 @@ __device__ __forceinline__ float sum_of_warp(float value) {
   for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
   return value;
 }
+// Root-mean-square norms of rows sum in one order wherever they are computed: eight numbers that follow one another, of which a
+// thread has at most one in rows of up to 8192, then threads of a warp, then warps. A compiler isn't free to choose.
+__device__ __forceinline__ float with_squares(float sum, const float (&values)[8]) {
+#pragma unroll
+  for (int k = 0; k < 8; ++k) sum = __fmaf_rn(values[k], values[k], sum);
+  return sum;
+}
+__device__ __forceinline__ float inverse_of_norm(float squares, int width, float epsilon) {
+  return rsqrtf(__fadd_rn(__fdiv_rn(squares, width), epsilon));
+}
+__device__ __forceinline__ float normed(float value, float inverse, float weight) { return weight * (value * inverse); }
+
 // silu(gate) * up, each product rounded as libtorch's operators do.
 __device__ __forceinline__ float silu_times(float gate, float up) { return rounded(gate / (1 + expf(-gate))) * up; }
+// Of eight numbers, the same bits. A division asks whether its operands are far from 1, and one number's waits for another's
+// answer; here all eight are asked at once, and divided as a division does it where they are not.
+__device__ __forceinline__ void silu_times(float (&gate)[8], const float (&up)[8]) {
+  constexpr float SMALL = 1.0f / (1ull << 60), LARGE = 1ull << 60;
+  float divisors[8];
+  bool is_usual = true;
+#pragma unroll
+  for (int k = 0; k < 8; ++k) {
+    divisors[k] = 1 + expf(-gate[k]);
+    is_usual &= divisors[k] < LARGE && fabsf(gate[k]) > SMALL && fabsf(gate[k]) < LARGE;
+  }
+  if (!is_usual) {
+#pragma unroll
+    for (int k = 0; k < 8; ++k) gate[k] = silu_times(gate[k], up[k]);
+    return;
+  }
+#pragma unroll
+  for (int k = 0; k < 8; ++k) {
+    float inverse;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(divisors[k]));
+    inverse = __fmaf_rn(inverse, __fmaf_rn(-divisors[k], inverse, 1), inverse);
+    const float quotient = __fmul_rn(gate[k], inverse);
+    gate[k] = rounded(__fmaf_rn(inverse, __fmaf_rn(-divisors[k], quotient, gate[k]), quotient)) * up[k];
+  }
+}
 
 #ifdef HEAD
 // What a lane holds of a head: HEAD / 32 numbers that follow one another, one load where that is a power of two.

@@ -1,5 +1,6 @@
 R"cuda(
 // Attention of few_rows_layers: tasks of the blocks, of a row, a key-value head and a part of the row's context each.
+// PAGE_SIZE: tokens of a page.
 
 // Parts that a context is cut into, of so many tokens each.
 struct Cut {
@@ -38,10 +39,10 @@ union OwnPairs {
   Own numbers;
 };
 
-// Queries, the new key and the new value of a task: normed, turned, and in shared memory; the new ones in their page, too.
+// Queries, the new key and the new value of a task: normed, turned, and in shared memory.
 __device__ __forceinline__ void place_heads(
     AttentionRoom& room, const Task& task, const Words& words, uint32 flag, const Layer& layer, float epsilon,
-    const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, const int* table, int page_size) {
+    const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated) {
   const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN;
   float cosines[OWN], sines[OWN];
   turning(cosine, sine, task.row, rotated, cosines, sines);
@@ -68,13 +69,6 @@ __device__ __forceinline__ void place_heads(
     *(Own*)((bf16*)(is_query ? room.queries[h] : is_value ? room.value : room.key) + first) = pairs.numbers;
   }
   sync_block();
-  if (task.has_last()) {
-    const int last = task.length - 1, i = threadIdx.x % (HEAD / 8);
-    const long slot = (long)table[last / page_size] * page_size + last % page_size;
-    const long place = (slot * KEY_VALUE_HEADS + task.head) * (HEAD / 8) + i;
-    if (threadIdx.x < HEAD / 8) ((Eight*)layer.keys)[place] = room.key[i];
-    else if (threadIdx.x < HEAD / 4) ((Eight*)layer.values)[place] = room.value[i];
-  }
 }
 
 struct Tile { Eight key[2][HEAD / 32], value[4][HEAD / 64]; };
@@ -96,13 +90,13 @@ __device__ __forceinline__ void add_last(
 
 __device__ __forceinline__ void attend(
     AttentionRoom& room, const Task& task, Words& words, uint32 flag, const Layer& layer, float epsilon,
-    const bf16* cosine, const bf16* sine, int rotated, const int* table, int page_size, float log_scale) {
+    const bf16* cosine, const bf16* sine, int rotated, const int* table, float log_scale) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, r = lane / 4, c = lane % 4;
-  const Context context = {layer.keys, layer.values, table, page_size, (long)KEY_VALUE_HEADS * HEAD, (long)task.head * HEAD};
+  const Context context = {layer.keys, layer.values, table, PAGE_SIZE, (long)KEY_VALUE_HEADS * HEAD, (long)task.head * HEAD};
   Tile tile;
   int base = task.begin + warp * TILE;
   if (base < task.end) load_tile(context, base, task.end, r, c, tile.key, tile.value);
-  place_heads(room, task, words, flag, layer, epsilon, cosine, sine, rotated, table, page_size);
+  place_heads(room, task, words, flag, layer, epsilon, cosine, sine, rotated);
   uint32 query[PRODUCTS][2];
 #pragma unroll
   for (int i = 0; i < HEAD / 32; ++i) {
@@ -118,7 +112,7 @@ __device__ __forceinline__ void attend(
     base += WARPS * TILE;
     if (base < task.end) load_tile(context, base, task.end, r, c, tile.key, tile.value);
   }
-  sums.keep(room.sums, warp, r, c);
+  sums.keep(room.sums, GROUP, warp, r, c);
   sync_block();
   for (int index = threadIdx.x; index < GROUP * HEAD / 2; index += THREADS) {
     const int g = index / (HEAD / 2), d = index % (HEAD / 2) * 2, head = task.head * GROUP + g;
@@ -137,6 +131,14 @@ __device__ __forceinline__ void attend(
       }
     }
   }
+  // Nobody waits for the new ones in their page.
+  if (task.has_last()) {
+    const int last = task.length - 1, i = threadIdx.x % (HEAD / 8);
+    const long slot = (long)table[last / PAGE_SIZE] * PAGE_SIZE + last % PAGE_SIZE;
+    const long place = (slot * KEY_VALUE_HEADS + task.head) * (HEAD / 8) + i;
+    if (threadIdx.x < HEAD / 8) ((Eight*)layer.keys)[place] = room.key[i];
+    else if (threadIdx.x < HEAD / 4) ((Eight*)layer.values)[place] = room.value[i];
+  }
   sync_block();
 }
 
@@ -145,11 +147,23 @@ __device__ __forceinline__ void join_parts(int row, int head, int parts, Words& 
   const int d = threadIdx.x, lane = d % 32;
   if (d >= HEAD) return;
   const uint64(*own)[PART] = words.parts[row][head];
-  uint64 most, weight;
+  // Of each part a lane has the largest score and the weight, and every thread its dimension's sum, of the first parts at once.
+  constexpr int AT_ONCE = 4;
+  uint64 most, weight, sums[AT_ONCE];
+  auto look_at_sums = [&](int first) {
+    bool all = true;
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u) sums[u] = look(own[min(first + u, parts - 1)] + d);
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u) all &= sums[u] >> 32 == flag;
+    return all;
+  };
+  bool all;
   do {
     most = look(own[min(lane, parts - 1)] + HEAD);
     weight = look(own[min(lane, parts - 1)] + HEAD + 1);
-  } while (most >> 32 != flag || weight >> 32 != flag);
+    all = look_at_sums(0) && most >> 32 == flag && weight >> 32 == flag;
+  } while (!all);
   __syncwarp();
   const float score = lane < parts ? __uint_as_float((uint32)most) : NOTHING;
   float largest = score;
@@ -157,20 +171,13 @@ __device__ __forceinline__ void join_parts(int row, int head, int parts, Words& 
   for (int o = 16; o > 0; o /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, o));
   const float scale = largest == NOTHING ? 0 : exp2f(score - largest);
   const float total = sum_of_warp(lane < parts ? __uint_as_float((uint32)weight) * scale : 0);
-  constexpr int AT_ONCE = 4;
   float sum = 0;
 #pragma unroll 1
   for (int first = 0; first < parts; first += AT_ONCE) {
-    uint64 sums[AT_ONCE];
-    bool all;
-    do {
-      all = true;
-#pragma unroll
-      for (int u = 0; u < AT_ONCE; ++u) sums[u] = look(own[min(first + u, parts - 1)] + d);
-#pragma unroll
-      for (int u = 0; u < AT_ONCE; ++u) all &= sums[u] >> 32 == flag;
-    } while (!all);
-    __syncwarp();
+    if (first > 0) {
+      while (!look_at_sums(first)) {}
+      __syncwarp();
+    }
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
       const float share = __shfl_sync(0xffffffffu, scale, first + u);
@@ -183,13 +190,13 @@ __device__ __forceinline__ void join_parts(int row, int head, int parts, Words& 
 
 // Asks for the keys and values that the block will look at, so that they come nearer in the meantime.
 __device__ __forceinline__ void prefetch(
-    const Layer& layer, const int* pages, int pages_stride, const int* lengths, int page_size) {
+    const Layer& layer, const int* pages, int pages_stride, const int* lengths) {
   for (int t = blockIdx.x; t < TASKS; t += BLOCKS) {
     const Task task(t, lengths);
     if (task.is_empty()) continue;
     const int* table = pages + (long)task.row * pages_stride;
     for (int token = task.begin + threadIdx.x % 32; token < task.end; token += 32) {
-      const long slot = (long)table[token / page_size] * page_size + token % page_size;
+      const long slot = (long)table[token / PAGE_SIZE] * PAGE_SIZE + token % PAGE_SIZE;
       const long place = (slot * KEY_VALUE_HEADS + task.head) * HEAD;
 #pragma unroll
       for (int i = 0; i < HEAD; i += 64) {

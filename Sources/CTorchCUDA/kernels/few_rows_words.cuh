@@ -1,7 +1,8 @@
 R"cuda(
 // What blocks of few_rows_layers know of a model and tell each other.
 //
-// ROWS, HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD: the model's sizes. BLOCKS: of the grid. SPLITS: parts of a context at most.
+// ROWS, HIDDEN, INNER, HEADS, KEY_VALUE_HEADS, HEAD: the model's sizes. FLOAT8: its weights are e4m3 with a scale for each output.
+// BLOCKS: of the grid. SPLITS: parts of a context at most.
 
 constexpr int WARPS = 8, THREADS = WARPS * 32;  // that multiply; four warps more load
 constexpr int QUERIES = 8;
@@ -11,10 +12,25 @@ constexpr int QUERY_KEY_VALUE = (HEADS + 2 * KEY_VALUE_HEADS) * HEAD, ATTENDED =
 constexpr int GROUP = HEADS / KEY_VALUE_HEADS;
 static_assert(GROUP <= QUERIES);
 
-// What the kernel knows of a layer; biases and the norms of heads may be missing.
+#ifdef FLOAT8
+typedef unsigned char Weight;
+#else
+typedef bf16 Weight;
+#endif
+constexpr int NUMBERS = 16 / sizeof(Weight);    // of a weight's piece, which one load brings
+
+// The products of a layer: of queries, keys and values, of what attention gives, of gate and up, of what they give.
+enum Product { QKV, OUT, GATE, DOWN, PRODUCTS_OF_LAYER };
+
+// What the kernel knows of a layer; biases and the norms of heads may be missing, and scales are only those of e4m3.
+struct Matrix {
+  const Weight* weight;
+  const float* scales;
+  const bf16* bias;
+};
 struct Layer {
-  const bf16 *input_norm, *query_key_value, *query_key_value_bias, *query_norm, *key_norm, *output, *output_bias, *middle_norm,
-      *gate_up, *gate_up_bias, *down, *down_bias;
+  Matrix matrices[PRODUCTS_OF_LAYER];
+  const bf16 *input_norm, *middle_norm, *query_norm, *key_norm;
   bf16 *keys, *values;
 };
 
@@ -74,15 +90,6 @@ __device__ __forceinline__ void hear(const uint64* words, uint32 flag, void* tar
   }
 }
 
-// The part of `count` numbers, an even one, that a block makes.
-struct OwnPart {
-  int first, count;
-  __device__ explicit OwnPart(int numbers) {
-    const int begin = (int)((long)numbers / 2 * blockIdx.x / BLOCKS), end = (int)((long)numbers / 2 * (blockIdx.x + 1) / BLOCKS);
-    first = 2 * begin;
-    count = 2 * (end - begin);
-  }
-};
 __device__ constexpr int larger(int a, int b) { return a > b ? a : b; }
 __device__ constexpr int most_own(int numbers) { return 2 * (numbers / 2 / BLOCKS + 1); }
 )cuda"

@@ -19,6 +19,22 @@ __device__ __forceinline__ unsigned short two(float low, float high) {
   return result;
 }
 
+// The four numbers of e4m3 in a word, as halves, which hold them exactly.
+struct Halves { uint32 low, high; };
+__device__ __forceinline__ Halves halves(uint32 word) {
+  Halves result;
+  asm("{ .reg .b16 low, high; mov.b32 {low, high}, %2;\n"
+      "cvt.rn.f16x2.e4m3x2 %0, low; cvt.rn.f16x2.e4m3x2 %1, high; }"
+      : "=r"(result.low), "=r"(result.high) : "r"(word));
+  return result;
+}
+
+__device__ __forceinline__ float largest_of(const float* eight, float found) {
+#pragma unroll
+  for (int k = 0; k < 8; ++k) found = larger(found, fabsf(eight[k]));
+  return found;
+}
+
 // What numbers are multiplied by, of which this is the largest: it becomes e4m3's largest. The scale is one over it.
 __device__ __forceinline__ float factor_for(float largest) {
   return largest < 1e-30f ? 1 : __fmul_rn(__frcp_rn(largest), 448);

@@ -10,16 +10,6 @@ constexpr int WARPS = 16, THREADS = WARPS * 32;
 constexpr int AHEAD = 4;  // pieces that each warp has in flight: two loads of 16 bytes for each lane
 constexpr int TILE = 8, CHUNK = 128;
 
-// The four numbers of e4m3 in a word.
-struct Halves { uint32 low, high; };
-__device__ __forceinline__ Halves halves(uint32 word) {
-  Halves result;
-  asm("{ .reg .b16 low, high; mov.b32 {low, high}, %2;\n"
-      "cvt.rn.f16x2.e4m3x2 %0, low; cvt.rn.f16x2.e4m3x2 %1, high; }"
-      : "=r"(result.low), "=r"(result.high) : "r"(word));
-  return result;
-}
-
 // Adds products of 16 inputs, of which each lane has four: those of its row of the input, and those of its output.
 __device__ __forceinline__ void add_products(float (&sums)[4], uint32 input, uint32 weight) {
   const Halves x = halves(input), w = halves(weight);
@@ -41,12 +31,6 @@ __device__ __forceinline__ uint4 streamed(const unsigned char* from) {
 __device__ __forceinline__ void load(const bf16* row, int index, int count, float* numbers) {
   const uint4 words = index < count ? ((const uint4*)row)[index] : make_uint4(0, 0, 0, 0);
   unpack(Eight{{words.x, words.y, words.z, words.w}}, numbers);
-}
-
-__device__ __forceinline__ float largest_of(const float* numbers, float found) {
-#pragma unroll
-  for (int k = 0; k < 8; ++k) found = larger(found, fabsf(numbers[k]));
-  return found;
 }
 
 // x as e4m3, filled up with zeros to whole chunks, and its scales.

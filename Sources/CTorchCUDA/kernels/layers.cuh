@@ -21,8 +21,7 @@ extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __
     float gate[8], up[8];
     unpack(*(const Eight*)(both + row * 2 * width + column), gate);
     unpack(*(const Eight*)(both + row * 2 * width + width + column), up);
-#pragma unroll
-    for (int k = 0; k < 8; ++k) gate[k] = silu_times(gate[k], up[k]);
+    silu_times(gate, up);
     *(Eight*)(output + i) = pack(gate);
   }
 }
@@ -30,7 +29,7 @@ extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __
 // sum = input + delta, then its root-mean-square norm; a block a row.
 extern "C" __global__ void add_norm(
     const bf16* __restrict__ input, const bf16* __restrict__ delta, const bf16* __restrict__ weight, float epsilon,
-    bf16* __restrict__ sum, bf16* __restrict__ normed, int width) {
+    bf16* __restrict__ sum, bf16* __restrict__ output, int width) {
   let_next_begin();
   wait_for_earlier();
   extern __shared__ float row[];
@@ -47,17 +46,15 @@ extern "C" __global__ void add_norm(
       *(Eight*)(sum + start + i) = pack(a);
     }
 #pragma unroll
-    for (int k = 0; k < 8; ++k) {
-      row[i + k] = a[k];
-      own += a[k] * a[k];
-    }
+    for (int k = 0; k < 8; ++k) row[i + k] = a[k];
+    own = with_squares(own, a);
   }
   own = sum_of_warp(own);
   if (threadIdx.x % 32 == 0) squares[threadIdx.x / 32] = own;
   __syncthreads();
   if (threadIdx.x < 32) {
     own = sum_of_warp(threadIdx.x < blockDim.x / 32 ? squares[threadIdx.x] : 0);
-    if (threadIdx.x == 0) squares[0] = rsqrtf(own / width + epsilon);
+    if (threadIdx.x == 0) squares[0] = inverse_of_norm(own, width, epsilon);
   }
   __syncthreads();
   const float inverse = squares[0];
@@ -65,8 +62,8 @@ extern "C" __global__ void add_norm(
     float w[8];
     unpack(*(const Eight*)(weight + i), w);
 #pragma unroll
-    for (int k = 0; k < 8; ++k) w[k] *= row[i + k] * inverse;
-    *(Eight*)(normed + start + i) = pack(w);
+    for (int k = 0; k < 8; ++k) w[k] = normed(row[i + k], inverse, w[k]);
+    *(Eight*)(output + start + i) = pack(w);
   }
 }
 

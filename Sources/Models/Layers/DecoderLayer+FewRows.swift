@@ -3,50 +3,68 @@ import Torch
 
 extension DecoderLayer {
   /// The layer for a few rows that decode on a GPU, where kernels take longer to begin than to run: norms, activation and
-  /// residuals are computed beside the four products.
+  /// residuals are computed beside the four products; in deterministic mode in the bits of the kernels for many rows.
   /// - Returns: nil: there is something that those kernels don't know.
   func decodingFewRows(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor? {
-    guard context.fusesOperators, !gradientsEnabled, input.device.kind == .cuda, !parallel.isDeterministic,
-      parallel.tensor.size == 1, !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil,
-      let firstNorm = inputNorm as? RMSNorm, let secondNorm = feedForwardNorm as? RMSNorm,
-      let attention = attention as? Attention, let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
-      let intoAttention = product(attention.queryKeyValue.weight, attention.queryKeyValue.bias, ofAsManyAs: input),
-      let outOfAttention = product(attention.output.weight, attention.output.bias, ofAsManyAs: input),
-      let gateUp = product(feedForward.gateUp.weight, feedForward.gateUp.bias, ofAsManyAs: input),
-      let down = product(feedForward.down.weight, feedForward.down.bias, ofAsManyAs: input)
+    guard context.fusesOperators, !gradientsEnabled, input.device.kind == .cuda, parallel.tensor.size == 1,
+      let parts = knownParts, let intoAttention = product(parts.queryKeyValue, ofAsManyAs: input),
+      let outOfAttention = product(parts.output, ofAsManyAs: input), let gateUp = product(parts.gateUp, ofAsManyAs: input),
+      let down = product(parts.down, ofAsManyAs: input)
     else { return nil }
+    func normed(_ input: Tensor, _ norm: RMSNorm) -> FewRows {
+      .normed(input, weight: norm.weight.tensor, epsilon: norm.epsilon)
+    }
     let input = input.contiguous()
-    let projected = intoAttention(.normed(input, weight: firstNorm.weight.tensor, epsilon: firstNorm.epsilon), nil)
-    let heads = attention.attended(projected, rotary: rotary, context: context)
+    let heads = parts.attention.attended(intoAttention(normed(input, parts.inputNorm), nil), rotary: rotary, context: context)
     let middle = outOfAttention(.plain(heads.contiguous()), input)
-    return down(.gated(gateUp(.normed(middle, weight: secondNorm.weight.tensor, epsilon: secondNorm.epsilon), nil)), middle)
+    return down(.gated(gateUp(normed(middle, parts.middleNorm), nil)), middle)
   }
 
   /// The layer as one kernel for all layers takes it; nil: there is something that it doesn't know.
   func forFewRows(keys: Tensor, values: Tensor) -> FewRowsLayers.Layer? {
-    func plain(_ weight: Parameter, _ bias: Parameter?) -> (weight: Tensor, bias: Tensor?)? {
-      weight.scales == nil ? (weight.tensor, bias?.tensor) : nil
+    func matrix(_ linear: KnownParts.Linear) -> FewRowsLayers.Matrix {
+      let bias = linear.bias?.tensor
+      return linear.weight.float8.map { FewRowsLayers.Matrix($0, bias: bias) } ?? .init(linear.weight.tensor, bias: bias)
     }
+    guard let parts = knownParts, let (queryNorm, keyNorm) = parts.attention.headNormsForKernel else { return nil }
+    return FewRowsLayers.Layer(
+      inputNorm: parts.inputNorm.weight.tensor, queryKeyValue: matrix(parts.queryKeyValue),
+      queryNorm: queryNorm?.weight.tensor, keyNorm: keyNorm?.weight.tensor, output: matrix(parts.output),
+      middleNorm: parts.middleNorm.weight.tensor, gateUp: matrix(parts.gateUp), down: matrix(parts.down), keys: keys,
+      values: values)
+  }
+
+  private struct KnownParts {
+    typealias Linear = (weight: Parameter, bias: Parameter?)
+
+    let inputNorm: RMSNorm
+    let attention: Attention
+    let middleNorm: RMSNorm
+    let feedForward: GatedFeedForward
+
+    var queryKeyValue: Linear { (attention.queryKeyValue.weight, attention.queryKeyValue.bias) }
+    var output: Linear { (attention.output.weight, attention.output.bias) }
+    var gateUp: Linear { (feedForward.gateUp.weight, feedForward.gateUp.bias) }
+    var down: Linear { (feedForward.down.weight, feedForward.down.bias) }
+  }
+
+  /// The layer as those kernels know it: x + attention(norm x), then x + feedForward(norm x), with SiLU.
+  private var knownParts: KnownParts? {
     guard !isParallel, attentionOutputNorm == nil, feedForwardOutputNorm == nil,
       let inputNorm = inputNorm as? RMSNorm, let middleNorm = feedForwardNorm as? RMSNorm,
-      let attention = attention as? Attention, let (queryNorm, keyNorm) = attention.headNormsForKernel,
-      let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu,
-      let queryKeyValue = plain(attention.queryKeyValue.weight, attention.queryKeyValue.bias),
-      let output = plain(attention.output.weight, attention.output.bias),
-      let gateUp = plain(feedForward.gateUp.weight, feedForward.gateUp.bias),
-      let down = plain(feedForward.down.weight, feedForward.down.bias)
+      let attention = attention as? Attention, let feedForward = feedForward as? GatedFeedForward, feedForward.activation == .silu
     else { return nil }
-    return FewRowsLayers.Layer(
-      inputNorm: inputNorm.weight.tensor, queryKeyValue: queryKeyValue, queryNorm: queryNorm?.weight.tensor,
-      keyNorm: keyNorm?.weight.tensor, output: output, middleNorm: middleNorm.weight.tensor, gateUp: gateUp, down: down,
-      keys: keys, values: values)
+    return KnownParts(inputNorm: inputNorm, attention: attention, middleNorm: middleNorm, feedForward: feedForward)
   }
 
   /// Rows times a weight, with a residual; nil: it is kept in another form, adapters add to it, or the rows are too many.
-  private func product(
-    _ weight: Parameter, _ bias: Parameter?, ofAsManyAs rows: Tensor
-  ) -> ((FewRows, Tensor?) -> Tensor)? {
+  private func product(_ linear: KnownParts.Linear, ofAsManyAs rows: Tensor) -> ((FewRows, Tensor?) -> Tensor)? {
+    let (weight, bias) = linear
     guard weight.lowRankTerms == nil else { return nil }
+    if parallel.isDeterministic {
+      guard weight.float8 == nil, Kernels.multiplyFewRowsInvariantly(rows, weight.tensor) else { return nil }
+      return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1, isInvariant: true) }
+    }
     if let float8 = weight.float8 {
       guard Kernels.multiplyFewRows(rows, float8) else { return nil }
       return { Kernels.fewRowsFloat8Linear($0, float8, bias: bias?.tensor, residual: $1) }
@@ -75,6 +93,6 @@ extension CausalLM {
     guard known.count == layers.count else { return nil }
     return FewRowsLayers(
       known, heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
-      normEpsilon: configuration.normEpsilon, headNormEpsilon: configuration.normEpsilon, scale: scale, pageSize: pageSize)
+      normEpsilon: configuration.normEpsilon, scale: scale, pageSize: pageSize)
   }
 }

@@ -50,13 +50,17 @@ extension Kernels {
 
   /// input · weightᵀ + bias + residual: what a batch that decodes multiplies. Without gradients.
   /// - Parameters:
-  ///   - input: of rows that `multiplyFewRows` says yes to.
+  ///   - input: of rows that `multiplyFewRows` says yes to, or `multiplyFewRowsInvariantly`.
   ///   - weight: `[outputs, inputs]`, contiguous.
   ///   - bias: `[outputs]`
   ///   - residual: `[rows, outputs]`
-  public static func fewRowsLinear(_ input: FewRows, _ weight: Tensor, bias: Tensor?, residual: Tensor? = nil) -> Tensor {
-    withExtendedLifetime((input, weight, bias, residual)) {
-      Tensor(owned: table.few_rows_linear(
+  ///   - isInvariant: whether a row is the same bits as by `rowInvariantLinear`, and `addNorm`, `siluMultiply` and sums.
+  public static func fewRowsLinear(
+    _ input: FewRows, _ weight: Tensor, bias: Tensor?, residual: Tensor? = nil, isInvariant: Bool = false
+  ) -> Tensor {
+    let multiply = isInvariant ? table.invariant_few_rows_linear! : table.few_rows_linear!
+    return withExtendedLifetime((input, weight, bias, residual)) {
+      Tensor(owned: multiply(
         input.tensor.handle, input.norm?.weight.handle, input.norm?.epsilon ?? 0, input.isGated, weight.handle, bias?.handle,
         residual?.handle))
     }

@@ -15,6 +15,18 @@ extension Kernels {
     return withExtendedLifetime((input, weight)) { Tensor(owned: table.invariant_linear(input.handle, weight.handle)) }
   }
 
+  /// Rows that `fewRowsLinear` may take where it is invariant, and numbers of one that it norms.
+  private static let mostInvariantRows = (rows: 16, normed: 8192)
+
+  /// Whether `fewRowsLinear` multiplies so many rows with a weight in the bits of `rowInvariantLinear`.
+  /// - Parameter rows: what it may norm before, `[rows, width]`.
+  public static func multiplyFewRowsInvariantly(_ rows: Tensor, _ weight: Tensor) -> Bool {
+    let count = rows.size(0)
+    guard 1...mostInvariantRows.rows ~= count, rows.size(1) <= mostInvariantRows.normed, multipliesInvariantly(rows, weight)
+    else { return false }
+    return withExtendedLifetime(weight) { count <= Int(checked(table.invariant_few_rows(weight.handle))) }
+  }
+
   /// Causal attention of packed sequences.
   /// - Parameters:
   ///   - query: `[T, heads, dimension]`

@@ -61,7 +61,7 @@ public enum Kernels {
   ) -> Tensor {
     let (rows, kernel) = (query.size(0), isInvariant ? table.invariant_decode_attention! : table.decode_attention!)
     // Parts that each context is cut into keep some 132 processors busy, four blocks each. Invariant ones are kept until all
-    // are put together, so there are several only for few rows.
+    // are put together, so there are several only for few rows; where blocks can form clusters, they are as many as those hold.
     let splits = isInvariant && rows > 16 ? 1 : min(32, max(1, 528 / (rows * keys.size(1))))
     return withExtendedLifetime((query, last, keys, values, contexts)) {
       Tensor(owned: kernel(
