@@ -83,6 +83,9 @@ __device__ __forceinline__ void silu_times(float (&gate)[8], const float (&up)[8
   }
 }
 
+// As instructions on shared memory take it.
+__device__ __forceinline__ uint32 shared_address(const void* pointer) { return (uint32)__cvta_generic_to_shared(pointer); }
+
 #ifdef HEAD
 // What a lane holds of a head: HEAD / 32 numbers that follow one another, one load where that is a power of two.
 constexpr int OWN = HEAD / 32;

@@ -44,7 +44,6 @@ struct Words {
 // The warps that multiply wait for each other.
 __device__ __forceinline__ void sync_block() { asm volatile("bar.sync 1, %0;" ::"n"(THREADS) : "memory"); }
 
-__device__ __forceinline__ uint32 shared_address(const void* pointer) { return (uint32)__cvta_generic_to_shared(pointer); }
 __device__ __forceinline__ bool has_passed(const uint64* barrier, uint32 parity) {
   uint32 result;
   asm volatile(

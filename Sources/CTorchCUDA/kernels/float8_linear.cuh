@@ -128,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) few_rows_float8_linear(
   for (int u = 0; u < AHEAD; ++u) fetch(u, begin + u);
   for (int i = threadIdx.x; i < groups * count; i += THREADS) {
     const int group = i / count, own = i % count;
-    const uint32 to = (uint32)__cvta_generic_to_shared(scales + group * tiles * TILE + own);
+    const uint32 to = shared_address(scales + group * tiles * TILE + own);
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;"
                  :: "r"(to), "l"(weight_scales + (first + own) * output_step + group * group_step) : "memory");
   }

@@ -275,7 +275,7 @@ struct Sequence { int query, queries, first, key; };   // rows of its first quer
 struct Tile { int sequence, query; };
 
 __device__ __forceinline__ void fetch(bf16* target, const bf16* source) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint32)__cvta_generic_to_shared(target)), "l"(source));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(target)), "l"(source));
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) invariant_attention(

@@ -17,7 +17,7 @@ __device__ __forceinline__ void sync_cluster() {
 // A number in the shared memory of another block of the cluster, where this block's stands in its own.
 __device__ __forceinline__ float of_block(const float& number, int block) {
   uint32 address;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"((uint32)__cvta_generic_to_shared(&number)), "r"(block));
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared_address(&number)), "r"(block));
   float result;
   asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(result) : "r"(address) : "memory");
   return result;
@@ -33,32 +33,24 @@ struct Loads {
   template <class IsWanted>
   __device__ __forceinline__ void load_keys(const Context& context, int begin, int length, IsWanted is_wanted) {
     const int warp = threadIdx.x / 32, r = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
-    const int slots = slot_of_lane(context, begin, length);
-#pragma unroll
-    for (int t = 0; t < OWN_TILES; ++t) {
-      const int tile = warp * OWN_TILES + t, base = begin + tile * TILE, slot = __shfl_sync(0xffffffffu, slots, tile);
-      if (!is_wanted(base)) continue;
+    each_tile<OWN_TILES>(context, begin, length, warp * OWN_TILES, is_wanted, [&](int t, int base, int slot) {
 #pragma unroll
       for (int b = 0; b < 2; ++b) {
         const bf16* at = context.keys + place(context, slot, base, b * 8 + r, length) + c * 8;
 #pragma unroll
         for (int i = 0; i < HEAD / 32; ++i) keys[t][b][i] = *(const Eight*)(at + i * 32);
       }
-    }
+    });
   }
   template <class IsWanted>
   __device__ __forceinline__ void load_values(const Context& context, int begin, int length, IsWanted is_wanted) {
     const int warp = threadIdx.x / 32, r = threadIdx.x % 32 / 4, c = threadIdx.x % 4;
-    const int slots = slot_of_lane(context, begin, length);
-#pragma unroll
-    for (int t = 0; t < TILES; ++t) {
-      const int base = begin + t * TILE, slot = __shfl_sync(0xffffffffu, slots, t);
-      if (!is_wanted(base)) continue;
+    each_tile<TILES>(context, begin, length, 0, is_wanted, [&](int t, int base, int slot) {
 #pragma unroll
       for (int k = 0; k < 4; ++k)
         values[t][k] = *(const Words*)(context.values + place(context, slot, base, 2 * c + k % 2 + k / 2 * 8, length) +
                                        warp * (HEAD / WARPS) + r * OWN);
-    }
+    });
   }
   // Of two tokens of a tile a lane's dimension of some number, as a product takes them.
   __device__ __forceinline__ uint32 two(int tile, int token, int number) const {
@@ -67,6 +59,17 @@ struct Loads {
   }
 
  private:
+  // take(t, base, slot) for those of COUNT tiles from tile `first` on that are wanted.
+  template <int COUNT, class IsWanted, class Take>
+  static __device__ __forceinline__ void each_tile(
+      const Context& context, int begin, int length, int first, IsWanted is_wanted, Take take) {
+    const int slots = slot_of_lane(context, begin, length);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t) {
+      const int base = begin + (first + t) * TILE, slot = __shfl_sync(0xffffffffu, slots, first + t);
+      if (is_wanted(base)) take(t, base, slot);
+    }
+  }
   // Lane t: where tile t begins.
   static __device__ __forceinline__ int slot_of_lane(const Context& context, int begin, int length) {
     const int base = begin + threadIdx.x % TILES * TILE, token = base < length ? base : begin;

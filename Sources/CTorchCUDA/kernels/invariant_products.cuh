@@ -20,8 +20,6 @@ constexpr int ASKS = TILE / LINES;
 static_assert(ASKS == HALF, "a warp asks for a part of a chunk in each step of another's second half");
 constexpr int LINE_BYTES = CHUNK * 2 + APART, SLOT_BYTES = TILE * LINE_BYTES;
 
-__device__ __forceinline__ uint32 shared_address(const void* pointer) { return (uint32)__cvta_generic_to_shared(pointer); }
-
 // A whole in parts that differ by one at most; the larger ones come first.
 struct Parts {
   int least, larger;

@@ -4,19 +4,10 @@ __device__ __forceinline__ float wide(float value) { return value; }
 __device__ __forceinline__ void put(float* place, float value) { *place = value; }
 __device__ __forceinline__ void put(bf16* place, float value) { *place = narrow(value); }
 __device__ __forceinline__ void load(const float* from, float* values) { *(float4*)values = *(const float4*)from; }
-__device__ __forceinline__ void load(const bf16* from, float* values) {
-  const uint2 packed = *(const uint2*)from;
-  values[0] = __uint_as_float(packed.x << 16);
-  values[1] = __uint_as_float(packed.x & 0xffff0000u);
-  values[2] = __uint_as_float(packed.y << 16);
-  values[3] = __uint_as_float(packed.y & 0xffff0000u);
-}
+__device__ __forceinline__ void load(const bf16* from, float* values) { unpack(*(const uint2*)from, values); }
 __device__ __forceinline__ void store(float* to, const float* values) { *(float4*)to = *(const float4*)values; }
 __device__ __forceinline__ void store(bf16* to, const float* values) {
-  uint2 packed;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed.x) : "f"(values[1]), "f"(values[0]));
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed.y) : "f"(values[3]), "f"(values[2]));
-  *(uint2*)to = packed;
+  *(uint2*)to = {pack(values[0], values[1]), pack(values[2], values[3])};
 }
 __device__ __forceinline__ uint32 bits(float value) { return __float_as_uint(value); }
 // The number whose bits are so many above another's.
