@@ -82,6 +82,10 @@ public enum KernelsBenchmark {
           }
         }
         for model in layersCases { rows.append(try fewRowsLayers(device, model)) }
+        for (count, outputs, inputs) in [(8192, 19_456, 2560), (8192, 2560, 9728), (16_384, 4096, 1024), (1024, 151_936, 1024)] {
+          rows.append(try largeProduct(device, rows: count, outputs: outputs, inputs: inputs))
+        }
+        for count in [1, 4096] { rows.append(try embed(device, rows: count, width: 1024)) }
         for (count, columns) in [(1, 151_936), (64, 151_936), (256, 50_001)] {
           rows.append(try sample(device, rows: count, columns: columns))
         }
@@ -121,6 +125,35 @@ public enum KernelsBenchmark {
     return try row(
       "add_norm", "\(rows) x \(width)", bytes: rows * width * 8, truth: truth, device: device,
       kernel: { Kernels.addNorm(input, delta, weight: weight, epsilon: 1e-6).normed }, operators: { operators(.bfloat16) })
+  }
+
+  private static func largeProduct(_ device: Device, rows: Int, outputs: Int, inputs: Int) throws -> Row {
+    let (input, weight) = (noise([rows, inputs], device), noise([outputs, inputs], device))
+    return try row(
+      "product", "\(rows) x \(outputs) x \(inputs)", bytes: 2 * (rows * inputs + outputs * inputs + rows * outputs),
+      truth: input.to(dtype: .float32).linear(weight.to(dtype: .float32)), device: device,
+      kernel: { input.linearWithoutGradients(weight) }, operators: { input.linear(weight) })
+  }
+
+  private static func embed(_ device: Device, rows: Int, width: Int) throws -> Row {
+    let (weight, frequencies) = (noise([151_936, width], device), Tensor.rand([64], device: device))
+    let tokens = Tensor((0..<rows).map { $0 * 7919 % 151_936 }).to(device: device)
+    let positions = Tensor((0..<rows).map { $0 * 31 }).to(device: device)
+    func operators() -> [Tensor] {
+      let half = positions.to(dtype: .float32).unsqueeze(1) * frequencies.unsqueeze(0)
+      let angles = Tensor.cat([half, half], dim: 1).unsqueeze(1)
+      return [Tensor.embedding(weight, indices: tokens)] + [angles.cos(), angles.sin()].map { ($0 * 1.25).to(dtype: .bfloat16) }
+    }
+    func found() -> [Tensor] {
+      let (hidden, cosine, sine) = Kernels.embed(tokens, weight: weight, positions: positions, frequencies: frequencies, magnitude: 1.25)
+      return [hidden, cosine, sine]
+    }
+    guard zip(found(), operators()).allSatisfy({ $0.equal($1) }) else {
+      throw BenchmarkError("embed \(rows) x \(width): not the bits of operators")
+    }
+    return try row(
+      "embed", "\(rows) x \(width)", bytes: rows * width * 4, truth: operators()[0].to(dtype: .float32), device: device,
+      kernel: { found()[0] }, operators: { operators()[0] })
   }
 
   private static func siluMultiply(_ device: Device, rows: Int, width: Int) throws -> Row {

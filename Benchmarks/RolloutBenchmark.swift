@@ -71,8 +71,13 @@ public enum RolloutBenchmark {
     (options.quantization, options.isDeterministic) = (work.isFloat8 ? .fp8 : nil, work.isDeterministic)
     let engine = try await onThread { [options] in try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options) }
     let loaded = ContinuousClock.now
-    // Kernels and libraries are made ready by requests that do not count.
-    try await generate(engine, requests.prefix(4).map {
+    // Kernels and libraries are made ready by requests that do not count, of as many tokens as two batches hold.
+    var room = 2 * options.chunkedPrefillSize
+    let first = requests.prefix {
+      room -= $0.tokens.count
+      return room >= 0
+    }
+    try await generate(engine, requests.prefix(max(4, first.count)).map {
       var request = $0
       request.sampling.maxNewTokens = 4
       return request

@@ -104,9 +104,8 @@ FOR_EVERY_PROCESSOR Choice choose_bfloat16(const uint16_t* logits, int64_t colum
 
 }  // namespace
 
-void ct_sample(ct_tensor logits_handle, ct_tensor temperatures_handle, ct_tensor keys_handle, ct_tensor is_greedy_handle,
-               ct_tensor* tokens, ct_tensor* scores, ct_tensor* log_probs) {
-  guarded([&] {
+ct_tensor ct_sample(ct_tensor logits_handle, ct_tensor temperatures_handle, ct_tensor keys_handle, ct_tensor is_greedy_handle) {
+  return guarded<>(ct_tensor{}, [&] {
     const at::Tensor& logits = borrow(logits_handle);
     TORCH_CHECK(logits.is_cpu() && logits.dim() == 2 && logits.stride(1) == 1, "rows of logits on the CPU are sampled");
     bool is_float = logits.scalar_type() == at::kFloat;
@@ -115,22 +114,19 @@ void ct_sample(ct_tensor logits_handle, ct_tensor temperatures_handle, ct_tensor
     auto* temperatures = static_cast<const float*>(borrow(temperatures_handle).const_data_ptr());
     auto* keys = static_cast<const int64_t*>(borrow(keys_handle).const_data_ptr());
     auto* is_greedy = static_cast<const bool*>(borrow(is_greedy_handle).const_data_ptr());
-    at::Tensor chosen = at::empty({rows}, at::kLong), score = at::empty({rows}, at::kFloat), log_prob = at::empty({rows}, at::kFloat);
+    at::Tensor samples = at::empty({2, rows}, at::kLong);
     const void* data = logits.const_data_ptr();
-    auto* chosen_data = static_cast<int64_t*>(chosen.mutable_data_ptr());
-    auto* score_data = static_cast<float*>(score.mutable_data_ptr());
-    auto* log_prob_data = static_cast<float*>(log_prob.mutable_data_ptr());
+    auto* chosen = static_cast<int64_t*>(samples.mutable_data_ptr());
+    auto* numbers = reinterpret_cast<float*>(chosen + rows);
     for_each_piece(rows, [&](int64_t row) {
       auto key = static_cast<uint64_t>(keys[row]);
       Choice choice = is_float
           ? choose_float(static_cast<const float*>(data) + row * stride, columns, temperatures[row], key, is_greedy[row])
           : choose_bfloat16(static_cast<const uint16_t*>(data) + row * stride, columns, temperatures[row], key, is_greedy[row]);
-      chosen_data[row] = choice.token;
-      score_data[row] = choice.score;
-      log_prob_data[row] = choice.log_prob;
+      chosen[row] = choice.token;
+      numbers[2 * row] = choice.score;
+      numbers[2 * row + 1] = choice.log_prob;
     });
-    *tokens = give(chosen);
-    *scores = give(score);
-    *log_probs = give(log_prob);
+    return give(samples);
   });
 }

@@ -57,8 +57,11 @@ int32_t few_rows_of_layers(ct_dense_layers shape, int32_t device_index);
 void few_rows_layers_room(ct_dense_layers shape, const ct_tensor* tensors, ct_tensor* pointers, ct_tensor* workspace);
 ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor workspace, ct_tensor input, ct_tensor cosine,
                           ct_tensor sine, ct_tensor pages, ct_tensor lengths, int32_t page_size);
-void sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
-            ct_tensor* scores, ct_tensor* log_probs);
+void transfer(ct_tensor source, ct_tensor target);
+void embed(ct_tensor tokens, ct_tensor weight, ct_tensor positions, ct_tensor frequencies, double magnitude, ct_tensor* hidden,
+           ct_tensor* cosine, ct_tensor* sine);
+ct_tensor sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy);
+bool large_product(ct_tensor left, ct_tensor right, ct_tensor bias, bool adds, ct_tensor output);
 void quantize(ct_tensor matrix, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales);
 ct_tensor silu_multiply_gradient(ct_tensor both, ct_tensor gradient, ct_tensor* product);
 void add_norm_gradient(ct_tensor sum, ct_tensor weight, double epsilon, ct_tensor by_normed, ct_tensor by_sum,

@@ -20,6 +20,8 @@ constexpr int most_rows = 4, most_float8_rows = 2;
 constexpr int warps = 8, loading_warps = 4;
 /// Of a weight, that one load brings a lane; and so many of them has a lane of a row, at most.
 constexpr int piece_bytes = 16, most_pieces = 5;
+/// Of what all blocks tell each other: with fewer or more they wait longer.
+constexpr int copies = 4;
 /// A warp multiplies four parts of rows at once, while others are loaded.
 constexpr int least_slots = 6;
 
@@ -31,7 +33,7 @@ int numbers(const ct_dense_layers& shape) { return shape.is_float8 ? piece_bytes
 
 /// How the kernel divides a model's layers for so many rows.
 struct Division {
-  int blocks, splits, chunk = 0, slots, in_flight, room, shared_bytes;
+  int blocks, splits, chunk = 0, slots, room, shared_bytes;
   /// Warps that share a row: of the weight of queries, keys and values, the output's, gate and up, down.
   int cuts[4];
 
@@ -59,10 +61,6 @@ struct Division {
     int rest = (rows * (sums + most_own(shape.hidden)) + (shape.is_float8 ? scales : 0)) * 4 + (4 << 10);
     int layers = shape.layers * tensors_of_layer * 8, slot_bytes = warps * chunk * piece_bytes;
     slots = std::min(16, ((int)device.sharedMemPerBlockOptin - rest - layers - room) / slot_bytes);
-    // Loads slow down what blocks tell each other: where not much of a layer is left to load, fewer at once take less time.
-    long weights = 0;
-    for (auto [inputs, outputs] : products) weights += (long)inputs * outputs * piece_bytes / numbers(shape) / blocks;
-    in_flight = weights < 5L * slots * slot_bytes ? 1 : 2;
     shared_bytes = slots * slot_bytes + room + layers;
   }
 
@@ -83,8 +81,8 @@ const cudaDeviceProp& properties() { return *at::cuda::getCurrentDevicePropertie
 /// 64-bit words of a workspace, as the kernel's `Words` and what stands before them.
 int64_t words(const ct_dense_layers& shape, int rows) {
   int64_t splits = Division(shape, rows, properties()).splits;
-  return 2 + rows * ((projected(shape) + attended(shape) + shape.hidden + shape.inner + shape.hidden) / 2 +
-                     shape.heads * splits * (shape.head + 2));
+  int64_t heard = copies * (attended(shape) + shape.hidden + shape.inner + shape.hidden);
+  return 2 + rows * ((heard + projected(shape)) / 2 + shape.heads * splits * (shape.head + 2));
 }
 
 }  // namespace
@@ -132,7 +130,7 @@ ct_tensor few_rows_layers(ct_dense_layers shape, ct_tensor pointers, ct_tensor w
         head(shape.head), define("ROWS", rows), define("HIDDEN", shape.hidden), define("INNER", shape.inner),
         define("HEADS", shape.heads), define("KEY_VALUE_HEADS", shape.key_value_heads), define("BLOCKS", division.blocks),
         define("SPLITS", division.splits), define("PAGE_SIZE", page_size), define("CHUNK", division.chunk), define("SLOTS", division.slots),
-        define("IN_FLIGHT", division.in_flight), define("ROOM", division.room),
+        define("COPIES", copies), define("ROOM", division.room),
         define("QUERY_KEY_VALUE_CUTS", division.cuts[0]), define("OUTPUT_CUTS", division.cuts[1]),
         define("GATE_UP_CUTS", division.cuts[2]), define("DOWN_CUTS", division.cuts[3])};
     if (shape.is_float8) defines.push_back("-DFLOAT8");

@@ -7,15 +7,13 @@
 //
 // Few rows have a kernel of our own, which sums in that order too: it is taken where it agrees on the same numbers. It can also
 // find what it multiplies, and add to the product, in the bits of the kernels that do so for many rows.
-#include <cublasLt.h>
-
 #include <algorithm>
 #include <array>
 #include <map>
 #include <mutex>
 #include <optional>
 
-#include "kernel_library.h"
+#include "cublas_lt.h"
 
 static const char* const of_few_rows =
 #include "kernels/invariant_rows.cuh"
@@ -24,81 +22,28 @@ static const char* const of_few_rows =
 
 namespace {
 
+using namespace ctorch;
+
 constexpr int64_t usual_rows = 256;
 /// Products of up to so many rows have an algorithm of their own; the last one is for more, too.
 constexpr std::array<int64_t, 7> classes = {16, 32, 64, 128, usual_rows, 1024, 4096};
 constexpr size_t usual_class = 4;
-constexpr int proposals = 16;
+constexpr int most_proposals = 16;
 /// Bytes that an algorithm may work in: too few to keep sums there.
 constexpr size_t most_workspace = 1024;
 /// Columns of a weight that algorithms are compared on.
 constexpr int64_t most_probed = 4096;
 
-void check(cublasStatus_t status, const char* what) {
-  TORCH_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuBLASLt could not ", what, ": ", cublasLtGetStatusString(status));
+BlasProduct product(int64_t rows, int64_t inputs, int64_t outputs) {
+  return {{CUDA_R_16BF, inputs, outputs, inputs, true}, {CUDA_R_16BF, inputs, rows, inputs}, {CUDA_R_16BF, outputs, rows, outputs}};
 }
 
-/// Frees what cuBLASLt made.
-template <class Handle, cublasStatus_t (*destroy)(Handle)>
-struct Owned {
-  Handle handle = nullptr;
-  ~Owned() { if (handle) destroy(handle); }
-};
-
-/// A product as cuBLASLt sees it, columns first: Wᵀ (kept as W, transposed) times x.
-struct Product {
-  Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy> operation;
-  Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> weight, input, output;
-
-  Product(int64_t rows, int64_t inputs, int64_t outputs) {
-    check(cublasLtMatmulDescCreate(&operation.handle, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe a product");
-    cublasOperation_t transposed = CUBLAS_OP_T;
-    check(cublasLtMatmulDescSetAttribute(operation.handle, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)),
-          "describe a product");
-    check(cublasLtMatrixLayoutCreate(&weight.handle, CUDA_R_16BF, inputs, outputs, inputs), "describe a weight");
-    check(cublasLtMatrixLayoutCreate(&input.handle, CUDA_R_16BF, inputs, rows, inputs), "describe an input");
-    check(cublasLtMatrixLayoutCreate(&output.handle, CUDA_R_16BF, outputs, rows, outputs), "describe an output");
-  }
-
-  std::vector<cublasLtMatmulAlgo_t> algorithms() const {
-    Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference;
-    check(cublasLtMatmulPreferenceCreate(&preference.handle), "state a preference");
-    auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-      check(cublasLtMatmulPreferenceSetAttribute(preference.handle, attribute, &value, sizeof(value)), "state a preference");
-    };
-    // Without reductions and memory for them no sum is divided.
-    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t(0));
-    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, uint32_t(CUBLASLT_REDUCTION_SCHEME_NONE));
-    for (auto attribute : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-                           CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
-      prefer(attribute, uint32_t(16));
-    std::array<cublasLtMatmulHeuristicResult_t, proposals> found;
-    int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(at::cuda::getCurrentCUDABlasLtHandle(), operation.handle, weight.handle, input.handle,
-                                         output.handle, output.handle, preference.handle, proposals, found.data(), &count),
-          "propose an algorithm");
-    std::vector<cublasLtMatmulAlgo_t> algorithms;
-    for (int i = 0; i < count; ++i)
-      if (found[i].state == CUBLAS_STATUS_SUCCESS) algorithms.push_back(found[i].algo);
-    return algorithms;
-  }
-
-  /// False where the algorithm does not know such a product.
-  bool run(const cublasLtMatmulAlgo_t& algorithm, const void* x, const void* w, void* result) const {
-    float one = 1, zero = 0;
-    auto handle = at::cuda::getCurrentCUDABlasLtHandle();
-    cublasLtMatmulHeuristicResult_t checked;
-    if (cublasLtMatmulAlgoCheck(handle, operation.handle, weight.handle, input.handle, output.handle, output.handle, &algorithm,
-                                &checked) != CUBLAS_STATUS_SUCCESS || checked.workspaceSize > most_workspace)
-      return false;
-    // Where blocks count the tiles that they have taken.
-    auto bytes = static_cast<int64_t>(checked.workspaceSize);
-    auto workspace = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).device(at::kCUDA, c10::cuda::current_device()));
-    return cublasLtMatmul(handle, operation.handle, &one, w, weight.handle, x, input.handle, &zero, result, output.handle, result,
-                          output.handle, &algorithm, workspace.data_ptr(), bytes, c10::cuda::getCurrentCUDAStream()) ==
-           CUBLAS_STATUS_SUCCESS;
-  }
-};
+/// False where the algorithm does not know such a product.
+bool run(const BlasProduct& product, const cublasLtMatmulAlgo_t& algorithm, const void* x, const void* w, void* result) {
+  // Where blocks count the tiles that they have taken.
+  auto bytes = product.workspace(algorithm);
+  return bytes && *bytes <= most_workspace && product.run(algorithm, *bytes, w, x, 0, result);
+}
 
 /// What our kernel does beside a product; as `few_rows_linear` of ctorch_cuda.h says.
 struct More {
@@ -188,23 +133,24 @@ Choice agreeing(int64_t inputs, int64_t outputs, const at::TensorOptions& option
   auto x = cancelling(usual_rows, inputs, -1, options), w = cancelling(probed, inputs, 1, options);
   auto result = [&](const cublasLtMatmulAlgo_t& algorithm, int64_t rows) -> std::optional<at::Tensor> {
     auto output = at::empty({rows, probed}, options);
-    if (!Product(rows, inputs, probed).run(algorithm, x.data_ptr(), w.data_ptr(), output.data_ptr())) return {};
+    if (!run(product(rows, inputs, probed), algorithm, x.data_ptr(), w.data_ptr(), output.data_ptr())) return {};
     return output;
   };
-  auto usual = Product(usual_rows, inputs, outputs).algorithms();
+  // Without memory for them no sums are kept.
+  auto usual = product(usual_rows, inputs, outputs).proposals<most_proposals>(0);
   TORCH_CHECK(!usual.empty(), "cuBLASLt has no product of ", inputs, " by ", outputs, " that divides no sum");
-  auto wanted = result(usual[0], usual_rows);
+  auto wanted = result(usual[0].algo, usual_rows);
   Choice chosen;
-  chosen.algorithms.fill(usual[0]);
+  chosen.algorithms.fill(usual[0].algo);
   if (!wanted) return chosen;
   chosen.rows_of_own = rows_of_own(x, w, outputs, *wanted);
   for (size_t i = 0; i < classes.size(); ++i) {
     int64_t rows = std::min(classes[i], usual_rows);
     auto expected = wanted->narrow(0, 0, rows);
-    for (auto& algorithm : Product(classes[i], inputs, outputs).algorithms()) {
-      auto found = result(algorithm, rows);
+    for (auto& proposal : product(classes[i], inputs, outputs).proposals<most_proposals>(0)) {
+      auto found = result(proposal.algo, rows);
       if (!found || !found->equal(expected)) continue;
-      chosen.algorithms[i] = algorithm;
+      chosen.algorithms[i] = proposal.algo;
       break;
     }
   }
@@ -220,9 +166,6 @@ const Choice& choice(int64_t inputs, int64_t outputs, const at::TensorOptions& o
   if (found == known.end()) found = known.emplace(key, agreeing(inputs, outputs, options)).first;
   return found->second;
 }
-
-/// 16 bytes can be read at a time.
-bool is_aligned(const at::Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 16 == 0; }
 
 }  // namespace
 
@@ -241,9 +184,9 @@ ct_tensor invariant_linear(ct_tensor input_handle, ct_tensor weight_handle) {
       return give(output);
     }
     auto own = std::min<size_t>(std::lower_bound(classes.begin(), classes.end(), rows) - classes.begin(), classes.size() - 1);
-    Product product(rows, inputs, outputs);
-    TORCH_CHECK(product.run(chosen.algorithms[own], input.data_ptr(), weight.data_ptr(), output.data_ptr()) ||
-                    product.run(chosen.algorithms[usual_class], input.data_ptr(), weight.data_ptr(), output.data_ptr()),
+    auto wanted = product(rows, inputs, outputs);
+    auto runs = [&](size_t of) { return run(wanted, chosen.algorithms[of], input.data_ptr(), weight.data_ptr(), output.data_ptr()); };
+    TORCH_CHECK(runs(own) || runs(usual_class),
                 "cuBLASLt could not multiply ", rows, " rows of ", inputs, " numbers with ", outputs, " columns");
     return give(output);
   });

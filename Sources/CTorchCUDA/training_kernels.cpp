@@ -55,7 +55,7 @@ ct_tensor norm_rotate_gradient(ct_tensor query_handle, ct_tensor key_handle, ct_
   return guarded<>(ct_tensor{}, [&]() -> ct_tensor {
     const auto &query = borrow(query_handle), &key = borrow(key_handle), &cosine = borrow(cosine_handle);
     c10::cuda::CUDAGuard guard(query.device());
-    int tokens = query.size(0), dimension = query.size(2), blocks = std::min(tokens, busy_blocks(8));
+    int tokens = query.size(0), dimension = query.size(2), blocks = std::min(tokens, busy_blocks(3));
     const auto &weight = borrow_optional(query_weight), &other = borrow_optional(key_weight);
     bool has_norms = weight.defined() || other.defined();
     auto parts = has_norms ? at::empty({blocks, 2, dimension}, query.options().dtype(at::kFloat)) : at::Tensor();

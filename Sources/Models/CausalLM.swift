@@ -184,7 +184,35 @@ open class CausalLM {
   /// Runs the stage: `[T]` tokens in the first, the previous one's output elsewhere → `[T, hiddenSize]`, after the final
   /// norm in the last. Sequence parallel: `[T / ranks, hiddenSize]`.
   public func hidden(_ input: Tensor, _ context: ForwardContext) -> Tensor {
-    var hidden = stage.holdsEmbedding ? placed(embed(input), context.positions) : input
+    normed(unnormed(input, context), context)
+  }
+
+  private func normed(_ hidden: Tensor, _ context: ForwardContext) -> Tensor {
+    guard let finalNorm else { return hidden }
+    return (finalNorm as? RMSNorm)?(adding: nil, to: hidden, context: context).normed ?? finalNorm(hidden)
+  }
+
+  /// Logits of all rows of a step that decodes, each the last token of its context, by a whole model. `[rows, vocabulary]`
+  public func decodingLogits(_ tokens: Tensor, _ context: ForwardContext) -> Tensor {
+    let hidden = unnormed(tokens, context)
+    if let norm = finalNorm as? RMSNorm, let logits = fewRowsLogits(hidden, norm) { return capped(logits) }
+    return logits(normed(hidden, context))
+  }
+
+  /// Embeddings and the table of their positions, by one kernel; nil: there is something that it doesn't know.
+  private func begun(_ tokens: Tensor, _ context: ForwardContext) -> (hidden: Tensor, table: RotaryTable)? {
+    guard context.fusesOperators, !gradientsEnabled, tokens.device.kind == .cuda, let embedding,
+      parallel.tensor.size == 1, configuration.positions == .rotary, !configuration.scalesEmbeddings,
+      context.positions.shape.count == 1, context.sequenceParts.isEmpty, windowedRotary == nil,
+      embedding.weight.dtype == .bfloat16, embedding.weight.lowRankTerms == nil
+    else { return nil }
+    return rotary.embedded(tokens.contiguous(), embedding.weight.tensor, positions: context.positions.contiguous())
+  }
+
+  /// The stage up to the final norm.
+  private func unnormed(_ input: Tensor, _ context: ForwardContext) -> Tensor {
+    let begun = begun(input, context)
+    var hidden = begun?.hidden ?? (stage.holdsEmbedding ? placed(embed(input), context.positions) : input)
     var images: PlacedFeatures?
     if let vision, let inputs = context.images {
       images = PlacedFeatures(inputs, vision, tokenCount: input.size(0), parallel: parallel)
@@ -194,11 +222,10 @@ open class CausalLM {
     func table(_ rotary: RotaryEmbedding) -> RotaryTable {
       rotary.table(positions: context.positions, parts: context.sequenceParts, dtype: dtype)
     }
-    let ownTable = table(rotary)
+    let ownTable = begun?.table ?? table(rotary)
     let windowedTable = windowedRotary.map(table) ?? ownTable
     if let (layers, contexts) = context.fewRows {
-      hidden = layers(hidden, cosine: ownTable.cosine, sine: ownTable.sine, table: contexts)
-      return finalNorm.map { $0(hidden) } ?? hidden
+      return layers(hidden, cosine: ownTable.cosine, sine: ownTable.sine, table: contexts)
     }
     let tables = stage.layers.map { configuration.windowedLayers.contains($0) ? windowedTable : ownTable }
     var context = context
@@ -223,8 +250,7 @@ open class CausalLM {
       if feedsPictures, let images { hidden = images.added(to: hidden, afterLayer: blocks.lowerBound) }
     }
     context.layerInputs?.note(hidden, layer: stage.layers.upperBound)
-    guard let finalNorm else { return hidden }
-    return (finalNorm as? RMSNorm)?(adding: nil, to: hidden, context: context).normed ?? finalNorm(hidden)
+    return hidden
   }
 
   /// Whether layers can use kernels of ours, which sum in an order of their own and read 16 bytes at a time.
@@ -242,8 +268,11 @@ open class CausalLM {
   open func logits(_ hidden: Tensor, at rows: Tensor? = nil) -> Tensor {
     guard let headWeight else { preconditionFailure("a stage without the head has no logits") }
     let entered = parallel.enteringTensorParallel(hidden)
-    let logits = parallel.product(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight)
-    return configuration.logitSoftCap.map { (logits / $0).tanh() * $0 } ?? logits
+    return capped(parallel.product(rows.map { entered.indexSelect(0, index: $0) } ?? entered, headWeight))
+  }
+
+  private func capped(_ logits: Tensor) -> Tensor {
+    configuration.logitSoftCap.map { (logits / $0).tanh() * $0 } ?? logits
   }
 
   /// What the head says of `targets`, from the last stage's output: a critic says what it expects where they are predicted.

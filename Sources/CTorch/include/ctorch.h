@@ -110,10 +110,9 @@ CT_API ct_tensor ct_packed_linear(ct_tensor input, ct_tensor packed, ct_tensor b
 // How often operators have written to a tensor's memory, through it, its views or what was detached from it.
 CT_API int64_t ct_change_count(ct_tensor tensor);
 // Chooses a column of each row of logits (on the CPU, float32 or bfloat16) by the largest of logit / temperature + Gumbel
-// noise, or without noise where it is greedy; the first of equal ones. [rows] each: int64 columns; their scores, NaN in rows
-// with what is no number; and their log-probabilities over the temperature.
-CT_API void ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy,
-                      ct_tensor *columns, ct_tensor *scores, ct_tensor *log_probs);
+// noise, or without noise where it is greedy; the first of equal ones. int64 [2, rows]: the columns, and as halves of a number,
+// the lower one first, their scores, NaN in rows with what is no number, and their log-probabilities over the temperature.
+CT_API ct_tensor ct_sample(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy);
 // Attention of one query a row over the pages of its context, on the CPU, without gradients. float32 or bfloat16 query
 // [rows, heads, d], keys [slots, key-value heads, d] and values [slots, key-value heads, dv], all of one type, d and dv
 // multiples of 8; int32 pages [rows, n], lengths [rows] of the contexts (0: zeros) and order [rows] in which rows are begun.

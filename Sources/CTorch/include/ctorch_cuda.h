@@ -113,8 +113,15 @@ typedef struct {
   void (*few_rows_layers_room)(ct_dense_layers shape, const ct_tensor* tensors, ct_tensor* pointers, ct_tensor* workspace);
   ct_tensor (*few_rows_layers)(ct_dense_layers shape, ct_tensor pointers, ct_tensor workspace, ct_tensor input,
                                ct_tensor cosine, ct_tensor sine, ct_tensor pages, ct_tensor lengths, int32_t page_size);
-  void (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy, ct_tensor* tokens,
-                 ct_tensor* scores, ct_tensor* log_probs);
+  // Copies contiguous numbers of four bytes by a kernel, from or to a device; the other side may be pinned memory of the host.
+  void (*transfer)(ct_tensor source, ct_tensor target);
+  void (*embed)(ct_tensor tokens, ct_tensor weight, ct_tensor positions, ct_tensor frequencies, double magnitude,
+                ct_tensor* hidden, ct_tensor* cosine, ct_tensor* sine);
+  // As ct_sample.
+  ct_tensor (*sample)(ct_tensor logits, ct_tensor temperatures, ct_tensor keys, ct_tensor is_greedy);
+  // output = left right (+ bias) (+ output, if adds), of bf16, where an algorithm is known to be faster than libtorch's. Nothing
+  // is done where none is: false.
+  bool (*large_product)(ct_tensor left, ct_tensor right, ct_tensor bias, bool adds, ct_tensor output);
   // Of fp32 too. height 0: all numbers share a scale. for_blocks: in the form that products with scales of blocks take.
   void (*quantize)(ct_tensor matrix, int32_t height, int32_t width, bool for_blocks, ct_tensor* values, ct_tensor* scales);
 

@@ -101,22 +101,24 @@ __device__ __forceinline__ int partner_lane(int half) {
 
 // What a number is multiplied with, and what it is multiplied with for its partner: x cos - other sin in the first half,
 // x cos + other sin in the second.
-__device__ __forceinline__ void turning(
-    const bf16* cosine, const bf16* sine, long token, int rotated, float* cosines, float* sines) {
-  const int first = threadIdx.x % 32 * OWN;
-#pragma unroll
-  for (int k = 0; k < OWN; ++k) {
-    cosines[k] = 1;
-    sines[k] = 0;
+struct Turn {
+  Own cosine, sine;
+
+  __device__ __forceinline__ void fetch(const bf16* cosines, const bf16* sines, long token, int rotated) {
+    if (threadIdx.x % 32 * OWN >= rotated) return;
+    cosine = own(cosines + token * rotated);
+    sine = own(sines + token * rotated);
   }
-  if (first >= rotated) return;
-  const Own c = own(cosine + token * rotated), s = own(sine + token * rotated);
+  __device__ __forceinline__ void unpack(int rotated, float (&cosines)[OWN], float (&sines)[OWN]) const {
+    const int first = threadIdx.x % 32 * OWN;
 #pragma unroll
-  for (int k = 0; k < OWN; ++k) {
-    cosines[k] = wide(c.numbers[k]);
-    sines[k] = first < rotated / 2 ? -wide(s.numbers[k]) : wide(s.numbers[k]);
+    for (int k = 0; k < OWN; ++k) {
+      const float s = wide(sine.numbers[k]);
+      cosines[k] = first < rotated ? wide(cosine.numbers[k]) : 1;
+      sines[k] = first >= rotated ? 0 : first < rotated / 2 ? -s : s;
+    }
   }
-}
+};
 
 // One head, normed or not, and turned: each lane its own numbers.
 __device__ __forceinline__ Own norm_and_turn(

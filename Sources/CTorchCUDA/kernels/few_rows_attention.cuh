@@ -45,7 +45,9 @@ __device__ __forceinline__ void place_heads(
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated) {
   const int warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN;
   float cosines[OWN], sines[OWN];
-  turning(cosine, sine, task.row, rotated, cosines, sines);
+  Turn turn;
+  turn.fetch(cosine, sine, task.row, rotated);
+  turn.unpack(rotated, cosines, sines);
   for (int h = warp; h < GROUP + 2; h += WARPS) {
     const bool is_query = h < GROUP, is_value = h == GROUP + 1;
     const int head = is_query ? task.head * GROUP + h : is_value ? HEADS + KEY_VALUE_HEADS + task.head : HEADS + task.head;
@@ -119,7 +121,7 @@ __device__ __forceinline__ void attend(
     float all, total, sum[2];
     room.sums.join(g, d, all, total, sum);
     if (task.cut.parts == 1) {
-      tell(words.heads[task.row] + (head * HEAD + d) / 2,
+      tell_all(words.heard[0].heads[task.row] + (head * HEAD + d) / 2,
            total > 0 ? pack(sum[0] / total, sum[1] / total) : 0, flag);
     } else {
       uint64* part = words.parts[task.row][head][task.part];
@@ -185,7 +187,7 @@ __device__ __forceinline__ void join_parts(int row, int head, int parts, Words& 
     }
   }
   const float result = total > 0 ? sum / total : 0, next = __shfl_down_sync(0xffffffffu, result, 1);
-  if (d % 2 == 0) tell(words.heads[row] + (head * HEAD + d) / 2, pack(result, next), flag);
+  if (d % 2 == 0) tell_all(words.heard[0].heads[row] + (head * HEAD + d) / 2, pack(result, next), flag);
 }
 
 // Asks for the keys and values that the block will look at, so that they come nearer in the meantime.

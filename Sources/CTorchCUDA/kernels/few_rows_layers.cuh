@@ -143,6 +143,7 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
   asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
   Slots slots = {chunks + warp * SLOTS * CHUNK, loaded[warp], free[warp]};
   Words& words = *(Words*)(workspace + 2);
+  Heard &said = words.heard[0], &heard = words.heard[blockIdx.x % COPIES];
   const uint32 before = (uint32)look(workspace);
   const Share<DOWN> own_hidden(warp);
   for (int i = threadIdx.x; i < ROWS * own_hidden.outputs; i += THREADS) {
@@ -164,15 +165,15 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
       Scaling& scaling = scalings[PRODUCT % 2];
       scaling.fetch(matrix.scales, share);
       if constexpr (PRODUCT == OUT) {
-        hear<ROWS * ATTENDED / 2>(words.heads[0], flag, x);
+        hear<ROWS * ATTENDED / 2>(heard.heads[0], flag, x);
       } else if constexpr (PRODUCT == DOWN) {
-        hear<ROWS * INNER / 2>(words.inner[0], flag, x);
+        hear<ROWS * INNER / 2>(heard.inner[0], flag, x);
         // All blocks have begun, and know where the count stood.
         if (is_last && blockIdx.x == 0 && threadIdx.x == 0) *workspace = before + layer_count;
       } else {
         Norms norms(PRODUCT == QKV ? layer.input_norm : layer.middle_norm);
-        if (PRODUCT == GATE) norms.hear(words.middle, flag);
-        else if (l > 0) norms.hear(words.hidden, flag - 1);
+        if (PRODUCT == GATE) norms.hear(heard.middle, flag);
+        else if (l > 0) norms.hear(heard.hidden, flag - 1);
         else norms.read(input);
         norms.put(x, epsilon);
       }
@@ -187,14 +188,14 @@ extern "C" __global__ void __launch_bounds__(THREADS + 128, 1) few_rows_layers(
           tell(words.query_key_value[r] + column / 2, pack(made.sum(own), made.sum(own + 1)), flag);
         } else if constexpr (PRODUCT == GATE) {
           auto gated = [&](int own) { return silu_times(rounded(made.sum(2 * own)), rounded(made.sum(2 * own + 1))); };
-          tell(words.inner[r] + column / 2, pack(gated(own), gated(own + 1)), flag);
+          tell_all(said.inner[r] + column / 2, pack(gated(own), gated(own + 1)), flag);
         } else {
           float* hidden = residual[r] + own;
 #pragma unroll
           for (int next = 0; next < 2; ++next) hidden[next] = rounded(rounded(made.sum(own + next)) + hidden[next]);
           const uint32 pair = pack(hidden[0], hidden[1]);
           if (PRODUCT == DOWN && is_last) *(uint32*)(output + (long)r * HIDDEN + column) = pair;
-          else tell((PRODUCT == OUT ? words.middle : words.hidden)[r] + column / 2, pair, flag);
+          else tell_all((PRODUCT == OUT ? said.middle : said.hidden)[r] + column / 2, pair, flag);
         }
       }
     };

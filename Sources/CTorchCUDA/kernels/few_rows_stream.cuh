@@ -2,7 +2,9 @@ R"cuda(
 // The weights of few_rows_layers on their way through shared memory.
 //
 // QUERY_KEY_VALUE_CUTS, OUTPUT_CUTS, GATE_UP_CUTS, DOWN_CUTS: warps that share a row of such a product's weight. CHUNK: pieces of
-// such a part of a row, at most; SLOTS: of them that a warp has in shared memory; IN_FLIGHT: that are loaded for it at once.
+// such a part of a row, at most; SLOTS: of them that a warp has in shared memory.
+
+constexpr int IN_FLIGHT = 2;  // that are loaded for a warp at once: more would be in the way of what blocks tell each other
 
 // A product's sizes.
 template <int PRODUCT>
@@ -100,7 +102,6 @@ struct Stream {
   }
   // Loads one more, if there is room.
   __device__ void load() {
-    // Many would be in the way of what blocks tell each other.
     if (flying == IN_FLIGHT) {
       if (!has_passed(arriving.loaded + arriving.slot, arriving.turn)) return;
       arriving.next();

@@ -34,11 +34,15 @@ struct Layer {
   bf16 *keys, *values;
 };
 
-// Words of what blocks tell each other, in the workspace behind the count of layers that were run.
+// Words of what blocks tell each other, in the workspace behind the count of layers that were run. What all blocks hear is there
+// COPIES times, each for some of them: they would keep each other waiting for one.
 constexpr int PART = HEAD + 2;  // sums of a part of a context, the largest score, the weight
+struct Heard {
+  uint64 heads[ROWS][ATTENDED / 2], middle[ROWS][HIDDEN / 2], inner[ROWS][INNER / 2], hidden[ROWS][HIDDEN / 2];
+};
 struct Words {
-  uint64 query_key_value[ROWS][QUERY_KEY_VALUE / 2], heads[ROWS][ATTENDED / 2], middle[ROWS][HIDDEN / 2],
-      inner[ROWS][INNER / 2], hidden[ROWS][HIDDEN / 2], parts[ROWS][HEADS][SPLITS][PART];
+  Heard heard[COPIES];
+  uint64 query_key_value[ROWS][QUERY_KEY_VALUE / 2], parts[ROWS][HEADS][SPLITS][PART];
 };
 
 // The warps that multiply wait for each other.
@@ -56,6 +60,11 @@ __device__ __forceinline__ bool has_passed(const uint64* barrier, uint32 parity)
 
 __device__ __forceinline__ void tell(uint64* word, uint32 value, uint32 flag) {
   asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(word), "l"((uint64)flag << 32 | value) : "memory");
+}
+// A word of the first copy, and of the others.
+__device__ __forceinline__ void tell_all(uint64* word, uint32 value, uint32 flag) {
+#pragma unroll
+  for (int copy = 0; copy < COPIES; ++copy) tell(word + copy * (sizeof(Heard) / sizeof(uint64)), value, flag);
 }
 __device__ __forceinline__ uint64 look(const uint64* word) {
   uint64 result;

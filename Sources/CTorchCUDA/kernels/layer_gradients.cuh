@@ -103,7 +103,7 @@ extern "C" __global__ void add_norm_gradient(
 // others, into rows of `stride` numbers. What each block says of the two weights stands in [2, HEAD] numbers of `by_weights`,
 // NULL where there are no norms.
 #ifdef HEAD
-extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 4 : 2) norm_rotate_gradient(
+extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rotate_gradient(
     const bf16* __restrict__ query, const bf16* __restrict__ key, long stride, int query_heads, int key_heads,
     const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon, const bf16* __restrict__ cosine,
     const bf16* __restrict__ sine, int rotated, const bf16* __restrict__ by_query, const bf16* __restrict__ by_key,
@@ -112,72 +112,83 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 4 : 2) norm_rota
   constexpr int AT_ONCE = 2;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN, half = rotated / 2;
   const int normed_heads = query_heads + key_heads, heads = normed_heads + key_heads, partner = partner_lane(half);
+  const int parts = (heads + AT_ONCE - 1) / AT_ONCE, count = tokens * parts, step = gridDim.x * warps;
   float totals[2][OWN] = {}, query_weights[OWN], key_weights[OWN];
 #pragma unroll
   for (int k = 0; k < OWN; ++k) {
     query_weights[k] = query_weight ? wide(query_weight[first + k]) : 1;
     key_weights[k] = key_weight ? wide(key_weight[first + k]) : 1;
   }
-  for (long token = blockIdx.x; token < tokens; token += gridDim.x) {
+  struct Part {
+    Own gradients[AT_ONCE], sources[AT_ONCE];
+    Turn turn;
+  };
+  auto fetch = [&](int index, Part& part) {
+    if (index >= count) return;
+    const long token = index / parts;
+    const int begin = (index - token * parts) * AT_ONCE;
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const int head = begin + u, after = head - query_heads, last = head - normed_heads;
+      if (head >= heads) continue;
+      part.gradients[u] = own(last >= 0 ? by_value + (token * key_heads + last) * HEAD
+                              : after >= 0 ? by_key + (token * key_heads + after) * HEAD
+                                           : by_query + (token * query_heads + head) * HEAD);
+      if (last < 0 && (after >= 0 ? key_weight : query_weight))
+        part.sources[u] = own((after >= 0 ? key + after * HEAD : query + head * HEAD) + token * stride);
+    }
+    part.turn.fetch(cosine, sine, token, rotated);
+  };
+  Part part, next;
+  int index = blockIdx.x * warps + warp;
+  for (fetch(index, part); index < count; index += step, part = next) {
+    fetch(index + step, next);
+    const long token = index / parts;
+    const int begin = (index - token * parts) * AT_ONCE;
     float cosines[OWN], sines[OWN];
-    turning(cosine, sine, token, rotated, cosines, sines);
-    for (int h = warp; h < heads; h += AT_ONCE * warps) {
-      Own loaded[AT_ONCE], sources[AT_ONCE];
+    part.turn.unpack(rotated, cosines, sines);
 #pragma unroll
-      for (int u = 0; u < AT_ONCE; ++u) {
-        const int head = h + u * warps;
-        if (head >= heads) continue;
-        const int after = head - query_heads, last = head - normed_heads;
-        loaded[u] = own(last >= 0 ? by_value + (token * key_heads + last) * HEAD
-                        : after >= 0 ? by_key + (token * key_heads + after) * HEAD
-                                     : by_query + (token * query_heads + head) * HEAD);
-        if (last < 0 && (after >= 0 ? key_weight : query_weight))
-          sources[u] = own((after >= 0 ? key + after * HEAD : query + head * HEAD) + token * stride);
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const int head = begin + u, after = head - query_heads, last = head - normed_heads;
+      if (head >= heads) continue;
+      const long row = token * stride + first;
+      if (last >= 0) {
+        *(Own*)(new_value + row + last * HEAD) = part.gradients[u];
+        continue;
       }
+      const bool is_query = after < 0;
+      float g[OWN];
 #pragma unroll
-      for (int u = 0; u < AT_ONCE; ++u) {
-        const int head = h + u * warps;
-        if (head >= heads) continue;
-        const int after = head - query_heads, last = head - normed_heads;
-        const long row = token * stride + first;
-        if (last >= 0) {
-          *(Own*)(new_value + row + last * HEAD) = loaded[u];
-          continue;
-        }
-        const bool is_query = after < 0;
-        float g[OWN];
+      for (int k = 0; k < OWN; ++k) {
+        g[k] = wide(part.gradients[u].numbers[k]);
+        // What its partner took of it.
+        const float taken = __shfl_sync(0xffffffffu, g[k] * sines[k], partner);
+        g[k] = g[k] * cosines[k] + taken;
+      }
+      if (is_query ? query_weight : key_weight) {
+        float x[OWN], squares = 0, product = 0;
 #pragma unroll
         for (int k = 0; k < OWN; ++k) {
-          g[k] = wide(loaded[u].numbers[k]);
-          // What its partner took of it.
-          const float taken = __shfl_sync(0xffffffffu, g[k] * sines[k], partner);
-          g[k] = g[k] * cosines[k] + taken;
+          x[k] = wide(part.sources[u].numbers[k]);
+          squares += x[k] * x[k];
+          product += g[k] * (is_query ? query_weights[k] : key_weights[k]) * x[k];
         }
-        if (is_query ? query_weight : key_weight) {
-          float x[OWN], squares = 0, product = 0;
+        squares = sum_of_warp(squares);
+        product = sum_of_warp(product);
+        const float inverse = rsqrtf(squares / HEAD + epsilon), pull = inverse * inverse * product / HEAD;
 #pragma unroll
-          for (int k = 0; k < OWN; ++k) {
-            x[k] = wide(sources[u].numbers[k]);
-            squares += x[k] * x[k];
-            product += g[k] * (is_query ? query_weights[k] : key_weights[k]) * x[k];
-          }
-          squares = sum_of_warp(squares);
-          product = sum_of_warp(product);
-          const float inverse = rsqrtf(squares / HEAD + epsilon), pull = inverse * inverse * product / HEAD;
-#pragma unroll
-          for (int k = 0; k < OWN; ++k) {
-            x[k] *= inverse;
-            const float said = g[k] * x[k];
-            totals[0][k] += is_query ? said : 0;
-            totals[1][k] += is_query ? 0 : said;
-            g[k] = g[k] * (is_query ? query_weights[k] : key_weights[k]) * inverse - x[k] * pull;
-          }
+        for (int k = 0; k < OWN; ++k) {
+          x[k] *= inverse;
+          const float said = g[k] * x[k];
+          totals[0][k] += is_query ? said : 0;
+          totals[1][k] += is_query ? 0 : said;
+          g[k] = g[k] * (is_query ? query_weights[k] : key_weights[k]) * inverse - x[k] * pull;
         }
-        Own result;
-#pragma unroll
-        for (int k = 0; k < OWN; ++k) result.numbers[k] = narrow(g[k]);
-        *(Own*)((is_query ? new_query + head * HEAD : new_key + after * HEAD) + row) = result;
       }
+      Own result;
+#pragma unroll
+      for (int k = 0; k < OWN; ++k) result.numbers[k] = narrow(g[k]);
+      *(Own*)((is_query ? new_query + head * HEAD : new_key + after * HEAD) + row) = result;
     }
   }
   if (!by_weights) return;

@@ -12,6 +12,32 @@ extern "C" __global__ void write_pages(
   }
 }
 
+// Copies words; what the host wrote is not looked for in a cache.
+extern "C" __global__ void transfer(const uint32* __restrict__ source, uint32* __restrict__ target, int count) {
+  let_next_begin();
+  wait_for_earlier();
+  for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += gridDim.x * blockDim.x) target[i] = __ldcv(source + i);
+}
+
+// Rows of the embedding, and cosines and sines of the angles of their positions, times a magnitude; a block a token. Each number is
+// rounded where libtorch's operators do.
+extern "C" __global__ void embed(
+    const long* __restrict__ tokens, const bf16* __restrict__ weight, int width, const long* __restrict__ positions,
+    const float* __restrict__ frequencies, int half, float magnitude, bf16* __restrict__ hidden, bf16* __restrict__ cosine,
+    bf16* __restrict__ sine) {
+  wait_for_earlier();
+  const long token = blockIdx.x, row = tokens[token];
+  for (int i = threadIdx.x * 8; i < width; i += blockDim.x * 8)
+    *(Eight*)(hidden + token * width + i) = *(const Eight*)(weight + row * width + i);
+  const float position = (float)positions[token];
+  for (int i = threadIdx.x; i < half; i += blockDim.x) {
+    const float angle = position * frequencies[i];
+    const long first = token * 2 * half + i, second = first + half;
+    cosine[first] = cosine[second] = narrow(cosf(angle) * magnitude);
+    sine[first] = sine[second] = narrow(sinf(angle) * magnitude);
+  }
+}
+
 // silu(gate) * up of rows [gate | up].
 extern "C" __global__ void silu_multiply(const bf16* __restrict__ both, bf16* __restrict__ output, int width, long count) {
   let_next_begin();
@@ -67,38 +93,51 @@ extern "C" __global__ void add_norm(
   }
 }
 
-// Head norms (where there are weights) and rotation of queries and keys: a warp a head. The rotated dimensions are the
-// first `rotated` ones, in two halves.
-extern "C" __global__ void norm_rotate(
+// Head norms (where there are weights) and rotation of queries and keys: a warp takes AT_ONCE heads of a token, with its next ones
+// on their way. The rotated dimensions are the first `rotated` ones, in two halves.
+#ifdef AT_ONCE
+extern "C" __global__ void __launch_bounds__(256) norm_rotate(
     const bf16* __restrict__ query, long query_stride, int query_heads, const bf16* __restrict__ key, long key_stride,
     int key_heads, const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon,
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, bf16* __restrict__ new_query,
-    bf16* __restrict__ new_key) {
+    bf16* __restrict__ new_key, int tokens) {
   let_next_begin();
-  constexpr int AT_ONCE = 4;
   const int warps = blockDim.x / 32, first = threadIdx.x % 32 * OWN, heads = query_heads + key_heads;
-  const int step = gridDim.y * warps;
-  const long token = blockIdx.x;
-  // Weights and tables, which are there before the first layer begins.
-  float query_weights[OWN], key_weights[OWN], cosines[OWN], sines[OWN];
+  const int parts = (heads + AT_ONCE - 1) / AT_ONCE, count = tokens * parts, step = gridDim.x * warps;
+  float query_weights[OWN], key_weights[OWN];
 #pragma unroll
   for (int k = 0; k < OWN; ++k) {
     query_weights[k] = query_weight ? wide(query_weight[first + k]) : 1;
     key_weights[k] = key_weight ? wide(key_weight[first + k]) : 1;
   }
-  turning(cosine, sine, token, rotated, cosines, sines);
-  wait_for_earlier();
-  for (int h = blockIdx.y * warps + threadIdx.x / 32; h < heads; h += AT_ONCE * step) {
-    Own loaded[AT_ONCE];
+  struct Part {
+    Own heads[AT_ONCE];
+    Turn turn;
+  };
+  auto fetch = [&](int index, Part& part) {
+    if (index >= count) return;
+    const long token = index / parts;
+    const int begin = (index - token * parts) * AT_ONCE;
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
-      const int head = h + u * step, after = head - query_heads;
+      const int head = begin + u, after = head - query_heads;
       if (head >= heads) continue;
-      loaded[u] = own(after < 0 ? query + token * query_stride + head * HEAD : key + token * key_stride + after * HEAD);
+      part.heads[u] = own(after < 0 ? query + token * query_stride + head * HEAD : key + token * key_stride + after * HEAD);
     }
+    part.turn.fetch(cosine, sine, token, rotated);
+  };
+  wait_for_earlier();
+  Part part, next;
+  int index = blockIdx.x * warps + threadIdx.x / 32;
+  for (fetch(index, part); index < count; index += step, part = next) {
+    fetch(index + step, next);
+    const long token = index / parts;
+    const int begin = (index - token * parts) * AT_ONCE;
+    float cosines[OWN], sines[OWN];
+    part.turn.unpack(rotated, cosines, sines);
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
-      const int head = h + u * step, after = head - query_heads;
+      const int head = begin + u, after = head - query_heads;
       if (head >= heads) continue;
       const bool is_query = after < 0;
       float weights[OWN];
@@ -106,8 +145,9 @@ extern "C" __global__ void norm_rotate(
       for (int k = 0; k < OWN; ++k) weights[k] = is_query ? query_weights[k] : key_weights[k];
       bf16* target = is_query ? new_query + (token * query_heads + head) * HEAD : new_key + (token * key_heads + after) * HEAD;
       *(Own*)(target + first) = norm_and_turn(
-          loaded[u], is_query ? query_weight : key_weight, weights, epsilon, cosines, sines, rotated);
+          part.heads[u], is_query ? query_weight : key_weight, weights, epsilon, cosines, sines, rotated);
     }
   }
 }
+#endif
 )cuda"

@@ -35,6 +35,8 @@ __device__ __forceinline__ Part from_lane(const Part& part, int offset) {
 extern "C" __global__ void __launch_bounds__(256) sample_parts(
     const bf16* __restrict__ logits, long stride, int columns, const float* __restrict__ temperatures,
     const uint64* __restrict__ keys, const unsigned char* __restrict__ is_greedy, Part* __restrict__ parts) {
+  let_next_begin();
+  wait_for_earlier();
   const int row = blockIdx.y;
   const float temperature = temperatures[row];
   const uint64 key = keys[row];
@@ -100,16 +102,16 @@ extern "C" __global__ void __launch_bounds__(256) sample_parts(
 }
 
 extern "C" __global__ void choose(
-    const Part* __restrict__ parts, int count, long* __restrict__ tokens, float* __restrict__ scores,
-    float* __restrict__ log_probs) {
+    const Part* __restrict__ parts, int count, long* __restrict__ tokens, float2* __restrict__ scores_and_log_probs) {
+  let_next_begin();
+  wait_for_earlier();
   Part own = {NOTHING, 0, NOTHING, 0, 0x7fffffff};
   for (int i = threadIdx.x; i < count; i += 32) take(own, parts[(long)blockIdx.x * count + i]);
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) take(own, from_lane(own, offset));
   if (threadIdx.x == 0) {
     tokens[blockIdx.x] = own.column == 0x7fffffff ? 0 : own.column;
-    scores[blockIdx.x] = own.score;
-    log_probs[blockIdx.x] = own.logit - own.most - logf(own.sum);
+    scores_and_log_probs[blockIdx.x] = {own.score, own.logit - own.most - logf(own.sum)};
   }
 }
 )cuda"

@@ -31,9 +31,9 @@ final class PackedRows {
   /// Whether there are kernels of which a row's result does not depend on others.
   private lazy var attendsInvariantly = readsPages && rows.allSatisfy(\.isPaged)
 
-  /// Tokens of a prompt whose attention is worth a call of its own, for whose length cuDNN makes a plan.
-  private static let longPrompt = 1024
-  private enum Kind { case decoding, longPrompt, other }
+  /// Tokens of the longest of some prompts whose attention is worth cuDNN's plan for such lengths.
+  private static let longPrompt = 512
+  private enum Kind { case decoding, prompt, other }
 
   /// - Parameter isDeterministic: whether a token's result must not depend on what else the batch holds.
   init(_ rows: [AttentionRow], cache: KVCache, dtype: DType, device: Device, isDeterministic: Bool) {
@@ -47,14 +47,14 @@ final class PackedRows {
       && CuDNNAttention.takes(queryDimension: dimension, valueDimension: valueDimension)
     func kind(_ row: AttentionRow) -> Kind {
       if readsPages, row.queryLength == 1, row.isPaged { return .decoding }
-      return readsWhole && !isDeterministic && row.isFresh && row.queryLength >= Self.longPrompt ? .longPrompt : .other
+      return readsWhole && !isDeterministic && row.isFresh ? .prompt : .other
     }
     return rows.chunked(by: kind).flatMap { kind, rows -> [Part] in
       let tokens = rows.first!.tokens.lowerBound..<rows.last!.tokens.upperBound
       switch kind {
       case .decoding: return [(tokens, .pageTable(PageTable(rows.map(\.pages), lengths: rows.map(\.contextLength), device: device)))]
-      case .longPrompt:
-        return rows.map { ($0.tokens, .whole(.init(lengths: [$0.queryLength], lengthSteps: 1, device: device))) }
+      case .prompt where rows.contains { $0.queryLength >= Self.longPrompt }:
+        return [(tokens, .whole(.init(prompts: rows.map(\.queryLength), device: device)))]
       case .other where isDeterministic:
         let sequences = rows.map { row in
           let queries = row.tokens.lowerBound - tokens.lowerBound..<row.tokens.upperBound - tokens.lowerBound
@@ -64,7 +64,7 @@ final class PackedRows {
           (tokens, .invariant(InvariantSequences(
             sequences, pages: rows.map(\.pages), pageSize: cache.pageSize, headDimension: dimension, device: device)))
         ]
-      case .other:
+      case .prompt, .other:
         return [(tokens, .contexts(PackedContexts(rows, pageSize: cache.pageSize, device: device, leastMaxQuery: 0)))]
       }
     }
@@ -88,8 +88,7 @@ final class PackedRows {
         return Kernels.invariantAttention(query: query, keys: cachedKey, values: cachedValue, sequences, scale: scale).output
       case .whole(let sequences):
         return CuDNNAttention.forward(
-          query.contiguous(), key.contiguous(), value.contiguous(), queries: sequences, keys: sequences, isCausal: true,
-          scale: scale
+          query, key, value, queries: sequences, keys: sequences, isCausal: true, scale: scale
         ).output
       case .contexts(let contexts):
         return contexts.attend(

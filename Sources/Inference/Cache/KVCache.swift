@@ -103,7 +103,9 @@ public struct KVCache {
   /// Writes the keys and values of new tokens. `slots`: `[T]`, int64.
   /// - Returns: them as they are read again, in the type that they came in.
   func write(key: Tensor, value: Tensor, slots: Tensor, layer: Int) -> (key: Tensor, value: Tensor) {
-    (write(key, to: keys[layer], slots), write(value, to: values[layer], slots))
+    let (keys, values) = (keys[layer], values[layer])
+    if Kernels.writePages(key: key, value: value, keys: keys, values: values, slots: slots) { return (key, value) }
+    return (write(key, to: keys, slots), write(value, to: values, slots))
   }
 
   private func write(_ new: Tensor, to memory: Tensor, _ slots: Tensor) -> Tensor {

@@ -302,9 +302,10 @@ final class EngineCore {
       let routing = isRouted ? RoutingRecord() : nil
       let wanted = WantedLogProbs(plan, launch.requests)
       let hiddenRows = plan.rows { live[$0.id]!.request.hiddenStates != nil }
-      try runner.run(plan, images: images, routing: routing, keepsSamples: canRunAhead, sampled: { logits in
-        let rows = zip(plan.items, launch.requests).flatMap { $0.samples ? $1.samplerRows($0) : [] }
-        launch.samples = try sampler.sample(logits, rows)
+      let rows = zip(plan.items, launch.requests).flatMap { $0.samples ? $1.samplerRows($0) : [] }
+      let plain = runner.hasRecordings ? sampler.plain(rows, on: options.device, runner.dtype) : nil
+      try runner.run(plan, images: images, routing: routing, keepsSamples: canRunAhead, sampling: plain, sampled: { logits in
+        launch.samples = try sampler.sample(logits.values, rows, samples: logits.samples)
         return launch.samples?.tokens
       }, prompt: { block, logits in
         launch.prompts.append(try wanted.compute(block, logits, parts: runner.vocabularyParts, dtype: runner.dtype))

@@ -9,17 +9,17 @@ final class DecodeGraphs {
   private struct Recording {
     let rows: Int
     let graph: CUDAGraph
-    /// `[rows, vocabulary]`, in memory that all recordings share.
-    let logits: Tensor
+    let inputs: StepInputs
+    /// Of all rows, in memory that all recordings share.
+    let output: StepLogits
   }
 
   private let cache: KVCache
   /// Inputs of all recordings, of which each reads its first rows.
   private let tokens: Tensor
-  private let positions: Tensor
-  private let lengths: Tensor
-  private let order: Tensor
   private let pages: Tensor
+  /// The rows' pages as they were sent last.
+  private var sentPages: [[Int]] = []
   private var recordings: [Recording] = []
   /// What recordings of few rows work in.
   private let layers: FewRowsLayers?
@@ -49,24 +49,26 @@ final class DecodeGraphs {
   init(_ model: CausalLM, cache: KVCache, contextLength: Int, largestBatch: Int, device: Device) throws {
     self.cache = cache
     func input(_ shape: [Int], _ dtype: DType) -> Tensor { .zeros(shape, dtype: dtype, device: device) }
-    (tokens, positions) = (input([largestBatch], .int64), input([largestBatch], .int64))
-    (lengths, order) = (input([largestBatch], .int32), input([largestBatch], .int32))
+    tokens = input([largestBatch], .int64)
     pages = input([largestBatch, (contextLength + cache.pageSize - 1) / cache.pageSize], .int32)
+    let memory = input([StepInputs.byteCount(rows: largestBatch)], .uint8)
     layers = model.layersForFewRows(keys: cache.keys, values: cache.values, pageSize: cache.pageSize)
     for rows in Self.sizes(upTo: largestBatch).reversed() {
-      func first(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: rows) }
-      let table = PageTable(pages: first(pages), lengths: first(lengths), order: first(order))
+      let inputs = StepInputs(memory, rows: rows)
+      let table = PageTable(pages: pages.narrow(0, start: 0, length: rows), lengths: inputs.lengths, order: inputs.order)
       let attention = PageTableAttention(cache: cache, table: table, isDeterministic: model.parallel.isDeterministic)
-      func logits() -> Tensor {
-        var context = ForwardContext(positions: first(positions), attention: attention, fusesOperators: true)
+      func step() -> StepLogits {
+        var context = ForwardContext(positions: inputs.positions, attention: attention, fusesOperators: true)
         if let layers, rows <= layers.mostRows { context.fewRows = (layers, table) }
-        return model.logits(model.hidden(first(tokens), context))
+        let logits = model.decodingLogits(tokens.narrow(0, start: 0, length: rows), context)
+        return StepLogits(values: logits, samples: Kernels.sample(
+          logits, temperatures: inputs.temperatures, keys: inputs.keys, isGreedy: inputs.isGreedy))
       }
       // Kernels are compiled and libraries made ready outside of a recording.
-      _ = logits()
-      var recorded: Tensor?
-      let graph = try CUDAGraph(on: device, sharing: recordings.first?.graph) { recorded = logits() }
-      recordings.append(Recording(rows: rows, graph: graph, logits: recorded!))
+      _ = step()
+      var recorded: StepLogits?
+      let graph = try CUDAGraph(on: device, sharing: recordings.first?.graph) { recorded = step() }
+      recordings.append(Recording(rows: rows, graph: graph, inputs: inputs, output: recorded!))
     }
   }
 
@@ -76,27 +78,35 @@ final class DecodeGraphs {
       && plan.items.allSatisfy { $0.tokens.count == 1 && $0.samples && $0.promptLogProbs.isEmpty }
   }
 
-  /// The logits of a plan, `[rows, vocabulary]`, until the next one.
+  /// What a plan gives, until the next one.
   /// - Parameters:
   ///   - tokens: the plan's, on the device.
   ///   - positions: where they are not the tokens' places, since pictures stand before them.
-  func run(_ plan: BatchPlan, tokens: Tensor, positions given: [Int]? = nil) throws -> Tensor {
+  ///   - sampling: how the rows are sampled; nil: not by this.
+  func run(
+    _ plan: BatchPlan, tokens: Tensor, positions: [Int]? = nil, sampling: Sampler.PlainRows?
+  ) throws -> StepLogits {
     let count = plan.items.count
     let recording = recordings.last { $0.rows >= count }!
-    func write<Element: TensorElement>(_ values: [Element], to target: Tensor) {
-      _ = target.copy_(Tensor(values).pinned(), nonBlocking: true)
+    Kernels.transfer(tokens.contiguous(), to: self.tokens.narrow(0, start: 0, length: count))
+    recording.inputs.send(plan, positions: positions, sampling)
+    let table = plan.items.map(\.pages)
+    if table != sentPages {
+      let rectangle = PageTable.rectangle(table)
+      let target = pages.narrow(0, start: 0, length: count).narrow(1, start: 0, length: rectangle.size(1))
+      _ = target.copy_(rectangle.sent(to: pages.device))
+      sentPages = table
     }
-    let rest = recording.rows - count
-    _ = self.tokens.narrow(0, start: 0, length: count).copy_(tokens)
-    func rows(_ tensor: Tensor) -> Tensor { tensor.narrow(0, start: 0, length: recording.rows) }
-    write((given ?? plan.items.map(\.start)) + repeatElement(0, count: rest), to: rows(positions))
-    let ends = plan.items.map(\.end) + repeatElement(0, count: rest)
-    write(ends.map { Int32($0) }, to: rows(lengths))
-    write(PageTable.order(ends), to: rows(order))
-    let table = PageTable.rectangle(plan.items.map(\.pages))
-    let target = pages.narrow(0, start: 0, length: count).narrow(1, start: 0, length: table.size(1))
-    _ = target.copy_(table.sent(to: pages.device))
     try recording.graph.replay()
-    return recording.logits.narrow(0, start: 0, length: count)
+    let logits = recording.output.values.narrow(0, start: 0, length: count)
+    return StepLogits(values: logits, samples: sampling == nil ? nil : recording.output.samples)
   }
+}
+
+/// Logits that are sampled from, and what was sampled of them already.
+struct StepLogits {
+  /// `[rows, vocabulary]`
+  let values: Tensor
+  /// Of these rows, and maybe of more after them; nil: nothing yet.
+  var samples: Samples?
 }

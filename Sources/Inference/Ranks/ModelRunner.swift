@@ -160,12 +160,14 @@ final class ModelRunner {
   ///   - images: of each item's request.
   ///   - routing: notes the experts that tokens go to; nil: nobody asks.
   ///   - keepsSamples: whether the next plan may name what this one samples.
-  ///   - sampled: is given the logits that are sampled from, whole, in the plan's order, `[rows, vocabulary]`, and returns
-  ///     the tokens, `[rows]`; what it returns on other ranks than the first is of no matter.
+  ///   - sampling: how the logits will be sampled, where a recorded step can do so; nil: it cannot.
+  ///   - sampled: is given the logits that are sampled from, whole, in the plan's order, and returns the tokens, `[rows]`; what it
+  ///     returns on other ranks than the first is of no matter.
   ///   - prompt: is given those of wanted prompt positions, block by block in the plan's order. `[block, vocabulary]`, fp32
   ///   - hidden: is given the model's output of all tokens, after its final norm. `[T, hiddenSize]`
   func run(
-    _ plan: BatchPlan, images: [RequestImages?], routing: RoutingRecord?, keepsSamples: Bool = false, sampled: (Tensor) throws -> Tensor?,
+    _ plan: BatchPlan, images: [RequestImages?], routing: RoutingRecord?, keepsSamples: Bool = false,
+    sampling: Sampler.PlainRows? = nil, sampled: (StepLogits) throws -> Tensor?,
     prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void, hidden note: ((Tensor) throws -> Void)? = nil
   ) throws {
     let device = parallel.device
@@ -174,7 +176,7 @@ final class ModelRunner {
     let images = PlanImages(plan, images)
     // What is recorded knows of no adapters and shows no hidden states.
     if let graphs, routing == nil, note == nil, plan.adapters.isEmpty, graphs.hold(plan) {
-      let chosen = try sampled(graphs.run(plan, tokens: tokens, positions: images?.axes[0]))
+      let chosen = try sampled(graphs.run(plan, tokens: tokens, positions: images?.axes[0], sampling: sampling))
       sampledTokens = keepsSamples ? shared(chosen, count: plan.items.count) : nil
       return
     }
@@ -192,7 +194,8 @@ final class ModelRunner {
     let rows = LogitRows(plan)
     if !rows.sampled.isEmpty {
       let isWhole = rows.sampled.count == plan.tokenCount
-      let chosen = try sampled(wholeLogits(hidden, at: isWhole ? nil : Tensor(rows.sampled).sent(to: device)))
+      let logits = wholeLogits(hidden, at: isWhole ? nil : Tensor(rows.sampled).sent(to: device))
+      let chosen = try sampled(StepLogits(values: logits))
       sampledTokens = keepsSamples ? shared(chosen, count: rows.sampled.count) : nil
     }
     let block = max(1, Self.maxPromptLogits / model.configuration.vocabularySize)
@@ -205,7 +208,7 @@ final class ModelRunner {
 
   /// A plan's tokens, `[T]`, with those that the plan before has sampled in their places.
   private func tokens(_ plan: BatchPlan) -> Tensor {
-    let known = Tensor(plan.items.flatMap(\.tokens)).sent(to: parallel.device)
+    func known() -> Tensor { Tensor(plan.items.flatMap(\.tokens)).sent(to: parallel.device) }
     var (places, rows): ([Int], [Int]) = ([], [])
     var start = 0
     for item in plan.items {
@@ -215,17 +218,18 @@ final class ModelRunner {
       }
       start += item.tokens.count
     }
-    guard let first = places.first else { return known }
+    guard let first = places.first else { return known() }
     func index(_ values: [Int]) -> Tensor { Tensor(values).sent(to: parallel.device) }
     let sampled = sampledTokens!
     let isAll = rows.elementsEqual(0..<sampled.size(0))
     let new = isAll ? sampled : sampled.indexSelect(0, index: index(rows))
     if places.count == plan.tokenCount { return new }
+    let all = known()
     if places.elementsEqual(first..<first + places.count) {
-      _ = known.narrow(0, start: first, length: places.count).copy_(new)
-      return known
+      _ = all.narrow(0, start: first, length: places.count).copy_(new)
+      return all
     }
-    return known.indexCopy_(0, index: index(places), source: new)
+    return all.indexCopy_(0, index: index(places), source: new)
   }
 
   /// The first rank's tokens, on every rank.

@@ -67,12 +67,6 @@ struct LogProbs {
     return [found[0].unsqueeze(1), found[1].log().unsqueeze(1)]
   }
 
-  /// Those of tokens alone, computed already. `[rows]`, fp32
-  init(ofTokens: Tensor, _ requests: [LogProbRequest?]) throws {
-    (self.requests, top, chosen) = (requests, nil, nil)
-    self.ofTokens = try HostCopy(ofTokens)
-  }
-
   /// - Parameter isStable: whether equal ones come in the order of their tokens, which is slower to find.
   private static func top(
     _ logits: Tensor, _ normalizers: [Tensor], _ requests: [LogProbRequest?], isStable: Bool

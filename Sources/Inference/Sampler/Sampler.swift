@@ -51,57 +51,69 @@ package struct Sampler {
   package struct Pending {
     /// `[rows]`, int64, where the logits are.
     package let tokens: Tensor
-    private let hostTokens: HostCopy
-    private let scores: HostCopy
-    private let logProbs: LogProbs?
-    private let count: Int
-
-    fileprivate init(_ tokens: Tensor, scores: Tensor, logProbs: LogProbs?, count: Int) throws {
-      (self.tokens, self.logProbs, self.count) = (tokens, logProbs, count)
-      (hostTokens, self.scores) = (try HostCopy(tokens), try HostCopy(scores))
-    }
+    fileprivate let onHost: () throws -> [Sample]
 
     /// Waits for it.
-    package func samples() throws -> [Sample] {
-      let tokens: [Int] = try hostTokens.values(count: count)
-      let scores: [Float] = try scores.values(count: count)
-      let logProbs = try logProbs?.values(tokens)
-      return tokens.indices.map { i in
-        Sample(token: tokens[i], isValid: scores[i].isFinite, logProbs: logProbs?[i])
-      }
-    }
+    package func samples() throws -> [Sample] { try onHost() }
   }
 
-  /// - Parameter logits: `[rows, vocabulary]`, any floating-point type.
-  package func sample(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
-    let usesKernels = parts.map { LogProbs.hasInvariantKernel($0, on: logits.device, logits.dtype) } ?? true
-    if usesKernels, Kernels.sample(on: logits.device, logits.dtype), rows.allSatisfy(\.isPlain) {
-      return try sampleByKernel(logits, rows)
-    }
+  /// What the kernel is told of rows that are sampled from all their logits as they are, over the temperature.
+  package struct PlainRows {
+    package let temperatures: [Float]
+    /// Of their noise.
+    package let keys: [Int]
+    package let isGreedy: [Bool]
+  }
+
+  /// nil: there is no kernel for such rows.
+  package func plain(_ rows: [Row], on device: Device, _ dtype: DType) -> PlainRows? {
+    let usesKernels = parts.map { LogProbs.hasInvariantKernel($0, on: device, dtype) } ?? true
+    guard usesKernels, Kernels.sample(on: device, dtype), rows.allSatisfy(\.isPlain) else { return nil }
+    return PlainRows(
+      temperatures: rows.map(\.state.temperature),
+      keys: rows.map { SamplingNoise(seed: $0.state.seed, position: $0.position).signedKey },
+      isGreedy: rows.map(\.state.isGreedy))
+  }
+
+  /// - Parameters:
+  ///   - logits: `[rows, vocabulary]`, any floating-point type.
+  ///   - samples: what the kernel has sampled of them, and maybe of more rows after them; nil: it did not.
+  package func sample(_ logits: Tensor, _ rows: [Row], samples: Samples? = nil) throws -> Pending {
+    if let plain = plain(rows, on: logits.device, logits.dtype) { return try sample(logits, rows, plain, samples) }
     let scaled = scaledLogits(logits, rows)
     let (best, chosen) = scores(scaled: scaled, rows).max(1)
     let logProbs = try rows.contains { $0.logProbs != nil }
       ? LogProbs(scaled, tokens: chosen, rows.map(\.logProbs), parts: parts, dtype: logits.dtype) : nil
-    return try Pending(chosen, scores: best, logProbs: logProbs, count: rows.count)
+    let (hostTokens, hostScores) = (try HostCopy(chosen), try HostCopy(best))
+    return Pending(tokens: chosen) {
+      let tokens: [Int] = try hostTokens.values(count: rows.count)
+      let scores: [Float] = try hostScores.values(count: rows.count)
+      let logProbs = try logProbs?.values(tokens)
+      return rows.indices.map { Sample(token: tokens[$0], isValid: scores[$0].isFinite, logProbs: logProbs?[$0]) }
+    }
   }
 
-  private func sampleByKernel(_ logits: Tensor, _ rows: [Row]) throws -> Pending {
+  private func sample(_ logits: Tensor, _ rows: [Row], _ plain: PlainRows, _ samples: Samples?) throws -> Pending {
     let device = logits.device
-    let keys = rows.map { SamplingNoise(seed: $0.state.seed, position: $0.position).signedKey }
-    let temperatures = Tensor(rows.map(\.state.temperature)).sent(to: device)
-    var (tokens, scores, logProbs) = Kernels.sample(
-      logits, temperatures: temperatures, keys: Tensor(keys).sent(to: device),
-      isGreedy: Tensor(rows.map(\.state.isGreedy)).sent(to: device))
-    let wanted = rows.map(\.logProbs)
-    guard wanted.contains(where: { $0 != nil }) else {
-      return try Pending(tokens, scores: scores, logProbs: nil, count: rows.count)
-    }
-    if parts != nil {
+    lazy var temperatures = Tensor(plain.temperatures).sent(to: device)
+    let samples = samples ?? Kernels.sample(
+      logits, temperatures: temperatures, keys: Tensor(plain.keys).sent(to: device), isGreedy: Tensor(plain.isGreedy).sent(to: device))
+    let tokens = samples.tokens.narrow(0, start: 0, length: rows.count)
+    let copy = try HostCopy(samples.packed)
+    var invariant: HostCopy?
+    if parts != nil, rows.contains(where: { $0.logProbs != nil }) {
       // The sampler divides a row among blocks, by how many rows there are.
       let found = Kernels.rowStatistics(logits, targets: tokens, temperatures: temperatures)
-      logProbs = found[3] - found[0] - found[1].log()
+      invariant = try HostCopy(found[3] - found[0] - found[1].log())
     }
-    return try Pending(tokens, scores: scores, logProbs: LogProbs(ofTokens: logProbs, wanted), count: rows.count)
+    return Pending(tokens: tokens) { [invariant] in
+      let logProbs: [Float]? = try invariant?.values(count: rows.count)
+      return zip(rows.indices, Samples.rows(try copy.tensor())).map { i, sample in
+        let logProb = TokenLogProb(token: sample.token, logProb: logProbs?[i] ?? sample.logProb)
+        return Sample(
+          token: sample.token, isValid: sample.score.isFinite, logProbs: rows[i].logProbs.map { _ in TokenLogProbs(chosen: logProb) })
+      }
+    }
   }
 
   /// What each token is chosen by: the highest is sampled. `[rows, vocabulary]`, fp32

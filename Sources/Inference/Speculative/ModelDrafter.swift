@@ -114,7 +114,7 @@ package final class ModelDrafter: Drafter {
     let sampling = zip(members, items).filter(\.1.samples).map(\.0)
     var samples: [Sampler.Sample] = []
     try runner.run(BatchPlan(items: items), images: [], routing: nil, sampled: { logits in
-      samples = try sampler.sample(logits, sampling.map { work[$0].response.row() }).samples()
+      samples = try sampler.sample(logits.values, sampling.map { work[$0].response.row() }).samples()
       return nil
     }, prompt: { _, _ in })
     for (i, item) in zip(members, items) {

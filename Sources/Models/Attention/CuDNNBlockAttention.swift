@@ -15,8 +15,7 @@ struct CuDNNBlockAttention: BlockAttention {
     guard takes(query, value, rule) else { return fallback.forward(query, key, value, shape, scale: scale, rule: rule) }
     let (queries, keys) = shape.sequences
     return CuDNNAttention.forward(
-      query.contiguous(), key.withWholeHeads, value.withWholeHeads, queries: queries, keys: keys, isCausal: shape.isCausal,
-      scale: scale)
+      query, key, value, queries: queries, keys: keys, isCausal: shape.isCausal, scale: scale)
   }
 
   func backward(
@@ -29,12 +28,7 @@ struct CuDNNBlockAttention: BlockAttention {
     }
     let (queries, keys) = shape.sequences
     return CuDNNAttention.backward(
-      gradient.contiguous(), query.contiguous(), key.withWholeHeads, value.withWholeHeads, output: output.contiguous(),
-      logSumExp: logSumExp.contiguous(), queries: queries, keys: keys, isCausal: shape.isCausal, scale: scale)
+      gradient, query, key, value, output: output, logSumExp: logSumExp, queries: queries, keys: keys,
+      isCausal: shape.isCausal, scale: scale)
   }
-}
-
-extension Tensor {
-  /// Itself where each token's heads are contiguous, as in a part of a fused projection.
-  fileprivate var withWholeHeads: Tensor { strides[2] == 1 && strides[1] == size(2) ? self : contiguous() }
 }

@@ -7,9 +7,10 @@ extension DecoderLayer {
   /// - Returns: nil: there is something that those kernels don't know.
   func decodingFewRows(_ input: Tensor, rotary: RotaryTable, context: ForwardContext) -> Tensor? {
     guard context.fusesOperators, !gradientsEnabled, input.device.kind == .cuda, parallel.tensor.size == 1,
-      let parts = knownParts, let intoAttention = product(parts.queryKeyValue, ofAsManyAs: input),
-      let outOfAttention = product(parts.output, ofAsManyAs: input), let gateUp = product(parts.gateUp, ofAsManyAs: input),
-      let down = product(parts.down, ofAsManyAs: input)
+      let parts = knownParts, let intoAttention = parallel.fewRowsProduct(parts.queryKeyValue, of: input),
+      let outOfAttention = parallel.fewRowsProduct(parts.output, of: input),
+      let gateUp = parallel.fewRowsProduct(parts.gateUp, of: input),
+      let down = parallel.fewRowsProduct(parts.down, of: input)
     else { return nil }
     func normed(_ input: Tensor, _ norm: RMSNorm) -> FewRows {
       .normed(input, weight: norm.weight.tensor, epsilon: norm.epsilon)
@@ -56,25 +57,18 @@ extension DecoderLayer {
     else { return nil }
     return KnownParts(inputNorm: inputNorm, attention: attention, middleNorm: middleNorm, feedForward: feedForward)
   }
-
-  /// Rows times a weight, with a residual; nil: it is kept in another form, adapters add to it, or the rows are too many.
-  private func product(_ linear: KnownParts.Linear, ofAsManyAs rows: Tensor) -> ((FewRows, Tensor?) -> Tensor)? {
-    let (weight, bias) = linear
-    guard weight.lowRankTerms == nil else { return nil }
-    if parallel.isDeterministic {
-      guard weight.float8 == nil, Kernels.multiplyFewRowsInvariantly(rows, weight.tensor) else { return nil }
-      return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1, isInvariant: true) }
-    }
-    if let float8 = weight.float8 {
-      guard Kernels.multiplyFewRows(rows, float8) else { return nil }
-      return { Kernels.fewRowsFloat8Linear($0, float8, bias: bias?.tensor, residual: $1) }
-    }
-    guard weight.tensor.dtype == .bfloat16, Kernels.multiplyFewRows(rows.size(0), inputs: weight.shape[1]) else { return nil }
-    return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1) }
-  }
 }
 
 extension CausalLM {
+  /// Logits of a few rows that decode on a GPU, their final norm computed beside the product; nil: there is something that such
+  /// a kernel doesn't know.
+  func fewRowsLogits(_ hidden: Tensor, _ norm: RMSNorm) -> Tensor? {
+    guard !gradientsEnabled, hidden.device.kind == .cuda, hidden.dtype == .bfloat16, parallel.tensor.size == 1,
+      let head = headWeight.flatMap({ parallel.fewRowsProduct(($0, nil), of: hidden) })
+    else { return nil }
+    return head(.normed(hidden.contiguous(), weight: norm.weight.tensor, epsilon: norm.epsilon), nil)
+  }
+
   /// All layers as one kernel for a few rows that decode; nil: they have something that it doesn't know.
   /// - Parameters:
   ///   - keys: each layer's pages, as `values`.
@@ -94,5 +88,25 @@ extension CausalLM {
     return FewRowsLayers(
       known, heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
       normEpsilon: configuration.normEpsilon, scale: scale, pageSize: pageSize)
+  }
+}
+
+extension ParallelContext {
+  /// Rows times a weight, with a residual; nil: it is kept in another form, adapters add to it, or the rows are too many.
+  fileprivate func fewRowsProduct(
+    _ linear: (weight: Parameter, bias: Parameter?), of rows: Tensor
+  ) -> ((FewRows, Tensor?) -> Tensor)? {
+    let (weight, bias) = linear
+    guard weight.lowRankTerms == nil else { return nil }
+    if isDeterministic {
+      guard weight.float8 == nil, Kernels.multiplyFewRowsInvariantly(rows, weight.tensor) else { return nil }
+      return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1, isInvariant: true) }
+    }
+    if let float8 = weight.float8 {
+      guard Kernels.multiplyFewRows(rows, float8) else { return nil }
+      return { Kernels.fewRowsFloat8Linear($0, float8, bias: bias?.tensor, residual: $1) }
+    }
+    guard weight.tensor.dtype == .bfloat16, Kernels.multiplyFewRows(rows.size(0), inputs: weight.shape[1]) else { return nil }
+    return { Kernels.fewRowsLinear($0, weight.tensor, bias: bias?.tensor, residual: $1) }
   }
 }

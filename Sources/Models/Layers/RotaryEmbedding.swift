@@ -88,6 +88,15 @@ public final class RotaryEmbedding {
     }
   }
 
+  /// Embeddings of tokens and their table, by one kernel, for positions within the original context. `[T]` both; weight in bf16 on a
+  /// GPU.
+  func embedded(_ tokens: Tensor, _ weight: Tensor, positions: Tensor) -> (hidden: Tensor, table: RotaryTable) {
+    let (hidden, cosine, sine) = Kernels.embed(
+      tokens, weight: weight, positions: positions, frequencies: frequencies([], on: positions.device),
+      magnitude: configuration.magnitude)
+    return (hidden, RotaryTable(cosine: cosine, sine: sine))
+  }
+
   /// `[T, dimensions / 2]`, or a row for all tokens.
   private func frequencies(_ parts: [SequencePart], on device: Device) -> Tensor {
     if there.device != device { there = inverseFrequencies.to(device: device) }

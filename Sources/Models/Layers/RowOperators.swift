@@ -9,7 +9,7 @@ extension ParallelContext {
     let output =
       if let float8 = weight.float8 {
         input.float8Linear(float8, bias: bias?.tensor)
-      } else if gradientsEnabled, !isDeterministic, input.device.kind != .cpu, weight.gradientSum != nil || input.isRemade {
+      } else if gradientsEnabled, !isDeterministic, input.isWorthFunction(with: weight) {
         input.linear(weight.tensor, bias: bias?.tensor, addingGradientTo: weight.gradientSum)
       } else {
         product(input, weight, bias: bias)
@@ -28,8 +28,8 @@ extension ParallelContext {
   /// x Wᵀ + b
   func linear(_ input: Tensor, _ weight: Tensor, bias: Tensor? = nil) -> Tensor {
     if isDeterministic { return input.rowInvariantLinear(weight, bias: bias) }
-    return input.isForFewRows(weight)
-      ? Kernels.fewRowsLinear(.plain(input), weight, bias: bias) : input.linear(weight, bias: bias)
+    if input.isForFewRows(weight) { return Kernels.fewRowsLinear(.plain(input), weight, bias: bias) }
+    return gradientsEnabled ? input.linear(weight, bias: bias) : input.linearWithoutGradients(weight, bias: bias)
   }
 
   func silu(_ input: Tensor) -> Tensor { isDeterministic ? input.rowInvariantSilu() : input.silu() }
@@ -48,18 +48,28 @@ extension ParallelContext {
 }
 
 extension Tensor {
-  /// x Wᵀ + b, of which x need not be kept, and whose gradient by the weight is added up where it is computed and does not go
-  /// through autograd, if there is a sum.
+  /// x Wᵀ + b, of which x need not be kept where it can be made again, and whose gradient by the weight is added up where it is
+  /// computed and does not go through autograd, if there is a sum.
   fileprivate func linear(_ weight: Tensor, bias: Tensor?, addingGradientTo sum: GradientSum?) -> Tensor {
     let (x, whenThere, w) = (remade, awaited, weight.detached())
+    let isWanted = (input: requiresGrad, weight: weight.requiresGrad)
     return Tensor.function("LinearAddingGradient", inputs: [self, weight] + (bias.map { [$0] } ?? [])) {
-      [detached().linear(w, bias: bias)]
+      [detached().linearWithoutGradients(w, bias: bias?.detached())]
     } backward: { gradients in
       guard let gradient = gradients[0] else { return [nil, nil] + (bias == nil ? [] : [nil]) }
       var byWeight: Tensor?
-      if let sum { whenThere { sum.add(gradient.t(), times: $0) } } else { byWeight = gradient.t().mm(x()) }
-      return [gradient.mm(w), byWeight] + (bias == nil ? [] : [gradient.sum([0])])
+      if let sum {
+        whenThere { sum.add(gradient.t(), times: $0) }
+      } else if isWanted.weight {
+        byWeight = gradient.t().product(x())
+      }
+      return [isWanted.input ? gradient.product(w) : nil, byWeight] + (bias == nil ? [] : [gradient.sum([0])])
     }[0]
+  }
+
+  /// Whether that is better than autograd's: there is a sum, or something to make again, or products are fast on a GPU.
+  fileprivate func isWorthFunction(with weight: Parameter) -> Bool {
+    device.kind == .cuda || device.kind != .cpu && (weight.gradientSum != nil || isRemade)
   }
 
   /// Whether these are the rows of a small batch that decodes, for which there is a kernel.

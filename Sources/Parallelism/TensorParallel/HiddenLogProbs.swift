@@ -31,7 +31,7 @@ public enum HiddenLogProbs {
     isDeterministic: Bool = false
   ) -> TokenStatistics {
     func logits(_ states: Tensor, _ head: Tensor) -> Tensor {
-      isDeterministic ? states.rowInvariantLinear(head) : states.linear(head)
+      isDeterministic ? states.rowInvariantLinear(head) : states.linearWithoutGradients(head)
     }
     let (states, head) = (hidden.detached().contiguous(), weight.tensor.detached())
     let local = targets - first

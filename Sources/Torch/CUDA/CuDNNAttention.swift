@@ -13,31 +13,6 @@ public enum CuDNNAttention {
     /// nil where all are as long as the longest.
     fileprivate let starts: Tensor?
     fileprivate let lengths: Tensor?
-
-    /// - Parameters:
-    ///   - isEven: whether all sequences that are attended together have one length, here and on the other side.
-    ///   - lengthSteps: lengths for which there are plans, from each power of two to the next.
-    public init(lengths: [Int], isEven: Bool = false, lengthSteps: Int = 4, device: Device) {
-      let longest = lengths.max() ?? 0
-      guard !isEven else {
-        (count, self.longest, total, starts, self.lengths) = (lengths.count, longest, longest * lengths.count, nil, nil)
-        return
-      }
-      count = Self.roundedUp(lengths.count, from: 1, parts: 1)
-      self.longest = Self.roundedUp(longest, from: 128, parts: lengthSteps)
-      total = Self.roundedUp(lengths.reduce(0, +), from: 128, parts: 4)
-      let padded = lengths + Array(repeating: 0, count: count - lengths.count)
-      starts = Tensor(padded.reduce(into: [0]) { $0.append($0.last! + $1) }).to(device: device)
-      self.lengths = Tensor(padded.map { Int32($0) }).to(device: device)
-    }
-
-    /// The next number of a row that has `parts` steps from each power of two to the next.
-    static func roundedUp(_ number: Int, from least: Int, parts: Int) -> Int {
-      var power = least
-      while power * 2 <= number { power *= 2 }
-      let step = max(1, power / parts)
-      return max(least, (number + step - 1) / step * step)
-    }
   }
 
   /// Whether it takes heads of these dimensions.
@@ -61,13 +36,14 @@ public enum CuDNNAttention {
   }
 
   /// - Parameters:
-  ///   - query: `[Tq, heads, dimension]`, contiguous.
-  ///   - key: `[Tk, keyValueHeads, dimension]`, as `value`; each token's contiguous.
+  ///   - query: `[Tq, heads, dimension]`
+  ///   - key: `[Tk, keyValueHeads, dimension]`, as `value`.
   /// - Returns: output `[Tq, heads, dimension]`; logSumExp `[Tq, heads]`, fp32.
   public static func forward(
     _ query: Tensor, _ key: Tensor, _ value: Tensor, queries: Sequences, keys: Sequences, isCausal: Bool, scale: Double
   ) -> (output: Tensor, logSumExp: Tensor) {
-    withExtendedLifetime((query, key, value, queries, keys)) {
+    let (query, key, value) = (query.contiguous(), key.withWholeHeads, value.withWholeHeads)
+    return withExtendedLifetime((query, key, value, queries, keys)) {
       Kernels.pair {
         table.cudnn_attention(
           query.handle, key.handle, value.handle, shape(queries, keys, isCausal: isCausal, scale: scale), &$0, &$1)
@@ -75,12 +51,14 @@ public enum CuDNNAttention {
     }
   }
 
-  /// - Parameter gradient: by the output, contiguous, as all of the output's ranks' parts.
+  /// - Parameter gradient: by the output.
   public static func backward(
     _ gradient: Tensor, _ query: Tensor, _ key: Tensor, _ value: Tensor, output: Tensor, logSumExp: Tensor,
     queries: Sequences, keys: Sequences, isCausal: Bool, scale: Double
   ) -> (query: Tensor, key: Tensor, value: Tensor) {
-    withExtendedLifetime((gradient, query, key, value, output, logSumExp, queries, keys)) {
+    let (query, key, value) = (query.contiguous(), key.withWholeHeads, value.withWholeHeads)
+    let (gradient, output, logSumExp) = (gradient.contiguous(), output.contiguous(), logSumExp.contiguous())
+    return withExtendedLifetime((gradient, query, key, value, output, logSumExp, queries, keys)) {
       var byValue: ct_tensor?
       let (byQuery, byKey) = Kernels.pair {
         table.cudnn_attention_gradient(
@@ -90,4 +68,50 @@ public enum CuDNNAttention {
       return (byQuery, byKey, Tensor(owned: byValue))
     }
   }
+}
+
+extension CuDNNAttention.Sequences {
+  /// - Parameter isEven: whether all sequences that are attended together have one length, here and on the other side.
+  public init(lengths: [Int], isEven: Bool = false, device: Device) {
+    let longest = lengths.max() ?? 0
+    guard !isEven else {
+      self.init(count: lengths.count, longest: longest, total: longest * lengths.count, starts: nil, lengths: nil)
+      return
+    }
+    self.init(
+      lengths: lengths, count: Self.roundedUp(lengths.count, from: 1),
+      longest: Self.roundedUp(longest, from: 128, parts: 4), device: device)
+  }
+
+  /// Whole prompts of an engine, of which every batch may hold others: there are fewer plans, with room for a power of four of them
+  /// and a power of two of tokens.
+  public init(prompts lengths: [Int], device: Device) {
+    self.init(
+      lengths: lengths, count: Self.roundedUp(lengths.count, from: 1, base: 4),
+      longest: Self.roundedUp(lengths.max() ?? 0, from: 128), device: device)
+  }
+
+  /// - Parameters:
+  ///   - count: of how many sequences the plan is.
+  ///   - longest: and how many tokens they may have.
+  private init(lengths: [Int], count: Int, longest: Int, device: Device) {
+    let padded = lengths + Array(repeating: 0, count: count - lengths.count)
+    self.init(
+      count: count, longest: longest, total: Self.roundedUp(lengths.reduce(0, +), from: 128, parts: 4),
+      starts: Tensor(padded.reduce(into: [0]) { $0.append($0.last! + $1) }).sent(to: device),
+      lengths: Tensor(padded.map { Int32($0) }).sent(to: device))
+  }
+
+  /// The next number of a row that has `parts` steps from each power of `base` to the next.
+  static func roundedUp(_ number: Int, from least: Int, base: Int = 2, parts: Int = 1) -> Int {
+    var power = least
+    while power * base <= number { power *= base }
+    let step = max(1, power * (base - 1) / parts)
+    return number <= power ? power : power + (number - power + step - 1) / step * step
+  }
+}
+
+extension Tensor {
+  /// Itself where each token's heads are contiguous, as in a part of a fused projection.
+  fileprivate var withWholeHeads: Tensor { strides[2] == 1 && strides[1] == size(2) ? self : contiguous() }
 }

@@ -20,7 +20,12 @@ public final class HostCopy {
       (copy, mark) = (tensor.to(device: .cpu), nil)
       return
     }
-    copy = tensor.detached().to(device: .cpu, nonBlocking: true)
+    if Kernels.transfers(tensor) {
+      copy = .emptyPinned(tensor.shape, dtype: tensor.dtype)
+      Kernels.transfer(tensor.detached(), to: copy)
+    } else {
+      copy = tensor.detached().to(device: .cpu, nonBlocking: true)
+    }
     mark = try Mark(on: .current(tensor.device))
   }
 

@@ -28,15 +28,40 @@ public enum Kernels {
     return (Tensor(owned: first), Tensor(owned: second))
   }
 
+  /// Bytes up to which a kernel has copied them before a copy engine would begin.
+  private static let mostTransferred = 1 << 16
+
+  /// Whether `transfer` copies a device's tensor faster than copy engines do.
+  static func transfers(_ tensor: Tensor) -> Bool {
+    tensor.device.kind == .cuda && run(on: tensor.device, .bfloat16) && tensor.isContiguous
+      && tensor.byteCount <= mostTransferred && tensor.byteCount % 4 == 0
+  }
+
+  /// Copies between a device and pinned memory of the host, or on the device, without waiting for it.
+  /// - Parameters:
+  ///   - source: contiguous, as `target`, of as many bytes, a multiple of four.
+  public static func transfer(_ source: Tensor, to target: Tensor) {
+    withExtendedLifetime((source, target)) { checked(table.transfer(source.handle, target.handle)) }
+  }
+
   /// Copies new keys and values to their slots of a paged cache.
   /// - Parameters:
-  ///   - key: `[T, heads, dimension]`, each token's contiguous, as `value`; `heads · dimension` a multiple of 8.
+  ///   - key: `[T, heads, dimension]`, as `value`.
   ///   - keys: `[slots, heads, dimension]`, as `values`.
   ///   - slots: `[T]`, int64
-  public static func writePages(key: Tensor, value: Tensor, keys: Tensor, values: Tensor, slots: Tensor) {
+  /// - Returns: false: it knows no such tensors, and nothing was done.
+  public static func writePages(key: Tensor, value: Tensor, keys: Tensor, values: Tensor, slots: Tensor) -> Bool {
+    let width = key.size(1) * key.size(2)
+    func isKnown(_ new: Tensor, _ memory: Tensor) -> Bool {
+      new.size(1) * new.size(2) == width && new.dtype == memory.dtype && memory.isContiguous
+        && new.strides[2] == 1 && new.strides[1] == new.size(2) && new.strides[0] % 8 == 0 && new.address % 16 == 0
+    }
+    guard key.device.kind == .cuda, run(on: key.device, key.dtype), width % 8 == 0, isKnown(key, keys), isKnown(value, values)
+    else { return false }
     withExtendedLifetime((key, value, keys, values, slots)) {
       checked(table.write_pages(key.handle, value.handle, keys.handle, values.handle, slots.handle))
     }
+    return true
   }
 
   /// Dimensions of a head that our attention is made for.
@@ -143,28 +168,22 @@ public enum Kernels {
     return (outputs[0], outputs[1], outputs[2], outputs.count > 3 ? outputs[3] : nil)
   }
 
-  /// Whether `sample` takes logits: those that the other kernels take, and on a CPU fp32 and bf16.
-  public static func sample(on device: Device, _ dtype: DType) -> Bool {
-    device.kind == .cpu ? dtype == .float32 || dtype == .bfloat16 : run(on: device, dtype)
-  }
-
-  /// Samples each row of logits by the largest of logit / temperature + Gumbel noise.
+  /// Embeddings of tokens, and cosines and sines of their positions' angles, without gradients.
   /// - Parameters:
-  ///   - logits: `[rows, vocabulary]`, as `sample(on:_:)` says.
-  ///   - temperatures: `[rows]`, fp32
-  ///   - keys: of the rows' `SamplingNoise`. `[rows]`, int64
-  ///   - isGreedy: where no noise is added. `[rows]`, bool
-  /// - Returns: the tokens, int64, their scores and log-probabilities over the temperature, fp32. `[rows]` each
-  public static func sample(
-    _ logits: Tensor, temperatures: Tensor, keys: Tensor, isGreedy: Tensor
-  ) -> (tokens: Tensor, scores: Tensor, logProbs: Tensor) {
-    withExtendedLifetime((logits, temperatures, keys, isGreedy)) {
-      var logProbs: ct_tensor?
-      let sample = logits.device.kind == .cpu ? ct_sample : table.sample!
-      let (tokens, scores) = pair {
-        sample(logits.handle, temperatures.handle, keys.handle, isGreedy.handle, &$0, &$1, &logProbs)
+  ///   - tokens: `[T]`, int64, as `positions`.
+  ///   - weight: `[vocabulary, width]`, width a multiple of 8.
+  ///   - frequencies: fp32, half as many as dimensions are rotated.
+  ///   - magnitude: what cosines and sines are multiplied by.
+  /// - Returns: `[T, width]`; `[T, 1, rotated dimensions]` each.
+  public static func embed(
+    _ tokens: Tensor, weight: Tensor, positions: Tensor, frequencies: Tensor, magnitude: Double
+  ) -> (hidden: Tensor, cosine: Tensor, sine: Tensor) {
+    withExtendedLifetime((tokens, weight, positions, frequencies)) {
+      var sine: ct_tensor?
+      let (hidden, cosine) = pair {
+        table.embed(tokens.handle, weight.handle, positions.handle, frequencies.handle, magnitude, &$0, &$1, &sine)
       }
-      return (tokens, scores, Tensor(owned: logProbs))
+      return (hidden, cosine, Tensor(owned: sine))
     }
   }
 }

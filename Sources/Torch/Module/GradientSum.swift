@@ -18,7 +18,8 @@ public final class GradientSum {
     // Imagined, it is the product alone that counts.
     guard tensor.device.kind == .cuda, left.dtype != .float32 else { return add(left.mm(right)) }
     _ = withoutGradients {
-      switch (tensor.dtype == left.dtype, isEmpty) {
+      if Kernels.choose(left, right), Kernels.multiply(left, right, bias: nil, adds: !isEmpty, to: tensor) { return tensor }
+      return switch (tensor.dtype == left.dtype, isEmpty) {
       case (true, true): left.mmOut(right, out: tensor)
       case (true, false): tensor.addmm_(left, mat2: right)
       case (false, true): left.mmOut(right, outDtype: tensor.dtype, out: tensor)
