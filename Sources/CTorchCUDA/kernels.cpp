@@ -65,7 +65,7 @@ void norm_rotate(ct_tensor query_handle, ct_tensor key_handle, ct_tensor query_w
     // Of few tokens a warp has one head, of many it reads several at once.
     int tokens = query.size(0), at_once = tokens <= 256 ? 1 : 4, parts = (heads + key_heads + at_once - 1) / at_once;
     int blocks = std::min<long>(((long)tokens * parts + 7) / 8, busy_blocks(4));
-    auto function = kernel(layers, "norm_rotate", {head(query.size(2)), "-DAT_ONCE=" + std::to_string(at_once)});
+    auto function = kernel(layers, "norm_rotate", {head(query.size(2)), "-DHEADS_AT_ONCE=" + std::to_string(at_once)});
     launch_early(function, dim3(blocks), dim3(256), 0, bits(query), (long)query.stride(0), heads, bits(key), (long)key.stride(0),
                  key_heads, optional_bits(borrow_optional(query_weight)), optional_bits(borrow_optional(key_weight)),
                  (float)epsilon, bits(cosine), bits(borrow(sine)), (int)cosine.size(-1), bits(turned), bits(turned_key), tokens);

@@ -120,6 +120,30 @@ struct Turn {
   }
 };
 
+// A lane's part of the weights of queries' and of keys' norms; 1 where there are none.
+struct HeadWeights {
+  float query[OWN], key[OWN];
+
+  __device__ __forceinline__ HeadWeights(const bf16* of_query, const bf16* of_key) {
+    const int first = threadIdx.x % 32 * OWN;
+#pragma unroll
+    for (int k = 0; k < OWN; ++k) {
+      query[k] = of_query ? wide(of_query[first + k]) : 1;
+      key[k] = of_key ? wide(of_key[first + k]) : 1;
+    }
+  }
+};
+
+// The heads of tokens, so many of a token at once: what warps take in turn.
+template <int AT_ONCE>
+struct HeadParts {
+  int parts, count;
+
+  __device__ __forceinline__ HeadParts(int tokens, int heads) : parts((heads + AT_ONCE - 1) / AT_ONCE), count(tokens * parts) {}
+  __device__ __forceinline__ long token(int index) const { return index / parts; }
+  __device__ __forceinline__ int first_head(int index) const { return (index - token(index) * parts) * AT_ONCE; }
+};
+
 // One head, normed or not, and turned: each lane its own numbers.
 __device__ __forceinline__ Own norm_and_turn(
     Own head, bool is_normed, const float (&weights)[OWN], float epsilon, const float (&cosines)[OWN],

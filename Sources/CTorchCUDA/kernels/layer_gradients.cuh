@@ -112,21 +112,18 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
   constexpr int AT_ONCE = 2;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN, half = rotated / 2;
   const int normed_heads = query_heads + key_heads, heads = normed_heads + key_heads, partner = partner_lane(half);
-  const int parts = (heads + AT_ONCE - 1) / AT_ONCE, count = tokens * parts, step = gridDim.x * warps;
-  float totals[2][OWN] = {}, query_weights[OWN], key_weights[OWN];
-#pragma unroll
-  for (int k = 0; k < OWN; ++k) {
-    query_weights[k] = query_weight ? wide(query_weight[first + k]) : 1;
-    key_weights[k] = key_weight ? wide(key_weight[first + k]) : 1;
-  }
+  const int step = gridDim.x * warps;
+  const HeadParts<AT_ONCE> parts(tokens, heads);
+  const HeadWeights weights(query_weight, key_weight);
+  float totals[2][OWN] = {};
   struct Part {
     Own gradients[AT_ONCE], sources[AT_ONCE];
     Turn turn;
   };
   auto fetch = [&](int index, Part& part) {
-    if (index >= count) return;
-    const long token = index / parts;
-    const int begin = (index - token * parts) * AT_ONCE;
+    if (index >= parts.count) return;
+    const long token = parts.token(index);
+    const int begin = parts.first_head(index);
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
       const int head = begin + u, after = head - query_heads, last = head - normed_heads;
@@ -141,10 +138,10 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
   };
   Part part, next;
   int index = blockIdx.x * warps + warp;
-  for (fetch(index, part); index < count; index += step, part = next) {
+  for (fetch(index, part); index < parts.count; index += step, part = next) {
     fetch(index + step, next);
-    const long token = index / parts;
-    const int begin = (index - token * parts) * AT_ONCE;
+    const long token = parts.token(index);
+    const int begin = parts.first_head(index);
     float cosines[OWN], sines[OWN];
     part.turn.unpack(rotated, cosines, sines);
 #pragma unroll
@@ -171,7 +168,7 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
         for (int k = 0; k < OWN; ++k) {
           x[k] = wide(part.sources[u].numbers[k]);
           squares += x[k] * x[k];
-          product += g[k] * (is_query ? query_weights[k] : key_weights[k]) * x[k];
+          product += g[k] * (is_query ? weights.query[k] : weights.key[k]) * x[k];
         }
         squares = sum_of_warp(squares);
         product = sum_of_warp(product);
@@ -182,7 +179,7 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
           const float said = g[k] * x[k];
           totals[0][k] += is_query ? said : 0;
           totals[1][k] += is_query ? 0 : said;
-          g[k] = g[k] * (is_query ? query_weights[k] : key_weights[k]) * inverse - x[k] * pull;
+          g[k] = g[k] * (is_query ? weights.query[k] : weights.key[k]) * inverse - x[k] * pull;
         }
       }
       Own result;

@@ -93,9 +93,9 @@ extern "C" __global__ void add_norm(
   }
 }
 
-// Head norms (where there are weights) and rotation of queries and keys: a warp takes AT_ONCE heads of a token, with its next ones
+// Head norms (where there are weights) and rotation of queries and keys: a warp takes HEADS_AT_ONCE heads of a token, with its next ones
 // on their way. The rotated dimensions are the first `rotated` ones, in two halves.
-#ifdef AT_ONCE
+#ifdef HEADS_AT_ONCE
 extern "C" __global__ void __launch_bounds__(256) norm_rotate(
     const bf16* __restrict__ query, long query_stride, int query_heads, const bf16* __restrict__ key, long key_stride,
     int key_heads, const bf16* __restrict__ query_weight, const bf16* __restrict__ key_weight, float epsilon,
@@ -103,23 +103,19 @@ extern "C" __global__ void __launch_bounds__(256) norm_rotate(
     bf16* __restrict__ new_key, int tokens) {
   let_next_begin();
   const int warps = blockDim.x / 32, first = threadIdx.x % 32 * OWN, heads = query_heads + key_heads;
-  const int parts = (heads + AT_ONCE - 1) / AT_ONCE, count = tokens * parts, step = gridDim.x * warps;
-  float query_weights[OWN], key_weights[OWN];
-#pragma unroll
-  for (int k = 0; k < OWN; ++k) {
-    query_weights[k] = query_weight ? wide(query_weight[first + k]) : 1;
-    key_weights[k] = key_weight ? wide(key_weight[first + k]) : 1;
-  }
+  const int step = gridDim.x * warps;
+  const HeadParts<HEADS_AT_ONCE> parts(tokens, heads);
+  const HeadWeights weights(query_weight, key_weight);
   struct Part {
-    Own heads[AT_ONCE];
+    Own heads[HEADS_AT_ONCE];
     Turn turn;
   };
   auto fetch = [&](int index, Part& part) {
-    if (index >= count) return;
-    const long token = index / parts;
-    const int begin = (index - token * parts) * AT_ONCE;
+    if (index >= parts.count) return;
+    const long token = parts.token(index);
+    const int begin = parts.first_head(index);
 #pragma unroll
-    for (int u = 0; u < AT_ONCE; ++u) {
+    for (int u = 0; u < HEADS_AT_ONCE; ++u) {
       const int head = begin + u, after = head - query_heads;
       if (head >= heads) continue;
       part.heads[u] = own(after < 0 ? query + token * query_stride + head * HEAD : key + token * key_stride + after * HEAD);
@@ -129,23 +125,23 @@ extern "C" __global__ void __launch_bounds__(256) norm_rotate(
   wait_for_earlier();
   Part part, next;
   int index = blockIdx.x * warps + threadIdx.x / 32;
-  for (fetch(index, part); index < count; index += step, part = next) {
+  for (fetch(index, part); index < parts.count; index += step, part = next) {
     fetch(index + step, next);
-    const long token = index / parts;
-    const int begin = (index - token * parts) * AT_ONCE;
+    const long token = parts.token(index);
+    const int begin = parts.first_head(index);
     float cosines[OWN], sines[OWN];
     part.turn.unpack(rotated, cosines, sines);
 #pragma unroll
-    for (int u = 0; u < AT_ONCE; ++u) {
+    for (int u = 0; u < HEADS_AT_ONCE; ++u) {
       const int head = begin + u, after = head - query_heads;
       if (head >= heads) continue;
       const bool is_query = after < 0;
-      float weights[OWN];
+      float own_weights[OWN];
 #pragma unroll
-      for (int k = 0; k < OWN; ++k) weights[k] = is_query ? query_weights[k] : key_weights[k];
+      for (int k = 0; k < OWN; ++k) own_weights[k] = is_query ? weights.query[k] : weights.key[k];
       bf16* target = is_query ? new_query + (token * query_heads + head) * HEAD : new_key + (token * key_heads + after) * HEAD;
       *(Own*)(target + first) = norm_and_turn(
-          part.heads[u], is_query ? query_weight : key_weight, weights, epsilon, cosines, sines, rotated);
+          part.heads[u], is_query ? query_weight : key_weight, own_weights, epsilon, cosines, sines, rotated);
     }
   }
 }
