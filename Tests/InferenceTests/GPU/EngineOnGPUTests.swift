@@ -54,24 +54,50 @@ import Torch
     options.recordedBatch = recordedBatch
     let engine = try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
     for count in [1, 3, 17, 40] {
-      let requests = randomRequests(count, seed: UInt64(count), vocabulary: 1024).map { request in
-        var plain = greedy(request.id, request.tokens, count: 20)
-        plain.sampling.temperature = 1
-        return plain
-      }
-      var (error, usual): (Float, Float) = (0, 0)
-      for (request, output) in zip(requests, try await generateAll(engine, requests)) {
-        #expect(output.outputTokens.count == 20)
-        func logProbs(_ model: ReferenceModel) -> ArraySlice<Float> {
-          model.logProbs(request.tokens + output.outputTokens).dropFirst(request.tokens.count - 1)
-        }
-        let wanted = logProbs(reference)
-        error += zip(output.outputLogProbs, wanted).map { abs($0.logProb! - $1) }.reduce(0, +)
-        usual += zip(logProbs(rounded), wanted).map { abs($0 - $1) }.reduce(0, +)
-      }
-      #expect(error < 1.5 * usual, "\(count) requests: \(error / Float(20 * count)), and bf16 on a CPU \(usual / Float(20 * count))")
+      let prompts = randomRequests(count, seed: UInt64(count), vocabulary: 1024).map(\.tokens)
+      try await expectNear(prompts, engine, reference, rounded)
     }
     try await expectIdle(engine)
+  }
+
+  /// Long prompts are attended together, whatever their lengths, and beside others that decode.
+  @Test func longPromptsOfABatchAreNearThoseOfTheCPU() async throws {
+    let device = try GPU.open()
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("slime-" + UUID().uuidString)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try Self.writeModel(to: folder)
+    let reference = try ReferenceModel(HuggingFaceFolder(folder))
+    let rounded = try ReferenceModel(HuggingFaceFolder(folder), dtype: .bfloat16)
+    let options = EngineOptions(dtype: .bfloat16, device: device, maxTotalTokens: 16_384, chunkedPrefillSize: 2048)
+    let engine = try Engine(folder: HuggingFaceFolder(folder), tokenizer: nil, options: options)
+    for lengths in [[900], [512, 512], [700, 33, 900, 1, 512, 640], [1000, 1000, 1000, 1000, 2]] {
+      let prompts = lengths.enumerated().map { index, length in (0..<length).map { ($0 * 37 + index * 101) % 1024 } }
+      try await expectNear(prompts, engine, reference, rounded)
+    }
+    try await expectIdle(engine)
+  }
+
+  /// Tokens that are sampled after prompts have log-probabilities as near those of fp32 on a CPU as bf16's there.
+  private func expectNear(
+    _ prompts: [[Int]], _ engine: Engine, _ reference: ReferenceModel, _ rounded: ReferenceModel
+  ) async throws {
+    let requests = prompts.enumerated().map { index, tokens in
+      var plain = greedy("\(index)", tokens, count: 20)
+      plain.sampling.temperature = 1
+      return plain
+    }
+    var (error, usual): (Float, Float) = (0, 0)
+    for (request, output) in zip(requests, try await generateAll(engine, requests)) {
+      #expect(output.outputTokens.count == 20)
+      func logProbs(_ model: ReferenceModel) -> ArraySlice<Float> {
+        model.logProbs(request.tokens + output.outputTokens).dropFirst(request.tokens.count - 1)
+      }
+      let wanted = logProbs(reference)
+      error += zip(output.outputLogProbs, wanted).map { abs($0.logProb! - $1) }.reduce(0, +)
+      usual += zip(logProbs(rounded), wanted).map { abs($0 - $1) }.reduce(0, +)
+    }
+    let count = Float(20 * prompts.count)
+    #expect(error < 1.5 * usual, "\(prompts.count) requests: \(error / count), and bf16 on a CPU \(usual / count)")
   }
 
   /// In e4m3, with scales for outputs or for blocks, recorded steps are as near fp32 on a CPU as others are. (Those of experts
