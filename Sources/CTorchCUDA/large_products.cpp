@@ -147,7 +147,7 @@ bool large_product(ct_tensor left_handle, ct_tensor right_handle, ct_tensor bias
     auto first = matrix(right), second = matrix(left), made = matrix(output);
     auto is_bf16 = [](const at::Tensor& tensor) { return tensor.scalar_type() == at::kBFloat16; };
     bool has_known_types = is_bf16(left) && is_bf16(right) && (is_bf16(output) || output.scalar_type() == at::kFloat);
-    bool has_known_bias = !bias.defined() || (is_bf16(bias) && bias.is_contiguous() && is_aligned(bias));
+    bool has_known_bias = !bias.defined() || (is_bf16(bias) && is_bf16(output) && bias.is_contiguous() && is_aligned(bias));
     if (!first || !second || !made || made->is_transposed || !has_known_types || !has_known_bias) return false;
     BlasProduct product(*first, *second, *made);
     if (bias.defined()) product.add_bias(bias.data_ptr());
