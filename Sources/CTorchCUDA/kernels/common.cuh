@@ -134,15 +134,23 @@ struct HeadWeights {
   }
 };
 
-// The heads of tokens, so many of a token at once: what warps take in turn.
-template <int AT_ONCE>
-struct HeadParts {
-  int parts, count;
-
-  __device__ __forceinline__ HeadParts(int tokens, int heads) : parts((heads + AT_ONCE - 1) / AT_ONCE), count(tokens * parts) {}
-  __device__ __forceinline__ long token(int index) const { return index / parts; }
-  __device__ __forceinline__ int first_head(int index) const { return (index - token(index) * parts) * AT_ONCE; }
-};
+// Warps take the heads of tokens in turn, AT_ONCE of a token at a time: `use` is given a part and its token and first head, while
+// `fetch` asks for the next part.
+template <int AT_ONCE, class Part, class Fetch, class Use>
+__device__ __forceinline__ void take_heads(int tokens, int heads, Fetch fetch, Use use) {
+  const int parts = (heads + AT_ONCE - 1) / AT_ONCE, count = tokens * parts, warps = blockDim.x / 32, step = gridDim.x * warps;
+  auto token = [&](int index) { return (long)(index / parts); };
+  auto head = [&](int index) { return (int)(index - token(index) * parts) * AT_ONCE; };
+  auto fetch_at = [&](int index, Part& part) {
+    if (index < count) fetch(part, token(index), head(index));
+  };
+  Part part, next;
+  int index = blockIdx.x * warps + threadIdx.x / 32;
+  for (fetch_at(index, part); index < count; index += step, part = next) {
+    fetch_at(index + step, next);
+    use(part, token(index), head(index));
+  }
+}
 
 // One head, normed or not, and turned: each lane its own numbers.
 __device__ __forceinline__ Own norm_and_turn(

@@ -110,20 +110,15 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
     const bf16* __restrict__ by_value, bf16* __restrict__ new_query, bf16* __restrict__ new_key, bf16* __restrict__ new_value,
     float* __restrict__ by_weights, int tokens) {
   constexpr int AT_ONCE = 2;
-  const int warps = blockDim.x / 32, warp = threadIdx.x / 32, first = threadIdx.x % 32 * OWN, half = rotated / 2;
+  const int first = threadIdx.x % 32 * OWN, half = rotated / 2;
   const int normed_heads = query_heads + key_heads, heads = normed_heads + key_heads, partner = partner_lane(half);
-  const int step = gridDim.x * warps;
-  const HeadParts<AT_ONCE> parts(tokens, heads);
   const HeadWeights weights(query_weight, key_weight);
   float totals[2][OWN] = {};
   struct Part {
     Own gradients[AT_ONCE], sources[AT_ONCE];
     Turn turn;
   };
-  auto fetch = [&](int index, Part& part) {
-    if (index >= parts.count) return;
-    const long token = parts.token(index);
-    const int begin = parts.first_head(index);
+  auto fetch = [&](Part& part, long token, int begin) {
 #pragma unroll
     for (int u = 0; u < AT_ONCE; ++u) {
       const int head = begin + u, after = head - query_heads, last = head - normed_heads;
@@ -136,12 +131,7 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
     }
     part.turn.fetch(cosine, sine, token, rotated);
   };
-  Part part, next;
-  int index = blockIdx.x * warps + warp;
-  for (fetch(index, part); index < parts.count; index += step, part = next) {
-    fetch(index + step, next);
-    const long token = parts.token(index);
-    const int begin = parts.first_head(index);
+  take_heads<AT_ONCE, Part>(tokens, heads, fetch, [&](const Part& part, long token, int begin) {
     float cosines[OWN], sines[OWN];
     part.turn.unpack(rotated, cosines, sines);
 #pragma unroll
@@ -187,18 +177,18 @@ extern "C" __global__ void __launch_bounds__(256, HEAD <= 128 ? 3 : 2) norm_rota
       for (int k = 0; k < OWN; ++k) result.numbers[k] = narrow(g[k]);
       *(Own*)((is_query ? new_query + head * HEAD : new_key + after * HEAD) + row) = result;
     }
-  }
+  });
   if (!by_weights) return;
   __shared__ float shared[8][HEAD];
 #pragma unroll
   for (int which = 0; which < 2; ++which) {
     __syncthreads();
 #pragma unroll
-    for (int k = 0; k < OWN; ++k) shared[warp][first + k] = totals[which][k];
+    for (int k = 0; k < OWN; ++k) shared[threadIdx.x / 32][first + k] = totals[which][k];
     __syncthreads();
     for (int d = threadIdx.x; d < HEAD; d += blockDim.x) {
       float total = 0;
-      for (int w = 0; w < warps; ++w) total += shared[w][d];
+      for (int w = 0; w < blockDim.x / 32; ++w) total += shared[w][d];
       by_weights[((long)blockIdx.x * 2 + which) * HEAD + d] = total;
     }
   }

@@ -102,18 +102,13 @@ extern "C" __global__ void __launch_bounds__(256) norm_rotate(
     const bf16* __restrict__ cosine, const bf16* __restrict__ sine, int rotated, bf16* __restrict__ new_query,
     bf16* __restrict__ new_key, int tokens) {
   let_next_begin();
-  const int warps = blockDim.x / 32, first = threadIdx.x % 32 * OWN, heads = query_heads + key_heads;
-  const int step = gridDim.x * warps;
-  const HeadParts<HEADS_AT_ONCE> parts(tokens, heads);
+  const int first = threadIdx.x % 32 * OWN, heads = query_heads + key_heads;
   const HeadWeights weights(query_weight, key_weight);
   struct Part {
     Own heads[HEADS_AT_ONCE];
     Turn turn;
   };
-  auto fetch = [&](int index, Part& part) {
-    if (index >= parts.count) return;
-    const long token = parts.token(index);
-    const int begin = parts.first_head(index);
+  auto fetch = [&](Part& part, long token, int begin) {
 #pragma unroll
     for (int u = 0; u < HEADS_AT_ONCE; ++u) {
       const int head = begin + u, after = head - query_heads;
@@ -123,12 +118,7 @@ extern "C" __global__ void __launch_bounds__(256) norm_rotate(
     part.turn.fetch(cosine, sine, token, rotated);
   };
   wait_for_earlier();
-  Part part, next;
-  int index = blockIdx.x * warps + threadIdx.x / 32;
-  for (fetch(index, part); index < parts.count; index += step, part = next) {
-    fetch(index + step, next);
-    const long token = parts.token(index);
-    const int begin = parts.first_head(index);
+  take_heads<HEADS_AT_ONCE, Part>(tokens, heads, fetch, [&](const Part& part, long token, int begin) {
     float cosines[OWN], sines[OWN];
     part.turn.unpack(rotated, cosines, sines);
 #pragma unroll
@@ -143,7 +133,7 @@ extern "C" __global__ void __launch_bounds__(256) norm_rotate(
       *(Own*)(target + first) = norm_and_turn(
           part.heads[u], is_query ? query_weight : key_weight, own_weights, epsilon, cosines, sines, rotated);
     }
-  }
+  });
 }
 #endif
 )cuda"
