@@ -34,17 +34,15 @@ struct BlasMatrix {
 /// first · second, in fp32 sums.
 class BlasProduct {
  public:
-  BlasProduct(const BlasMatrix& first, const BlasMatrix& second, const BlasMatrix& output) {
+  /// - Parameter bias: a number of bf16 for each row of the output; NULL: nothing is added.
+  BlasProduct(const BlasMatrix& first, const BlasMatrix& second, const BlasMatrix& output, const void* bias = nullptr) {
     check_blas(cublasLtMatmulDescCreate(&operation_.handle, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describe a product");
     set(CUBLASLT_MATMUL_DESC_TRANSA, first.is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, second.is_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     describe(first_, first);
     describe(second_, second);
     describe(output_, output);
-  }
-
-  /// Adds a number to each row of the output, of bf16.
-  void add_bias(const void* bias) {
+    if (!bias) return;
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
   }

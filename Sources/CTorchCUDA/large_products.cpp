@@ -121,14 +121,16 @@ std::optional<Choice> chosen(const BlasProduct& product, int64_t rows, int64_t c
 }
 
 /// All that a choice depends on.
-using Key = std::array<int64_t, 12>;
+using Key = std::array<int64_t, 11>;
 
-std::optional<Choice> known_choice(const Key& key, const BlasProduct& product, int64_t rows, int64_t columns, int64_t depth) {
+/// - Parameter choose: called where the choice is not known.
+template <class Choose>
+std::optional<Choice> known_choice(const Key& key, Choose choose) {
   static std::mutex mutex;
   static std::map<Key, std::optional<Choice>> known;
   std::lock_guard lock(mutex);
   auto found = known.find(key);
-  if (found == known.end()) found = known.emplace(key, chosen(product, rows, columns, depth)).first;
+  if (found == known.end()) found = known.emplace(key, choose()).first;
   return found->second;
 }
 
@@ -149,12 +151,11 @@ bool large_product(ct_tensor left_handle, ct_tensor right_handle, ct_tensor bias
     bool has_known_types = is_bf16(left) && is_bf16(right) && (is_bf16(output) || output.scalar_type() == at::kFloat);
     bool has_known_bias = !bias.defined() || (is_bf16(bias) && is_bf16(output) && bias.is_contiguous() && is_aligned(bias));
     if (!first || !second || !made || made->is_transposed || !has_known_types || !has_known_bias) return false;
-    BlasProduct product(*first, *second, *made);
-    if (bias.defined()) product.add_bias(bias.data_ptr());
+    auto product = [&] { return BlasProduct(*first, *second, *made, bias.defined() ? bias.data_ptr() : nullptr); };
     Key key = {left.device().index(), rows, columns, depth, first->stride, second->stride, made->stride, first->is_transposed,
-               second->is_transposed, made->type, bias.defined(), adds};
-    auto choice = known_choice(key, product, columns, rows, depth);
-    return choice && product.run(choice->algorithm, choice->workspace_bytes, right.data_ptr(), left.data_ptr(), adds, output.data_ptr());
+               second->is_transposed, made->type, bias.defined()};
+    auto choice = known_choice(key, [&] { return chosen(product(), columns, rows, depth); });
+    return choice && product().run(choice->algorithm, choice->workspace_bytes, right.data_ptr(), left.data_ptr(), adds, output.data_ptr());
   });
 }
 

@@ -303,8 +303,9 @@ final class EngineCore {
       let wanted = WantedLogProbs(plan, launch.requests)
       let hiddenRows = plan.rows { live[$0.id]!.request.hiddenStates != nil }
       let rows = zip(plan.items, launch.requests).flatMap { $0.samples ? $1.samplerRows($0) : [] }
-      let plain = runner.hasRecordings ? sampler.plain(rows, on: options.device, runner.dtype) : nil
-      try runner.run(plan, images: images, routing: routing, keepsSamples: canRunAhead, sampling: plain, sampled: { logits in
+      try runner.run(plan, images: images, routing: routing, keepsSamples: canRunAhead, sampling: {
+        sampler.plain(rows, on: options.device, runner.dtype)
+      }, sampled: { logits in
         launch.samples = try sampler.sample(logits.values, rows, samples: logits.samples)
         return launch.samples?.tokens
       }, prompt: { block, logits in

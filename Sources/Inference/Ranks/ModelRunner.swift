@@ -160,14 +160,14 @@ final class ModelRunner {
   ///   - images: of each item's request.
   ///   - routing: notes the experts that tokens go to; nil: nobody asks.
   ///   - keepsSamples: whether the next plan may name what this one samples.
-  ///   - sampling: how the logits will be sampled, where a recorded step can do so; nil: it cannot.
+  ///   - sampling: is asked how the logits will be sampled where the step is recorded; nil: it cannot do so.
   ///   - sampled: is given the logits that are sampled from, whole, in the plan's order, and returns the tokens, `[rows]`; what it
   ///     returns on other ranks than the first is of no matter.
   ///   - prompt: is given those of wanted prompt positions, block by block in the plan's order. `[block, vocabulary]`, fp32
   ///   - hidden: is given the model's output of all tokens, after its final norm. `[T, hiddenSize]`
   func run(
     _ plan: BatchPlan, images: [RequestImages?], routing: RoutingRecord?, keepsSamples: Bool = false,
-    sampling: Sampler.PlainRows? = nil, sampled: (StepLogits) throws -> Tensor?,
+    sampling: () -> Sampler.PlainRows? = { nil }, sampled: (StepLogits) throws -> Tensor?,
     prompt: (_ block: Range<Int>, _ logits: Tensor) throws -> Void, hidden note: ((Tensor) throws -> Void)? = nil
   ) throws {
     let device = parallel.device
@@ -176,7 +176,7 @@ final class ModelRunner {
     let images = PlanImages(plan, images)
     // What is recorded knows of no adapters and shows no hidden states.
     if let graphs, routing == nil, note == nil, plan.adapters.isEmpty, graphs.hold(plan) {
-      let chosen = try sampled(graphs.run(plan, tokens: tokens, positions: images?.axes[0], sampling: sampling))
+      let chosen = try sampled(graphs.run(plan, tokens: tokens, positions: images?.axes[0], sampling: sampling()))
       sampledTokens = keepsSamples ? shared(chosen, count: plan.items.count) : nil
       return
     }

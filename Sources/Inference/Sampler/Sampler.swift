@@ -79,7 +79,7 @@ package struct Sampler {
   ///   - logits: `[rows, vocabulary]`, any floating-point type.
   ///   - samples: what the kernel has sampled of them, and maybe of more rows after them; nil: it did not.
   package func sample(_ logits: Tensor, _ rows: [Row], samples: Samples? = nil) throws -> Pending {
-    if let plain = plain(rows, on: logits.device, logits.dtype) { return try sample(logits, rows, plain, samples) }
+    if let samples = samples ?? sampledByKernel(logits, rows) { return try pending(samples, logits, rows) }
     let scaled = scaledLogits(logits, rows)
     let (best, chosen) = scores(scaled: scaled, rows).max(1)
     let logProbs = try rows.contains { $0.logProbs != nil }
@@ -93,16 +93,22 @@ package struct Sampler {
     }
   }
 
-  private func sample(_ logits: Tensor, _ rows: [Row], _ plain: PlainRows, _ samples: Samples?) throws -> Pending {
-    let device = logits.device
-    lazy var temperatures = Tensor(plain.temperatures).sent(to: device)
-    let samples = samples ?? Kernels.sample(
-      logits, temperatures: temperatures, keys: Tensor(plain.keys).sent(to: device), isGreedy: Tensor(plain.isGreedy).sent(to: device))
+  private func sampledByKernel(_ logits: Tensor, _ rows: [Row]) -> Samples? {
+    plain(rows, on: logits.device, logits.dtype).map { plain in
+      Kernels.sample(
+        logits, temperatures: Tensor(plain.temperatures).sent(to: logits.device), keys: Tensor(plain.keys).sent(to: logits.device),
+        isGreedy: Tensor(plain.isGreedy).sent(to: logits.device))
+    }
+  }
+
+  /// - Parameter samples: of plain rows.
+  private func pending(_ samples: Samples, _ logits: Tensor, _ rows: [Row]) throws -> Pending {
     let tokens = samples.tokens.narrow(0, start: 0, length: rows.count)
     let copy = try HostCopy(samples.packed)
     var invariant: HostCopy?
     if parts != nil, rows.contains(where: { $0.logProbs != nil }) {
       // The sampler divides a row among blocks, by how many rows there are.
+      let temperatures = Tensor(rows.map(\.state.temperature)).sent(to: logits.device)
       let found = Kernels.rowStatistics(logits, targets: tokens, temperatures: temperatures)
       invariant = try HostCopy(found[3] - found[0] - found[1].log())
     }
